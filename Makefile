@@ -1,0 +1,34 @@
+# make demo | make test | make setup | make clean
+# Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
+# Choose an interpreter with PYTHON=..., pass pytest arguments with ARGS="...".
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test clean
+
+VENV_PYTHON := .venv/bin/python
+CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
+
+help:
+	@echo "make demo   train on one face and one style in a real ComfyUI, write out/contact_sheet.png"
+	@echo "make test   run all tests (ARGS='-k name' selects)"
+	@echo "make setup  only create .venv and the ComfyUI copy"
+	@echo "make clean  remove .venv, .cache and out"
+
+# A name on PATH is not enough: version managers leave shims that fail, so each candidate is run.
+setup:
+	@for candidate in $(CANDIDATES); do \
+		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+		then exec "$$candidate" tests/host/install.py; fi; \
+	done; \
+	echo "No usable Python found: need 3.10 to 3.13 with the venv module (on Debian: apt-get install python3-venv). Set PYTHON=/path/to/python." >&2; \
+	exit 1
+
+demo: setup
+	@$(VENV_PYTHON) tools/demo.py
+
+test: setup
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+clean:
+	rm -rf .venv .cache out .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
