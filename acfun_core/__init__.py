@@ -1,0 +1,15 @@
+"""ACFun: Abstract-Concrete Fusion Facial Stylization (NeurIPS 2024), independent of any host.
+
+One style image and one face photo become an adapter for a frozen Stable Diffusion 1.x base:
+
+* :mod:`acfun_core.afun`       abstract side: cross-attention from a face description to the style image (eq. 1-2)
+* :mod:`acfun_core.cfun`       concrete side: an affine map on the standard deviation in the UNet's ResBlocks (eq. 3)
+* :mod:`acfun_core.alignment`  the Face and Style Imagery Alignment loss (eq. 4)
+* :mod:`acfun_core.training`   the optimisation of both on one pair of images
+* :mod:`acfun_core.adapter`    what is learned, and :mod:`acfun_core.adapter_file` how it is stored
+* :mod:`acfun_core.injection`  how it gets into a UNet for the length of one call
+
+Nothing in this package imports ComfyUI.
+"""
+
+__version__ = "0.1.0"

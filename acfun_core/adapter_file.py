@@ -1,0 +1,130 @@
+"""One safetensors file per adapter: half-precision tensors under canonical names, and metadata that says what it is.
+
+Keys: ``afun.*``, ``cfun.<block>.gamma.weight`` and so on with ``<block>`` as in :mod:`acfun_core.blocks`, ``style_tokens``,
+``e_a``. The embedding rows stay in float32: a token embedding is small, and half precision would round it away.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .adapter import StyleAdapter, TrainingRecord
+from .cfun import block_key
+from .config import AdapterConfig
+from .errors import ACFunError
+
+FORMAT = "acfun"
+FORMAT_VERSION = 1
+_FLOAT32_KEYS = ("afun.row", "afun.initial_row", "e_a")
+
+
+def to_tensors(adapter: StyleAdapter) -> dict[str, Tensor]:
+    """Tensors of the file, contiguous, on the CPU."""
+    names = {f"cfun.blocks.{block_key(name)}.": f"cfun.{name}." for name in adapter.cfun.names()}
+    tensors = {}
+    for key, value in adapter.state_dict().items():
+        for internal, canonical in names.items():
+            if key.startswith(internal):
+                key = canonical + key.removeprefix(internal)
+        dtype = torch.float32 if key in _FLOAT32_KEYS else torch.float16
+        tensors[key] = value.detach().to("cpu", dtype).contiguous().clone()
+    return tensors
+
+
+def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
+    """Metadata of the file; every value is a string, structured ones are JSON."""
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "base_family": adapter.base_family,
+        "blocks": json.dumps(adapter.cfun.channels),
+        "options": json.dumps(adapter.config.as_dict()),
+        "prompt": adapter.config.description,
+        "steps": str(len(adapter.record.style_loss)),
+        "training": json.dumps(dataclasses.asdict(adapter.record)),
+    }
+
+
+def save(adapter: StyleAdapter, path: str | Path) -> Path:
+    """Write the adapter under a temporary name beside ``path`` and rename it: the file is whole or not there.
+
+    Raises:
+        ACFunError: the folder cannot be written to or the disk is full; nothing is left behind.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
+        os.close(handle)
+        save_file(to_tensors(adapter), temporary, to_metadata(adapter))
+        os.replace(temporary, path)
+    # safetensors wraps the operating system's errors in its own type.
+    except (OSError, SafetensorError) as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise ACFunError(f"The adapter could not be written to {path}: {error}.", "a writable folder with free space",
+                         "free disk space or change the folder's permissions, then queue again") from error
+    return path
+
+
+def load(path: str | Path, device: torch.device | str = "cpu") -> StyleAdapter:
+    """Read an adapter, in float32, ready for inference.
+
+    Raises:
+        ACFunError: the file is missing, truncated, not an ACFun adapter, of a newer format, or its keys do not fit.
+    """
+    path = Path(path)
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            _check_format(path, metadata)
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise ACFunError(f"{path.name} cannot be read: {error}.", "a whole ACFun adapter (.safetensors)",
+                         "train it again or copy the file again") from error
+    adapter = _rebuild(path, metadata, tensors)
+    return adapter.to(device).eval().requires_grad_(False)
+
+
+def _check_format(path: Path, metadata: dict[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ACFunError(f"{path.name} is not an ACFun adapter.", "a file written by Train ACFun Style or Save ACFun Adapter",
+                         "choose another file (LoRAs and checkpoints have loaders of their own)")
+    version = metadata.get("format_version", "")
+    if not version.isdigit() or int(version) > FORMAT_VERSION:
+        raise ACFunError(f"{path.name} has format version {version or 'unknown'}.", f"version {FORMAT_VERSION} or older",
+                         "update the ACFun node pack")
+
+
+def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> StyleAdapter:
+    try:
+        options = json.loads(metadata["options"])
+        channels = {str(name): int(width) for name, width in json.loads(metadata["blocks"]).items()}
+        record = TrainingRecord(**json.loads(metadata["training"]))
+        record.resolution = tuple(record.resolution)
+        adapter = StyleAdapter(AdapterConfig(**options), tensors["afun.initial_row"], tensors["style_tokens"], channels)
+        state = {_internal_key(key, channels): value for key, value in tensors.items()}
+        adapter.load_state_dict(state, strict=True)
+    # The text of a foreign file is not ours to trust: whatever does not fit ends here, as one clear message.
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ACFunError(f"{path.name} says it is an ACFun adapter but its content does not fit: {str(error)[:300]}.",
+                         "options, blocks and tensors that belong together", "train it again or copy the file again") from error
+    adapter.record = record
+    return adapter
+
+
+def _internal_key(key: str, channels: dict[str, int]) -> str:
+    for name in channels:
+        if key.startswith(f"cfun.{name}."):
+            return f"cfun.blocks.{block_key(name)}." + key.removeprefix(f"cfun.{name}.")
+    return key

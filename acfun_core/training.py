@@ -1,0 +1,115 @@
+"""Learning one adapter: AFun and CFun together, one optimizer, both images in every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .adapter import StyleAdapter, TextSide, TrainingRecord, block_transforms
+from .alignment import FACE, STYLE, PairNoise, PredictNoise, alignment_terms
+from .blocks import ResBlockSite, channels_of, select
+from .config import AdapterConfig, Strengths, TrainConfig
+from .errors import ACFunError
+from .injection import injected
+from .schedule import NoiseSchedule
+
+
+@dataclass(frozen=True)
+class Base:
+    """The frozen model an adapter is learned on.
+
+    Attributes:
+        predict_noise: see :data:`~acfun_core.alignment.PredictNoise`.
+        sites: ResBlocks of the UNet behind ``predict_noise``.
+        text: CLIP's text side, bound to the description.
+        schedule: the noise schedule.
+        device: where the UNet computes.
+    """
+
+    predict_noise: PredictNoise
+    sites: Mapping[str, ResBlockSite]
+    text: TextSide
+    schedule: NoiseSchedule
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Handed to ``on_step`` after each optimizer step. ``step`` counts from 1; losses are unweighted."""
+
+    step: int
+    steps: int
+    style_loss: float
+    face_loss: float
+    adapter: StyleAdapter
+
+
+OnStep = Callable[[StepReport], None]
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
+    """A CPU generator for timesteps and noise; torch's own (dropout, initialisation) is seeded inside and restored after."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=True):
+        torch.manual_seed(seed % 2**63)
+        yield torch.Generator().manual_seed(seed % 2**63)
+
+
+def train_adapter(base: Base, latents: Tensor, style_tokens: Tensor, adapter_config: AdapterConfig,
+                  config: TrainConfig, on_step: OnStep | None = None) -> StyleAdapter:
+    """Learn an adapter from one style image and one face photo.
+
+    Args:
+        latents: (2, 4, h, w) clean latents of style and face as the UNet sees them.
+        style_tokens: (N, image_width) CLIP tokens of the style image.
+        on_step: called after every step; whatever it raises ends the training and leaves the base as it was.
+
+    Returns:
+        The adapter on ``base.device``, in float32, ready for inference.
+
+    Raises:
+        ACFunError: the loss or a gradient became non-finite.
+    """
+    chosen = select(base.sites, adapter_config.blocks)
+    channels = {name: width for name, width in channels_of(base.sites).items() if name in set(chosen)}
+    latents = latents.to(base.device, torch.float32)
+    with seeded(config.seed, base.device) as generator:
+        adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels).to(base.device).train()
+        optimizer = torch.optim.AdamW(adapter.parameters(), lr=config.learning_rate)
+        record = TrainingRecord(settings=config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
+        transforms = block_transforms([(adapter, Strengths())])
+        for step in range(1, config.steps + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * min(1.0, step / max(1, config.warmup_steps))
+            draw = PairNoise.draw(latents, base.schedule, generator)
+            # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
+            with injected(base.sites, transforms):
+                context = base.text.encode(adapter.fuse(base.text))
+                terms = alignment_terms(base.predict_noise, base.schedule, latents, context, draw)
+                _optimise(adapter, optimizer, terms, config, step)
+            record.style_loss.append(terms[STYLE].item())
+            record.face_loss.append(terms[FACE].item())
+            if on_step is not None:
+                on_step(StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter))
+        adapter.settle(base.text)
+    adapter.record = record
+    return adapter.requires_grad_(False)
+
+
+def _optimise(adapter: StyleAdapter, optimizer: torch.optim.Optimizer, terms: Tensor, config: TrainConfig, step: int) -> None:
+    loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(adapter.parameters(), config.max_grad_norm)
+    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+        raise ACFunError(
+            f"Training became non-finite at step {step} (loss {loss.item():.4g}, gradient norm {norm.item():.4g}).",
+            "finite numbers throughout",
+            f"lower the learning rate (it is {config.learning_rate:g}) or use a base in float32",
+        )
+    optimizer.step()

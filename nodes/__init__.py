@@ -1,0 +1,36 @@
+"""The pack's nodes, in the order of a graph."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+from typing_extensions import override
+
+from .apply import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
+from .demo_base import LoadACFunDemoBase
+from .helpers import ACFunExampleImage, SpliceFaces
+from .host.files import register_folder
+from .sample import ACFunSampler, ACFunTextEncode
+from .train import TrainACFunStyle
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadACFunDemoBase,
+    ACFunExampleImage,
+    SpliceFaces,
+    TrainACFunStyle,
+    SaveACFunAdapter,
+    LoadACFunAdapter,
+    ApplyACFunAdapter,
+    ACFunTextEncode,
+    ACFunSampler,
+]
+
+
+class ACFunExtension(ComfyExtension):
+    @override
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES
+
+
+async def comfy_entrypoint() -> ACFunExtension:
+    register_folder()
+    return ACFunExtension()

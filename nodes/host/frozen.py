@@ -1,0 +1,57 @@
+"""Gradients inside a prompt: ComfyUI runs every prompt, and often loads weights, in inference mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import comfy.model_management
+import torch
+from torch import Tensor, nn
+
+
+def ordinary_view(tensor: Tensor) -> Tensor:
+    """A tensor on the same memory that autograd accepts (inference tensors cannot be saved for backward)."""
+    view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return view.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+@contextmanager
+def differentiable(*modules: nn.Module) -> Iterator[None]:
+    """Leave inference mode and let gradients pass through frozen modules; weights are neither copied nor changed.
+
+    Inference tensors among parameters and buffers are replaced by zero-copy views and put back in ``finally``.
+    """
+    swapped: list[tuple[dict, str, Tensor | nn.Parameter]] = []
+    in_training = getattr(comfy.model_management, "in_training", None)
+    hooks = []
+    with torch.inference_mode(False), torch.enable_grad():
+        try:
+            hooks.extend(_copy_layer_norm_inputs(modules))
+            if in_training is not None:
+                comfy.model_management.in_training = True
+            for module in modules:
+                for owner in module.modules():
+                    _swap(owner._parameters, swapped, lambda view: nn.Parameter(view, requires_grad=False))
+                    _swap(owner._buffers, swapped, lambda view: view)
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for slots, name, original in swapped:
+                slots[name] = original
+            if in_training is not None:
+                comfy.model_management.in_training = in_training
+
+
+def _copy_layer_norm_inputs(modules) -> list:
+    """ComfyUI's CLIP adds to its hidden states in place, which would overwrite what its layer norms saved for backward."""
+    norms = (norm for module in modules for norm in module.modules() if isinstance(norm, nn.LayerNorm))
+    return [norm.register_forward_pre_hook(lambda module, inputs: (inputs[0].clone(), *inputs[1:])) for norm in norms]
+
+
+def _swap(slots: dict, swapped: list, wrap) -> None:
+    for name, tensor in slots.items():
+        if tensor is not None and tensor.is_inference():
+            swapped.append((slots, name, tensor))
+            slots[name] = wrap(ordinary_view(tensor))
