@@ -1,6 +1,6 @@
 # make demo | make test | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
-# Choose an interpreter with PYTHON=..., pass pytest arguments with ARGS="...".
+# Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test clean
@@ -24,7 +24,7 @@ setup:
 	exit 1
 
 demo: setup
-	@$(VENV_PYTHON) tools/demo.py
+	@$(VENV_PYTHON) tools/demo.py $(ARGS)
 
 test: setup
 	@$(VENV_PYTHON) -m pytest $(ARGS)
