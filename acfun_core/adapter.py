@@ -34,12 +34,15 @@ class TrainingRecord:
     Attributes:
         settings: the TrainConfig as a plain dict.
         style_loss, face_loss: unweighted terms of eq. 4, one value a step.
+        before, after: [style, face] terms on the same fixed timesteps and noises, before and after training.
         resolution: (height, width) in pixels at which it was trained.
     """
 
     settings: dict = field(default_factory=dict)
     style_loss: list[float] = field(default_factory=list)
     face_loss: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
     resolution: tuple[int, int] = (0, 0)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .adapter import StyleAdapter, TextSide, TrainingRecord, block_transforms
-from .alignment import FACE, STYLE, PairNoise, PredictNoise, alignment_terms
+from .alignment import FACE, STYLE, PairNoise, PredictNoise, alignment_terms, measure_alignment
 from .blocks import ResBlockSite, channels_of, select
 from .config import AdapterConfig, Strengths, TrainConfig
 from .errors import ACFunError
@@ -82,6 +82,7 @@ def train_adapter(base: Base, latents: Tensor, style_tokens: Tensor, adapter_con
         adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels).to(base.device).train()
         optimizer = torch.optim.AdamW(adapter.parameters(), lr=config.learning_rate)
         record = TrainingRecord(settings=config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
+        record.before = measure_adapter(base, adapter, latents)
         transforms = block_transforms([(adapter, Strengths())])
         for step in range(1, config.steps + 1):
             for group in optimizer.param_groups:
@@ -97,8 +98,22 @@ def train_adapter(base: Base, latents: Tensor, style_tokens: Tensor, adapter_con
             if on_step is not None:
                 on_step(StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter))
         adapter.settle(base.text)
+        record.after = measure_adapter(base, adapter, latents)
     adapter.record = record
     return adapter.requires_grad_(False)
+
+
+@torch.no_grad()
+def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor) -> list[float]:
+    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises; its mode is kept."""
+    training = adapter.training
+    adapter.eval()
+    try:
+        with injected(base.sites, block_transforms([(adapter, Strengths())])):
+            context = base.text.encode(adapter.fuse(base.text))
+            return measure_alignment(base.predict_noise, base.schedule, latents, context).tolist()
+    finally:
+        adapter.train(training)
 
 
 def _optimise(adapter: StyleAdapter, optimizer: torch.optim.Optimizer, terms: Tensor, config: TrainConfig, step: int) -> None:
