@@ -28,6 +28,7 @@ from tools.contact_sheet import contact_sheet  # noqa: E402
 WORKFLOW = REPO / "workflows" / "api" / "stylization.json"
 OUT = REPO / "out"
 FACE, STYLE, RESULT, PLAIN = "demo_face", "demo_style", "demo_result", "demo_plain"
+PLAIN_SAMPLER = "demo_plain_sampler"
 SAMPLING_INPUTS = ("seed", "steps", "cfg", "sampler_name", "scheduler")
 
 
@@ -76,7 +77,7 @@ def with_comparison(workflow: Workflow) -> Workflow:
     size = {name: sampler[name] for name in ("width", "height", "batch_size")}
     empty = add("demo_plain_latent", "EmptyLatentImage", **size)
     settings = {name: sampler[name] for name in SAMPLING_INPUTS}
-    latent = add("demo_plain_sampler", "KSampler", model=model, positive=positive, negative=negative,
+    latent = add(PLAIN_SAMPLER, "KSampler", model=model, positive=positive, negative=negative,
                  latent_image=empty, denoise=1.0, **settings)  # fmt: skip
     decoded = add("demo_plain_pixels", "VAEDecode", samples=latent, vae=vae)
     add(PLAIN, "PreviewImage", images=decoded)
@@ -95,13 +96,21 @@ class Terminal:
         self.bar_open = False
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "executing" and event.node is not None and not event.node.startswith("demo_"):
+        if event.kind == "executing" and event.node is not None:
             self._close_bar()
             self.start = self.last_shown = time.monotonic()
-            class_type = self.workflow[event.node]["class_type"]
-            print(f"[demo] {self.names.get(class_type, class_type)}", flush=True)
+            title = self._title(event.node)
+            if title:
+                print(f"[demo] {title}", flush=True)
         elif event.kind == "progress":
             self._progress(event.data["value"], event.data["max"])
+
+    def _title(self, node_id: str) -> str:
+        """What to call a node; empty for the demo's own small nodes."""
+        if node_id == PLAIN_SAMPLER:
+            return "KSampler: the same noise without the adapter"
+        class_type = self.workflow[node_id]["class_type"]
+        return "" if node_id.startswith("demo_") else self.names.get(class_type, class_type)
 
     def _progress(self, value: int, maximum: int) -> None:
         now = time.monotonic()

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tools.contact_sheet import MARGIN, PANEL, contact_sheet
-from tools.demo import PLAIN, RESULT, DemoError, changed, note, with_comparison
+from tools.demo import PLAIN, PLAIN_SAMPLER, RESULT, DemoError, changed, note, with_comparison
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def workflow() -> dict:
 
 def test_the_comparison_differs_in_the_adapter_only(workflow):
     full = with_comparison(workflow)
-    ours, plain = full["6"]["inputs"], full["demo_plain_sampler"]["inputs"]
+    ours, plain = full["6"]["inputs"], full[PLAIN_SAMPLER]["inputs"]
     assert plain["model"] == ["1", 0]
     assert {key: plain[key] for key in ("seed", "steps", "cfg", "sampler_name", "scheduler")} == {
         key: ours[key] for key in ("seed", "steps", "cfg", "sampler_name", "scheduler")
