@@ -20,24 +20,30 @@ def ordinary_view(tensor: Tensor) -> Tensor:
 def differentiable(*modules: nn.Module) -> Iterator[None]:
     """Leave inference mode and let gradients pass through frozen modules; weights are neither copied nor changed.
 
-    Inference tensors among parameters and buffers are replaced by zero-copy views and put back in ``finally``.
+    Inference tensors among parameters and buffers are replaced by zero-copy views and put back in ``finally``. Parameters that
+    ask for gradients, as ComfyUI's do by default, stop asking for as long.
     """
     swapped: list[tuple[dict, str, Tensor | nn.Parameter]] = []
     in_training = getattr(comfy.model_management, "in_training", None)
-    hooks = []
+    hooks, thawed = [], []
     with torch.inference_mode(False), torch.enable_grad():
         try:
             hooks.extend(_copy_layer_norm_inputs(modules))
             if in_training is not None:
                 comfy.model_management.in_training = True
             for module in modules:
+                thawed.extend(p for p in module.parameters() if p.requires_grad and not p.is_inference())
                 for owner in module.modules():
                     _swap(owner._parameters, swapped, lambda view: nn.Parameter(view, requires_grad=False))
                     _swap(owner._buffers, swapped, lambda view: view)
+            for parameter in thawed:
+                parameter.requires_grad_(False)
             yield
         finally:
             for hook in hooks:
                 hook.remove()
+            for parameter in thawed:
+                parameter.requires_grad_(True)
             for slots, name, original in swapped:
                 slots[name] = original
             if in_training is not None:

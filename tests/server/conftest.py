@@ -10,7 +10,7 @@ from host.client import ComfyClient
 from host.install import REPO
 from host.server import ComfyServer, group_is_gone
 
-PROBE_PACK = Path(__file__).with_name("probe_pack")
+PROBE_PACKS = {name: Path(__file__).with_name(name) for name in ("probe_pack", "method_probe")}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """The running server, with this repository linked as ``custom_nodes/ComfyUI-ACFun``."""
     log_path = tmp_path_factory.mktemp("comfy") / "server.log"
-    packs = {"ComfyUI-ACFun": REPO, "probe_pack": PROBE_PACK}
+    packs = {"ComfyUI-ACFun": REPO, **PROBE_PACKS}
     with ComfyServer(packs, log_path=log_path) as server:
         process_group = server.process.pid
         yield server

@@ -1,0 +1,138 @@
+"""Nodes that look at what ACFun did to a MODEL, and that make the inputs a user gets wrong."""
+
+import hashlib
+import math
+
+import comfy.model_base
+import comfy.model_patcher
+import comfy.sd1_clip
+import comfy.supported_models
+import torch
+
+
+def answer(text):
+    return {"ui": {"text": [str(text)]}, "result": ()}
+
+
+class ProbeNode:
+    CATEGORY, FUNCTION = "probe", "run"
+
+    @classmethod
+    def IS_CHANGED(cls, **inputs):
+        return math.nan
+
+
+class ProbeDigest(ProbeNode):
+    """SHA-256 over all weights of a MODEL and a CLIP, and whether anything was left on their modules."""
+
+    RETURN_TYPES, OUTPUT_NODE = (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "clip": ("CLIP",)}}
+
+    def run(self, model, clip):
+        digest = hashlib.sha256(str(id(model.model)).encode())
+        hooks = gradients = 0
+        for module in (model.model, clip.cond_stage_model):
+            for name, value in module.state_dict().items():
+                digest.update(name.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+            hooks += sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
+            gradients += sum(part.grad is not None for part in module.parameters())
+        wrappers = sum(len(kind) for kind in model.wrappers.values())
+        return answer(f"{digest.hexdigest()} hooks={hooks} gradients={gradients} wrappers={wrappers} patches={len(model.patches)}")
+
+
+class ProbeLatents(ProbeNode):
+    """Largest difference of two latents and whether they are finite and bitwise equal."""
+
+    RETURN_TYPES, OUTPUT_NODE = (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"one": ("LATENT",), "two": ("LATENT",)}}
+
+    def run(self, one, two):
+        a, b = one["samples"], two["samples"]
+        finite = bool(torch.isfinite(a).all() and torch.isfinite(b).all())
+        return answer(f"{(a - b).abs().max().item()} finite={finite} equal={torch.equal(a, b)}")
+
+
+class ProbePicture(ProbeNode):
+    """A picture no training can use."""
+
+    RETURN_TYPES = ("IMAGE",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"kind": ("STRING", {})}}
+
+    def run(self, kind):
+        shapes = {"rank": (64, 64, 3), "empty": (0, 64, 64, 3), "tiny": (1, 1, 1, 3), "wide": (1, 32, 20_000, 3),
+                  "batch": (2, 64, 64, 3), "nan": (1, 64, 64, 3)}
+        return (torch.full(shapes[kind], math.nan if kind == "nan" else 0.5),)
+
+
+class ProbeOtherModel(ProbeNode):
+    """A MODEL that is not Stable Diffusion 1.x: a small SD 2.x, or an SD 1.x of other widths."""
+
+    RETURN_TYPES = ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"family": ("STRING", {})}}
+
+    def run(self, family):
+        config = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "channel_mult": [1, 2],
+                  "num_res_blocks": [1, 1], "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
+                  "transformer_depth_middle": 1, "use_spatial_transformer": True, "context_dim": 256, "legacy": False, "dtype": torch.float32}
+        kind = comfy.supported_models.SD20 if family == "sd2" else comfy.supported_models.SD15
+        model_config = kind(config)
+        model_config.unet_config.update(num_heads=2, num_head_channels=-1)
+        model = comfy.model_base.BaseModel(model_config, comfy.model_base.ModelType.EPS)
+        return (comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu")),)
+
+
+class ProbeWideClip(ProbeNode):
+    """A CLIP whose embeddings have the width of the real Stable Diffusion 1.x."""
+
+    RETURN_TYPES = ("CLIP",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def run(self):
+        import comfy.sd
+
+        class Target:
+            clip, tokenizer, params = comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer, {}
+
+        return (comfy.sd.CLIP(Target),)
+
+
+class ProbeBreaksAfter(ProbeNode):
+    """A MODEL whose UNet raises at the given call: an error in mid-training."""
+
+    RETURN_TYPES = ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "calls": ("INT", {"default": 5})}}
+
+    def run(self, model, calls):
+        clone, count = model.clone(), [0]
+
+        def patch(h, transformer_options):
+            if transformer_options["block"] == ("input", 0):
+                count[0] += 1
+            if count[0] >= calls:
+                raise RuntimeError("the UNet broke on purpose")
+            return h
+
+        clone.set_model_input_block_patch(patch)
+        return (clone,)
+
+
+NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in (
+    ProbeDigest, ProbeLatents, ProbePicture, ProbeOtherModel, ProbeWideClip, ProbeBreaksAfter)}
