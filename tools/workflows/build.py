@@ -1,0 +1,51 @@
+"""Write the workflows: ``python -m tools.workflows.build`` from the repository's root.
+
+Names, order and widgets of all inputs come from a running server, so that the files fit it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import WORKFLOWS
+from .graphs import all_graphs
+from .node_types import GraphError, NodeTypes
+
+from host.client import ComfyClient  # isort: skip
+from host.server import ComfyServer, ServerError  # isort: skip
+
+
+def to_text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def workflow_files(client: ComfyClient, folder: Path = WORKFLOWS) -> dict[Path, str]:
+    """Path -> content of every workflow file, for the server that the client talks to."""
+    system = client.system_stats()["system"]
+    files = {}
+    for graph in all_graphs(NodeTypes(client.object_info())):
+        ui = graph.to_ui(system["comfyui_version"], system["required_frontend_version"])
+        files[folder / f"{graph.name}.json"] = to_text(ui)
+        files[folder / "api" / f"{graph.name}.json"] = to_text(graph.to_api())
+    return files
+
+
+def main() -> int:
+    try:
+        with ComfyServer() as server, server.client() as client:
+            files = workflow_files(client)
+    except (GraphError, ServerError) as error:
+        print(f"[workflows] {error}", file=sys.stderr)
+        return 1
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"[workflows] {path.relative_to(WORKFLOWS.parent)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
