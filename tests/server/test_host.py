@@ -32,11 +32,11 @@ def test_the_host_is_the_version_we_name(comfy):
 
 
 def test_the_log_has_no_import_error(comfy):
-    log = comfy.log()
-    assert "IMPORT FAILED" not in log
-    assert "Cannot import" not in log
-    assert "Traceback" not in log
-    assert "Starting server" in log
+    # Other tests make nodes fail on purpose later on: only the start counts here.
+    start, mark, _ = comfy.log().partition("Starting server")
+    assert mark
+    for trouble in ("IMPORT FAILED", "Cannot import", "Traceback"):
+        assert trouble not in start
 
 
 def test_all_nodes_are_there_in_our_category(pack_nodes):
