@@ -117,3 +117,11 @@ def test_a_models_folder_that_cannot_be_written_to(client, comfy):
     finally:
         folder.unlink()
         aside.rename(folder)
+
+
+def test_a_full_disk(client):
+    client.run({"disk": node("ProbeDiskSpace", free=1_000_000)})
+    try:
+        refused(client, {**base_graph(), "train": train_node(seed=98)}, "Only 1 MB are free")
+    finally:
+        client.run({"disk": node("ProbeDiskSpace", free=-1)})

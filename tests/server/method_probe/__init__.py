@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import shutil
 
 import comfy.model_base
 import comfy.model_patcher
@@ -134,5 +135,20 @@ class ProbeBreaksAfter(ProbeNode):
         return (clone,)
 
 
+class ProbeDiskSpace(ProbeNode):
+    """Makes the process believe that this many bytes are free on every disk; -1 tells the truth again."""
+
+    RETURN_TYPES, OUTPUT_NODE = (), True
+    truth = staticmethod(shutil.disk_usage)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"free": ("INT", {"default": -1, "min": -1})}}
+
+    def run(self, free):
+        shutil.disk_usage = self.truth if free < 0 else lambda path: self.truth(path)._replace(free=free)
+        return answer(free)
+
+
 NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in (
-    ProbeDigest, ProbeLatents, ProbePicture, ProbeOtherModel, ProbeWideClip, ProbeBreaksAfter)}
+    ProbeDigest, ProbeLatents, ProbePicture, ProbeOtherModel, ProbeWideClip, ProbeBreaksAfter, ProbeDiskSpace)}
