@@ -67,14 +67,25 @@ def save(adapter: StyleAdapter, path: str | Path) -> Path:
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
         os.close(handle)
         save_file(to_tensors(adapter), temporary, to_metadata(adapter))
+        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     # safetensors wraps the operating system's errors in its own type.
     except (OSError, SafetensorError) as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise ACFunError(f"The adapter could not be written to {path}: {error}.", "a writable folder with free space",
-                         "free disk space or change the folder's permissions, then queue again") from error
+        raise ACFunError(
+            f"The adapter could not be written to {path}: {error}.",
+            "a writable folder with free space",
+            "free disk space or change the folder's permissions, then queue again",
+        ) from error
     return path
+
+
+def _umask() -> int:
+    """The permissions that the user's new files lack; temporary files lack more."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> StyleAdapter:
@@ -90,20 +101,29 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> StyleAdapter:
             _check_format(path, metadata)
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}
     except (OSError, SafetensorError) as error:
-        raise ACFunError(f"{path.name} cannot be read: {error}.", "a whole ACFun adapter (.safetensors)",
-                         "train it again or copy the file again") from error
+        raise ACFunError(
+            f"{path.name} cannot be read: {error}.",
+            "a whole ACFun adapter (.safetensors)",
+            "train it again or copy the file again",
+        ) from error
     adapter = _rebuild(path, metadata, tensors)
     return adapter.to(device).eval().requires_grad_(False)
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
-        raise ACFunError(f"{path.name} is not an ACFun adapter.", "a file written by Train ACFun Style or Save ACFun Adapter",
-                         "choose another file (LoRAs and checkpoints have loaders of their own)")
+        raise ACFunError(
+            f"{path.name} is not an ACFun adapter.",
+            "a file written by Train ACFun Style or Save ACFun Adapter",
+            "choose another file (LoRAs and checkpoints have loaders of their own)",
+        )
     version = metadata.get("format_version", "")
     if not version.isdigit() or int(version) > FORMAT_VERSION:
-        raise ACFunError(f"{path.name} has format version {version or 'unknown'}.", f"version {FORMAT_VERSION} or older",
-                         "update the ACFun node pack")
+        raise ACFunError(
+            f"{path.name} has format version {version or 'unknown'}.",
+            f"version {FORMAT_VERSION} or older",
+            "update the ACFun node pack",
+        )
 
 
 def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> StyleAdapter:
@@ -117,8 +137,11 @@ def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -
         adapter.load_state_dict(state, strict=True)
     # The text of a foreign file is not ours to trust: whatever does not fit ends here, as one clear message.
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ACFunError(f"{path.name} says it is an ACFun adapter but its content does not fit: {str(error)[:300]}.",
-                         "options, blocks and tensors that belong together", "train it again or copy the file again") from error
+        raise ACFunError(
+            f"{path.name} says it is an ACFun adapter but its content does not fit: {str(error)[:300]}.",
+            "options, blocks and tensors that belong together",
+            "train it again or copy the file again",
+        ) from error
     adapter.record = record
     return adapter
 

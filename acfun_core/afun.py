@@ -11,10 +11,10 @@ edited around S*, and the vector is an ordinary textual-inversion embedding.
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
-import torch
 
 from .config import AdapterConfig
 
@@ -39,8 +39,10 @@ class CrossAttention(nn.Module):
     def forward(self, text: Tensor, image: Tensor) -> Tensor:
         """``text`` (B, T, text_width), ``image`` (B, N, image_width) -> (B, T, text_width)."""
         image = self.norm_image(image)
-        q, k, v = (rearrange(x, "b t (h d) -> b h t d", h=self.heads)
-                   for x in (self.to_q(self.norm_text(text)), self.to_k(image), self.to_v(image)))
+        q, k, v = (
+            rearrange(x, "b t (h d) -> b h t d", h=self.heads)
+            for x in (self.to_q(self.norm_text(text)), self.to_k(image), self.to_v(image))
+        )
         fused = F.scaled_dot_product_attention(q, k, v)
         fused = self.to_out(rearrange(fused, "b h t d -> b t (h d)"))
         return F.dropout(fused, self.dropout, self.training)
@@ -60,7 +62,8 @@ class AFun(nn.Module):
         self.row = nn.Parameter(initial_row.detach().clone().float().reshape(width))
         self.register_buffer("initial_row", self.row.detach().clone())
         self.layers = nn.ModuleList(
-            CrossAttention(width, image_width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
+            CrossAttention(width, image_width, config.heads, config.head_width, config.dropout)
+            for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.to_row = nn.Linear(width, width)

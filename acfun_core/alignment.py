@@ -39,8 +39,9 @@ class PairNoise:
         return cls(t.to(latents.device), noise.to(latents))
 
 
-def alignment_terms(predict_noise: PredictNoise, schedule: NoiseSchedule, latents: Tensor, context: Tensor,
-                    draw: PairNoise) -> Tensor:
+def alignment_terms(
+    predict_noise: PredictNoise, schedule: NoiseSchedule, latents: Tensor, context: Tensor, draw: PairNoise
+) -> Tensor:
     """The two terms of eq. 4 before weighting.
 
     Args:
@@ -56,8 +57,14 @@ def alignment_terms(predict_noise: PredictNoise, schedule: NoiseSchedule, latent
 
 
 @torch.no_grad()
-def measure_alignment(predict_noise: PredictNoise, schedule: NoiseSchedule, latents: Tensor, context: Tensor,
-                      draws: int = 10, seed: int = 12345) -> Tensor:
+def measure_alignment(
+    predict_noise: PredictNoise,
+    schedule: NoiseSchedule,
+    latents: Tensor,
+    context: Tensor,
+    draws: int = 10,
+    seed: int = 12345,
+) -> Tensor:
     """Both terms, (2,), averaged over fixed noises at timesteps spread evenly over the schedule."""
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(2)

@@ -46,15 +46,23 @@ def find_sites(unet: nn.Module) -> dict[str, ResBlockSite]:
     else:
         found = []
     if not found:
-        raise ACFunError(f"This model ({type(unet).__name__}) has no ResBlocks.", "a Stable Diffusion 1.x UNet",
-                         "connect a Stable Diffusion 1.x MODEL")
+        raise ACFunError(
+            f"This model ({type(unet).__name__}) has no ResBlocks.",
+            "a Stable Diffusion 1.x UNet",
+            "connect a Stable Diffusion 1.x MODEL",
+        )
     return {site.name: site for site in found}
 
 
 def select(names: Iterator[str] | list[str], blocks: str) -> list[str]:
     """Keep the names that a ``blocks`` option of :class:`~acfun_core.config.AdapterConfig` covers."""
-    prefixes = {"none": (), "encoder": ("enc.",), "decoder": ("dec.",), "both": ("enc.", "dec."),
-                "all": ("enc.", "mid.", "dec.")}[blocks]
+    prefixes = {
+        "none": (),
+        "encoder": ("enc.",),
+        "decoder": ("dec.",),
+        "both": ("enc.", "dec."),
+        "all": ("enc.", "mid.", "dec."),
+    }[blocks]
     return [name for name in names if name.startswith(prefixes)]
 
 

@@ -66,12 +66,21 @@ class AdapterConfig:
         object.__setattr__(self, "description", check_description(self.description))
         for name, low, high in (("layers", 1, 16), ("heads", 1, 64), ("head_width", 1, 512)):
             value = getattr(self, name)
-            _require(isinstance(value, int) and low <= value <= high, f"AFun {name} is {value}.",
-                     f"a whole number from {low} to {high}", f"set {name} to a value in that range")
-        _require(_number_in(self.dropout, 0.0, 0.9), f"AFun dropout is {self.dropout}.", "a number from 0 to 0.9",
-                 "use 0.05")
-        _require(self.blocks in self.BLOCK_CHOICES, f"CFun blocks is {self.blocks!r}.",
-                 "one of " + ", ".join(self.BLOCK_CHOICES), "choose one of these")
+            _require(
+                isinstance(value, int) and low <= value <= high,
+                f"AFun {name} is {value}.",
+                f"a whole number from {low} to {high}",
+                f"set {name} to a value in that range",
+            )
+        _require(
+            _number_in(self.dropout, 0.0, 0.9), f"AFun dropout is {self.dropout}.", "a number from 0 to 0.9", "use 0.05"
+        )
+        _require(
+            self.blocks in self.BLOCK_CHOICES,
+            f"CFun blocks is {self.blocks!r}.",
+            "one of " + ", ".join(self.BLOCK_CHOICES),
+            "choose one of these",
+        )
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -99,21 +108,49 @@ class TrainConfig:
     max_grad_norm: float = 1.0
 
     def __post_init__(self):
-        _require(isinstance(self.steps, int) and 1 <= self.steps <= 100_000, f"Training steps is {self.steps}.",
-                 "a whole number from 1 to 100000", "use about 500")
-        _require(_number_in(self.learning_rate, 1e-9, 1.0), f"The learning rate is {self.learning_rate}.",
-                 "a finite number above 0 and at most 1", "use 0.0001")
+        _require(
+            isinstance(self.steps, int) and 1 <= self.steps <= 100_000,
+            f"Training steps is {self.steps}.",
+            "a whole number from 1 to 100000",
+            "use about 500",
+        )
+        _require(
+            _number_in(self.learning_rate, 1e-9, 1.0),
+            f"The learning rate is {self.learning_rate}.",
+            "a finite number above 0 and at most 1",
+            "use 0.0001",
+        )
         for name in ("style_weight", "face_weight"):
-            _require(_number_in(getattr(self, name), 0.0, 100.0), f"The {name.replace('_', ' ')} is {getattr(self, name)}.",
-                     "a finite number from 0 to 100", "use 0.8 for the style and 1.0 for the face")
-        _require(self.style_weight + self.face_weight > 0, "Both loss weights are 0.", "at least one above 0",
-                 "use 0.8 for the style and 1.0 for the face")
-        _require(isinstance(self.seed, int) and 0 <= self.seed < 2**64, f"The seed is {self.seed}.",
-                 "a whole number from 0 to 2^64 - 1", "use 0")
-        _require(isinstance(self.warmup_steps, int) and self.warmup_steps >= 0, f"Warm-up is {self.warmup_steps} steps.",
-                 "0 or more", "use 20")
-        _require(_number_in(self.max_grad_norm, 1e-6, 1e6), f"The gradient limit is {self.max_grad_norm}.",
-                 "a finite number above 0", "use 1.0")
+            _require(
+                _number_in(getattr(self, name), 0.0, 100.0),
+                f"The {name.replace('_', ' ')} is {getattr(self, name)}.",
+                "a finite number from 0 to 100",
+                "use 0.8 for the style and 1.0 for the face",
+            )
+        _require(
+            self.style_weight + self.face_weight > 0,
+            "Both loss weights are 0.",
+            "at least one above 0",
+            "use 0.8 for the style and 1.0 for the face",
+        )
+        _require(
+            isinstance(self.seed, int) and 0 <= self.seed < 2**64,
+            f"The seed is {self.seed}.",
+            "a whole number from 0 to 2^64 - 1",
+            "use 0",
+        )
+        _require(
+            isinstance(self.warmup_steps, int) and self.warmup_steps >= 0,
+            f"Warm-up is {self.warmup_steps} steps.",
+            "0 or more",
+            "use 20",
+        )
+        _require(
+            _number_in(self.max_grad_norm, 1e-6, 1e6),
+            f"The gradient limit is {self.max_grad_norm}.",
+            "a finite number above 0",
+            "use 1.0",
+        )
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
@@ -134,8 +171,12 @@ class Strengths:
 
     def __post_init__(self):
         for name in ("abstract", "encoder", "decoder"):
-            _require(_number_in(getattr(self, name), 0.0, 2.0), f"The {name} strength is {getattr(self, name)}.",
-                     "a number from 0 to 2", "use 1")
+            _require(
+                _number_in(getattr(self, name), 0.0, 2.0),
+                f"The {name} strength is {getattr(self, name)}.",
+                "a number from 0 to 2",
+                "use 1",
+            )
 
     def for_block(self, name: str) -> float:
         """Strength of CFun in the block with this canonical name."""

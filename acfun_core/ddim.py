@@ -10,8 +10,15 @@ from .schedule import NoiseSchedule
 
 
 @torch.no_grad()
-def ddim_sample(predict_noise: PredictNoise, schedule: NoiseSchedule, noise: Tensor, context: Tensor, empty: Tensor,
-                steps: int = 10, cfg: float = 3.0) -> Tensor:
+def ddim_sample(
+    predict_noise: PredictNoise,
+    schedule: NoiseSchedule,
+    noise: Tensor,
+    context: Tensor,
+    empty: Tensor,
+    steps: int = 10,
+    cfg: float = 3.0,
+) -> Tensor:
     """DDIM with classifier-free guidance (Song et al. 2021, eq. 12 with eta 0).
 
     Args:

@@ -23,22 +23,34 @@ def check_image(image: Tensor, role: str) -> Tensor:
     """
     shape = tuple(getattr(image, "shape", ()))
     if not isinstance(image, Tensor) or image.ndim != 4:
-        raise ACFunError(f"The {role} has shape {shape}.", "an IMAGE of shape (batch, height, width, channels)",
-                         "connect an IMAGE output such as Load Image")
+        raise ACFunError(
+            f"The {role} has shape {shape}.",
+            "an IMAGE of shape (batch, height, width, channels)",
+            "connect an IMAGE output such as Load Image",
+        )
     if image.numel() == 0:
         raise ACFunError(f"The {role} is empty (shape {shape}).", "one picture", "connect a node that yields a picture")
     if image.shape[0] != 1:
-        raise ACFunError(f"The {role} is a batch of {image.shape[0]} pictures.", "exactly one picture",
-                         "pick one with Image From Batch")
+        raise ACFunError(
+            f"The {role} is a batch of {image.shape[0]} pictures.",
+            "exactly one picture",
+            "pick one with Image From Batch",
+        )
     _, height, width, channels = shape
     if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE:
-        raise ACFunError(f"The {role} is {width} x {height} pixels.", f"sides from {MIN_SIDE} to {MAX_SIDE} pixels",
-                         "resize the picture or choose another")
+        raise ACFunError(
+            f"The {role} is {width} x {height} pixels.",
+            f"sides from {MIN_SIDE} to {MAX_SIDE} pixels",
+            "resize the picture or choose another",
+        )
     if channels not in (1, 3, 4):
         raise ACFunError(f"The {role} has {channels} channels.", "1, 3 or 4 channels", "convert the picture to RGB")
     if not torch.isfinite(image).all():
-        raise ACFunError(f"The {role} holds values that are not numbers (NaN or infinity).", "values from 0 to 1",
-                         "check the node that makes the picture")
+        raise ACFunError(
+            f"The {role} holds values that are not numbers (NaN or infinity).",
+            "values from 0 to 1",
+            "check the node that makes the picture",
+        )
     picture = image.detach().float().clamp(0, 1)
     return picture.expand(-1, -1, -1, 3) if channels == 1 else picture[..., :3]
 

@@ -25,11 +25,17 @@ def splice_bands(faces: list[Tensor], cuts: list[float], blend: float = 0.0, sid
         ACFunError: the number of faces and cuts do not fit or the cuts do not rise.
     """
     if not 2 <= len(faces) <= 4 or len(cuts) != len(faces) - 1:
-        raise ACFunError(f"{len(faces)} faces and {len(cuts)} cuts were given.", "2 to 4 faces and one cut between each two",
-                         "connect at least two faces")
+        raise ACFunError(
+            f"{len(faces)} faces and {len(cuts)} cuts were given.",
+            "2 to 4 faces and one cut between each two",
+            "connect at least two faces",
+        )
     if any(not 0 < cut < 1 for cut in cuts) or any(b <= a for a, b in zip(cuts, cuts[1:])):
-        raise ACFunError(f"The cuts are {cuts}.", "heights between 0 and 1 that rise from the first to the last",
-                         "place each cut below the one before")
+        raise ACFunError(
+            f"The cuts are {cuts}.",
+            "heights between 0 and 1 that rise from the first to the last",
+            "place each cut below the one before",
+        )
     rows = (torch.arange(side, dtype=torch.float32) + 0.5) / side
     spliced = square(faces[0], side)
     for face, cut in zip(faces[1:], cuts):

@@ -60,8 +60,14 @@ def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
         yield torch.Generator().manual_seed(seed % 2**63)
 
 
-def train_adapter(base: Base, latents: Tensor, style_tokens: Tensor, adapter_config: AdapterConfig,
-                  config: TrainConfig, on_step: OnStep | None = None) -> StyleAdapter:
+def train_adapter(
+    base: Base,
+    latents: Tensor,
+    style_tokens: Tensor,
+    adapter_config: AdapterConfig,
+    config: TrainConfig,
+    on_step: OnStep | None = None,
+) -> StyleAdapter:
     """Learn an adapter from one style image and one face photo.
 
     Args:
@@ -116,7 +122,9 @@ def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor) -> list[
         adapter.train(training)
 
 
-def _optimise(adapter: StyleAdapter, optimizer: torch.optim.Optimizer, terms: Tensor, config: TrainConfig, step: int) -> None:
+def _optimise(
+    adapter: StyleAdapter, optimizer: torch.optim.Optimizer, terms: Tensor, config: TrainConfig, step: int
+) -> None:
     loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -15,22 +15,31 @@ from .schema import Adapter, LinkedAdapter, schema, strength_inputs
 
 def patched_outputs() -> list[io.Output]:
     return [
-        io.Model.Output(display_name="model", tooltip="The MODEL with the style's CFun in its ResBlocks. Works with KSampler and ACFun Sampler."),
+        io.Model.Output(
+            display_name="model",
+            tooltip="The MODEL with the style's CFun in its ResBlocks. Works with KSampler and ACFun Sampler.",
+        ),
         io.Clip.Output(display_name="clip", tooltip="The CLIP with S* in its vocabulary. Works with CLIP Text Encode."),
-        Adapter.Output(display_name="adapter", tooltip="The adapter with these strengths, for ACFun Sampler and ACFun Text Encode."),
+        Adapter.Output(
+            display_name="adapter", tooltip="The adapter with these strengths, for ACFun Sampler and ACFun Text Encode."
+        ),
     ]
 
 
 def graph_inputs() -> list[io.Input]:
     return [
-        io.Model.Input("model", tooltip="The MODEL to patch: the base the adapter was trained on. It is cloned, not changed."),
+        io.Model.Input(
+            "model", tooltip="The MODEL to patch: the base the adapter was trained on. It is cloned, not changed."
+        ),
         io.Clip.Input("clip", tooltip="The CLIP of the same checkpoint. It is cloned, not changed."),
     ]
 
 
 def patch(model, clip, adapter: StyleAdapter, abstract: float, encoder: float, decoder: float) -> io.NodeOutput:
     strengths = Strengths(abstract, encoder, decoder)
-    return io.NodeOutput(apply_adapter(model, adapter, strengths), with_style(clip, adapter, abstract), LinkedAdapter(adapter, strengths))
+    return io.NodeOutput(
+        apply_adapter(model, adapter, strengths), with_style(clip, adapter, abstract), LinkedAdapter(adapter, strengths)
+    )
 
 
 class LoadACFunAdapter(io.ComfyNode):
@@ -39,10 +48,17 @@ class LoadACFunAdapter(io.ComfyNode):
         return schema(
             node_id="ACFunLoadAdapter",
             display_name="Load ACFun Adapter",
-            description="Loads an adapter from models/acfun and patches MODEL and CLIP with it. Needs neither the style image nor CLIP vision.",
+            description=(
+                "Loads an adapter from models/acfun and patches MODEL and CLIP with it. Needs neither the style "
+                "image nor CLIP vision."
+            ),
             inputs=[
                 *graph_inputs(),
-                io.Combo.Input("adapter_name", options=files.list_adapters(), tooltip="An adapter in models/acfun. Train ACFun Style and Save ACFun Adapter write there."),
+                io.Combo.Input(
+                    "adapter_name",
+                    options=files.list_adapters(),
+                    tooltip="An adapter in models/acfun. Train ACFun Style and Save ACFun Adapter write there.",
+                ),
                 *strength_inputs(),
             ],
             outputs=patched_outputs(),
@@ -66,7 +82,9 @@ class ApplyACFunAdapter(io.ComfyNode):
         return schema(
             node_id="ACFunApplyAdapter",
             display_name="Apply ACFun Adapter",
-            description="Patches MODEL and CLIP with an adapter from a wire, for instance straight from Train ACFun Style.",
+            description=(
+                "Patches MODEL and CLIP with an adapter from a wire, for instance straight from Train ACFun Style."
+            ),
             inputs=[
                 *graph_inputs(),
                 Adapter.Input("adapter", tooltip="An adapter from Train ACFun Style or Load ACFun Adapter."),
@@ -89,8 +107,17 @@ class SaveACFunAdapter(io.ComfyNode):
             description="Writes an adapter to models/acfun, where Load ACFun Adapter lists it.",
             is_output_node=True,
             inputs=[
-                Adapter.Input("adapter", tooltip="The adapter to save. Strengths are not saved: they are chosen when it is loaded."),
-                io.String.Input("name", default="my_style", tooltip="File name without folder; a number is added, nothing is overwritten. Good: the style's name."),
+                Adapter.Input(
+                    "adapter",
+                    tooltip="The adapter to save. Strengths are not saved: they are chosen when it is loaded.",
+                ),
+                io.String.Input(
+                    "name",
+                    default="my_style",
+                    tooltip=(
+                        "File name without folder; a number is added, nothing is overwritten. Good: the style's name."
+                    ),
+                ),
             ],
             outputs=[io.String.Output(display_name="path", tooltip="Where the adapter was saved.")],
         )

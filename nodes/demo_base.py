@@ -14,13 +14,18 @@ class LoadACFunDemoBase(io.ComfyNode):
         return schema(
             node_id="ACFunLoadDemoBase",
             display_name="Load ACFun Demo Base",
-            description="The small text-to-portrait model that comes with the pack, so that everything runs without a download. Swap it for Load Checkpoint with a Stable Diffusion 1.x file.",
+            description=(
+                "The small text-to-portrait model that comes with the pack, so that everything runs without a "
+                "download. Swap it for Load Checkpoint with a Stable Diffusion 1.x file."
+            ),
             inputs=[],
             outputs=[
                 io.Model.Output(display_name="model", tooltip="The UNet, in Stable Diffusion 1.x layout."),
                 io.Clip.Output(display_name="clip", tooltip="The text encoder."),
                 io.Vae.Output(display_name="vae", tooltip="The autoencoder."),
-                io.ClipVision.Output(display_name="clip_vision", tooltip="The image encoder, in the text encoder's space."),
+                io.ClipVision.Output(
+                    display_name="clip_vision", tooltip="The image encoder, in the text encoder's space."
+                ),
             ],
         )
 

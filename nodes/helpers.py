@@ -27,15 +27,30 @@ class ACFunExampleImage(io.ComfyNode):
         return schema(
             node_id="ACFunExampleImage",
             display_name="ACFun Example Image",
-            description="A face or style picture that comes with the pack, so that its workflows run without files of your own.",
-            inputs=[io.Combo.Input("picture", options=list_examples(), tooltip="Names that start with face_ are photos, with style_ artworks. Replace this node by Load Image for your own.")],
+            description=(
+                "A face or style picture that comes with the pack, so that its workflows run without files of your own."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "picture",
+                    options=list_examples(),
+                    tooltip=(
+                        "Names that start with face_ are photos, with style_ artworks. Replace this node by Load "
+                        "Image for your own."
+                    ),
+                )
+            ],
             outputs=[io.Image.Output(display_name="image", tooltip="The picture.")],
         )
 
     @classmethod
     def execute(cls, picture) -> io.NodeOutput:
         if picture not in list_examples():
-            raise ACFunError(f"There is no example picture {picture!r}.", "one of: " + ", ".join(list_examples()), "choose one from the list")
+            raise ACFunError(
+                f"There is no example picture {picture!r}.",
+                "one of: " + ", ".join(list_examples()),
+                "choose one from the list",
+            )
         with Image.open(EXAMPLES / picture) as file:
             pixels = np.asarray(file.convert("RGB"), dtype=np.float32) / 255.0
         return io.NodeOutput(torch.from_numpy(pixels)[None])
@@ -45,12 +60,22 @@ class SpliceFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         def cut(name: str, default: float, where: str) -> io.Input:
-            return io.Float.Input(name, default=default, min=0.01, max=0.99, step=0.01, tooltip=f"Height of the cut {where}, from 0 (top) to 1 (bottom). Good: {default}.")
+            return io.Float.Input(
+                name,
+                default=default,
+                min=0.01,
+                max=0.99,
+                step=0.01,
+                tooltip=f"Height of the cut {where}, from 0 (top) to 1 (bottom). Good: {default}.",
+            )
 
         return schema(
             node_id="ACFunSpliceFaces",
             display_name="Splice Faces",
-            description="Puts one face together from bands of two to four faces, from top to bottom. The faces should be at the same place in each picture.",
+            description=(
+                "Puts one face together from bands of two to four faces, from top to bottom. The faces should be "
+                "at the same place in each picture."
+            ),
             inputs=[
                 io.Image.Input("face_1", tooltip="Gives the top: hair, forehead and eyes."),
                 io.Image.Input("face_2", tooltip="Gives the part below the first cut."),
@@ -59,8 +84,20 @@ class SpliceFaces(io.ComfyNode):
                 cut("cut_1", 0.50, "below face 1"),
                 cut("cut_2", 0.62, "below face 2"),
                 cut("cut_3", 0.80, "below face 3"),
-                io.Float.Input("blend", default=0.0, min=0.0, max=0.5, step=0.01, tooltip="Softness of the seams as part of the height. 0 is hard, as in the paper; good soft value: 0.06."),
-                io.Int.Input("size", default=512, min=64, max=2048, step=8, tooltip="Side of the result in pixels. Good: 512."),
+                io.Float.Input(
+                    "blend",
+                    default=0.0,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip=(
+                        "Softness of the seams as part of the height. 0 is hard, as in the paper; good soft "
+                        "value: 0.06."
+                    ),
+                ),
+                io.Int.Input(
+                    "size", default=512, min=64, max=2048, step=8, tooltip="Side of the result in pixels. Good: 512."
+                ),
             ],
             outputs=[io.Image.Output(display_name="face", tooltip="The spliced face, for Train ACFun Style.")],
         )
@@ -68,6 +105,12 @@ class SpliceFaces(io.ComfyNode):
     @classmethod
     def execute(cls, face_1, face_2, cut_1, cut_2, cut_3, blend, size, face_3=None, face_4=None) -> io.NodeOutput:
         if face_3 is None and face_4 is not None:
-            raise ACFunError("face_4 is connected but face_3 is not.", "faces without a gap", "connect the fourth face to face_3")
-        faces = [check_image(face, f"face_{number}") for number, face in enumerate((face_1, face_2, face_3, face_4), 1) if face is not None]
+            raise ACFunError(
+                "face_4 is connected but face_3 is not.", "faces without a gap", "connect the fourth face to face_3"
+            )
+        faces = [
+            check_image(face, f"face_{number}")
+            for number, face in enumerate((face_1, face_2, face_3, face_4), 1)
+            if face is not None
+        ]
         return io.NodeOutput(splice_bands(faces, [cut_1, cut_2, cut_3][: len(faces) - 1], blend, size))

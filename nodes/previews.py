@@ -37,7 +37,10 @@ def draw_loss_curve(style: list[float], face: list[float], size: tuple[int, int]
         y = at(0, value)[1]
         draw.line([(left, y), (right, y)], fill=(226, 223, 216))
         draw.text((left - 8, y), f"{value:.3f}", fill=(90, 88, 84), anchor="rm")
-    for values, colour, name, x in ((style, _STYLE_COLOUR, "style term", left), (face, _FACE_COLOUR, "face term", left + 130)):
+    for values, colour, name, x in (
+        (style, _STYLE_COLOUR, "style term", left),
+        (face, _FACE_COLOUR, "face term", left + 130),
+    ):
         for index, value in enumerate(values):
             px, py = at(index, value)
             draw.ellipse([px - 1, py - 1, px + 1, py + 1], fill=tuple(c + (255 - c) * 2 // 3 for c in colour))

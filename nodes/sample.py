@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import comfy.model_management
 import comfy.samplers
-import nodes as comfy_nodes
 import torch
 from comfy_api.latest import io
+
+import nodes as comfy_nodes
 
 from ..acfun_core.config import PLACEHOLDER
 from ..acfun_core.errors import ACFunError
@@ -27,14 +28,30 @@ class ACFunTextEncode(io.ComfyNode):
         return schema(
             node_id="ACFunTextEncode",
             display_name="ACFun Text Encode",
-            description=f"Encodes a prompt in which {PLACEHOLDER} means the learned style, for KSampler and other stock samplers.",
+            description=(
+                f"Encodes a prompt in which {PLACEHOLDER} means the learned style, for KSampler and other stock "
+                "samplers."
+            ),
             inputs=[
                 io.Clip.Input("clip", tooltip="The CLIP of the base; patched or not makes no difference."),
                 Adapter.Input("adapter", tooltip="The adapter that says what S* means, with its abstract strength."),
-                io.String.Input("text", default=f"a painting of a woman in {PLACEHOLDER} style", multiline=True, dynamic_prompts=True,
-                                tooltip=f"The prompt. {PLACEHOLDER} stands for the style; weights such as ({PLACEHOLDER}:1.2) and embedding: work as usual. Without {PLACEHOLDER} it is plain text, good for a negative prompt."),
+                io.String.Input(
+                    "text",
+                    default=f"a painting of a woman in {PLACEHOLDER} style",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip=(
+                        f"The prompt. {PLACEHOLDER} stands for the style; weights such as ({PLACEHOLDER}:1.2) and "
+                        f"embedding: work as usual. Without {PLACEHOLDER} it is plain text, good for a negative "
+                        "prompt."
+                    ),
+                ),
             ],
-            outputs=[io.Conditioning.Output(display_name="conditioning", tooltip="For the positive or negative input of a sampler.")],
+            outputs=[
+                io.Conditioning.Output(
+                    display_name="conditioning", tooltip="For the positive or negative input of a sampler."
+                )
+            ],
         )
 
     @classmethod
@@ -50,40 +67,127 @@ class ACFunSampler(io.ComfyNode):
             display_name="ACFun Sampler",
             description="Draws the face in the style from pure noise, with ComfyUI's own samplers.",
             inputs=[
-                io.Model.Input("model", tooltip="The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between)."),
+                io.Model.Input(
+                    "model",
+                    tooltip=(
+                        "The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between)."
+                    ),
+                ),
                 io.Clip.Input("clip", tooltip="The CLIP of the base; patched or not makes no difference."),
                 Adapter.Input("adapter", tooltip="The adapter output of Load or Apply ACFun Adapter."),
-                io.String.Input("prompt", default=f"a painting of a woman in {PLACEHOLDER} style", multiline=True, dynamic_prompts=True,
-                                tooltip=f"What to draw, with {PLACEHOLDER} for the style. Change the words around it to edit: 'a painting of a smiling woman in {PLACEHOLDER} style'."),
-                io.String.Input("negative", default="", multiline=True, dynamic_prompts=True, tooltip="What to avoid. Good: empty."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True,
-                             tooltip="The noise the portrait starts from. Try several."),
-                io.Int.Input("steps", default=40, min=1, max=1000, tooltip="Sampling steps. Good: 40, as in the paper."),
-                io.Float.Input("cfg", default=5.0, min=0.0, max=100.0, step=0.1, round=0.01,
-                               tooltip="How strictly the prompt is followed. Good: 5 to 7.5, or 3 on the demo base."),
-                io.Combo.Input("sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="ddim", tooltip="The sampling method. Good: ddim."),
-                io.Combo.Input("scheduler", options=comfy.samplers.KSampler.SCHEDULERS, default="normal", tooltip="How the steps are spread over the noise levels. Good: normal."),
-                io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width in pixels. Good: the resolution of the training."),
-                io.Int.Input("height", default=512, min=64, max=4096, step=8, tooltip="Height in pixels. Good: the resolution of the training."),
-                io.Int.Input("batch_size", default=1, min=1, max=64, tooltip="How many portraits at once. Good: 1 to 4."),
+                io.String.Input(
+                    "prompt",
+                    default=f"a painting of a woman in {PLACEHOLDER} style",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip=(
+                        f"What to draw, with {PLACEHOLDER} for the style. Change the words around it to edit: 'a "
+                        f"painting of a smiling woman in {PLACEHOLDER} style'."
+                    ),
+                ),
+                io.String.Input(
+                    "negative", default="", multiline=True, dynamic_prompts=True, tooltip="What to avoid. Good: empty."
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The noise the portrait starts from. Try several.",
+                ),
+                io.Int.Input(
+                    "steps", default=40, min=1, max=1000, tooltip="Sampling steps. Good: 40, as in the paper."
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=5.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    round=0.01,
+                    tooltip="How strictly the prompt is followed. Good: 5 to 7.5, or 3 on the demo base.",
+                ),
+                io.Combo.Input(
+                    "sampler_name",
+                    options=comfy.samplers.KSampler.SAMPLERS,
+                    default="ddim",
+                    tooltip="The sampling method. Good: ddim.",
+                ),
+                io.Combo.Input(
+                    "scheduler",
+                    options=comfy.samplers.KSampler.SCHEDULERS,
+                    default="normal",
+                    tooltip="How the steps are spread over the noise levels. Good: normal.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    step=8,
+                    tooltip="Width in pixels. Good: the resolution of the training.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=512,
+                    min=64,
+                    max=4096,
+                    step=8,
+                    tooltip="Height in pixels. Good: the resolution of the training.",
+                ),
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=64, tooltip="How many portraits at once. Good: 1 to 4."
+                ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The portraits, for VAE Decode.")],
         )
 
     @classmethod
-    def execute(cls, model, clip, adapter, prompt, negative, seed, steps, cfg, sampler_name, scheduler, width, height, batch_size) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        clip,
+        adapter,
+        prompt,
+        negative,
+        seed,
+        steps,
+        cfg,
+        sampler_name,
+        scheduler,
+        width,
+        height,
+        batch_size,
+    ) -> io.NodeOutput:
         check_sd1(model)
         check_carried(model, adapter)
         if PLACEHOLDER not in prompt:
-            raise ACFunError(f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.", f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
-                             f"write {PLACEHOLDER} where the style's name would stand, or use KSampler for other prompts")
-        noise_only = {"samples": torch.zeros(batch_size, 4, height // 8, width // 8, device=comfy.model_management.intermediate_device())}
+            raise ACFunError(
+                f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
+                f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
+                f"write {PLACEHOLDER} where the style's name would stand, or use KSampler for other prompts",
+            )
+        noise_only = {
+            "samples": torch.zeros(
+                batch_size, 4, height // 8, width // 8, device=comfy.model_management.intermediate_device()
+            )
+        }
         positive, avoid = encode(clip, adapter, prompt), encode(clip, adapter, negative)
-        return io.NodeOutput(comfy_nodes.common_ksampler(model, seed, steps, cfg, sampler_name, scheduler, positive, avoid, noise_only)[0])
+        return io.NodeOutput(
+            comfy_nodes.common_ksampler(model, seed, steps, cfg, sampler_name, scheduler, positive, avoid, noise_only)[
+                0
+            ]
+        )
 
 
 def check_carried(model, linked: LinkedAdapter) -> None:
     """Raise if the MODEL does not carry this adapter with these strengths: half a style would pass for a weak one."""
-    if not any(adapter is linked.adapter and strengths == linked.strengths for adapter, strengths in applied_adapters(model)):
-        raise ACFunError("The MODEL does not carry this adapter with these strengths.", "model and adapter from the same Load or Apply ACFun Adapter",
-                         "connect the model and adapter outputs of that node")
+    if not any(
+        adapter is linked.adapter and strengths == linked.strengths for adapter, strengths in applied_adapters(model)
+    ):
+        raise ACFunError(
+            "The MODEL does not carry this adapter with these strengths.",
+            "model and adapter from the same Load or Apply ACFun Adapter",
+            "connect the model and adapter outputs of that node",
+        )

@@ -34,8 +34,14 @@ def strength_inputs() -> list[io.Input]:
     """The three strengths, the same wherever an adapter is applied."""
 
     def strength(name: str, effect: str) -> io.Input:
-        return io.Float.Input(f"{name}_strength", default=1.0, min=0.0, max=2.0, step=0.05,
-                              tooltip=f"{effect} 0 is off, 1 is as trained, above 1 exaggerates. Good: 0.8 to 1.2.")
+        return io.Float.Input(
+            f"{name}_strength",
+            default=1.0,
+            min=0.0,
+            max=2.0,
+            step=0.05,
+            tooltip=f"{effect} 0 is off, 1 is as trained, above 1 exaggerates. Good: 0.8 to 1.2.",
+        )
 
     return [
         strength("abstract", "How much of the learned meaning of S* is used in place of the plain word 'painting'."),

@@ -33,49 +33,154 @@ class TrainACFunStyle(io.ComfyNode):
         return schema(
             node_id="ACFunTrainStyle",
             display_name="Train ACFun Style",
-            description="Learns to draw the face in the style, from one picture of each, on the MODEL in the graph. The MODEL stays as it is.",
+            description=(
+                "Learns to draw the face in the style, from one picture of each, on the MODEL in the graph. The "
+                "MODEL stays as it is."
+            ),
             search_aliases=["face style transfer", "stylize portrait", "train style"],
             is_output_node=True,
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x MODEL. It is only read: what is learned goes into the adapter."),
+                io.Model.Input(
+                    "model",
+                    tooltip="A Stable Diffusion 1.x MODEL. It is only read: what is learned goes into the adapter.",
+                ),
                 io.Clip.Input("clip", tooltip="The text encoder of the same checkpoint."),
                 io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
-                io.ClipVision.Input("clip_vision", tooltip="Reads the style image. For Stable Diffusion 1.x: CLIP ViT-L/14 or ViT-H/14 vision."),
-                io.Image.Input("style_image", tooltip="One picture in the wanted style, best a portrait. The middle square of it is used."),
-                io.Image.Input("face_image", tooltip="One photo of the face, head and shoulders. The middle square of it is used."),
-                io.String.Input("description", default=f"a painting of a woman in {PLACEHOLDER} style", multiline=True,
-                                tooltip=f"Describes the face, with {PLACEHOLDER} where the name of the style would stand. Good: 'a painting of a man in {PLACEHOLDER} style'."),
-                io.Int.Input("steps", default=500, min=1, max=100_000,
-                             tooltip="Training steps, each with one style pass and one face pass. More copies the two pictures, fewer forgets them. Good: 500."),
-                io.Float.Input("learning_rate", default=1e-4, min=0.0, max=1.0, step=1e-6, round=False,
-                               tooltip="How far each step goes. The same value serves small and large bases. Good: 0.0001."),
-                io.Float.Input("style_weight", default=0.8, min=0.0, max=10.0, step=0.05,
-                               tooltip="Weight of the style image in the loss. Higher: more style, less person. Good: 0.8."),
-                io.Float.Input("face_weight", default=1.0, min=0.0, max=10.0, step=0.05,
-                               tooltip="Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0."),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False,
-                             tooltip="Start of all chance in training. The same seed and inputs give the same adapter. Any number is good."),
-                io.Int.Input("resolution", default=512, min=64, max=2048, step=64,
-                             tooltip="Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, 192 for the demo base."),
-                io.Int.Input("preview_every", default=50, min=0, max=10_000,
-                             tooltip="Shows a quick portrait every so many steps; each costs about four training steps. 0 shows none. Good: 50."),
-                io.String.Input("name", default="my_style",
-                                tooltip="File name of the adapter in models/acfun; a number is added, nothing is overwritten. Good: the style's name."),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    tooltip="Reads the style image. For Stable Diffusion 1.x: CLIP ViT-L/14 or ViT-H/14 vision.",
+                ),
+                io.Image.Input(
+                    "style_image",
+                    tooltip="One picture in the wanted style, best a portrait. The middle square of it is used.",
+                ),
+                io.Image.Input(
+                    "face_image", tooltip="One photo of the face, head and shoulders. The middle square of it is used."
+                ),
+                io.String.Input(
+                    "description",
+                    default=f"a painting of a woman in {PLACEHOLDER} style",
+                    multiline=True,
+                    tooltip=(
+                        f"Describes the face, with {PLACEHOLDER} where the name of the style would stand. Good: 'a"
+                        f" painting of a man in {PLACEHOLDER} style'."
+                    ),
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=500,
+                    min=1,
+                    max=100_000,
+                    tooltip=(
+                        "Training steps, each with one style pass and one face pass. More copies the two "
+                        "pictures, fewer forgets them. Good: 500."
+                    ),
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    default=1e-4,
+                    min=0.0,
+                    max=1.0,
+                    step=1e-6,
+                    round=False,
+                    tooltip="How far each step goes. The same value serves small and large bases. Good: 0.0001.",
+                ),
+                io.Float.Input(
+                    "style_weight",
+                    default=0.8,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
+                ),
+                io.Float.Input(
+                    "face_weight",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,
+                    tooltip=(
+                        "Start of all chance in training. The same seed and inputs give the same adapter. Any "
+                        "number is good."
+                    ),
+                ),
+                io.Int.Input(
+                    "resolution",
+                    default=512,
+                    min=64,
+                    max=2048,
+                    step=64,
+                    tooltip=(
+                        "Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, "
+                        "192 for the demo base."
+                    ),
+                ),
+                io.Int.Input(
+                    "preview_every",
+                    default=50,
+                    min=0,
+                    max=10_000,
+                    tooltip=(
+                        "Shows a quick portrait every so many steps; each costs about four training steps. 0 "
+                        "shows none. Good: 50."
+                    ),
+                ),
+                io.String.Input(
+                    "name",
+                    default="my_style",
+                    tooltip=(
+                        "File name of the adapter in models/acfun; a number is added, nothing is overwritten. "
+                        "Good: the style's name."
+                    ),
+                ),
             ],
             outputs=[
-                Adapter.Output(display_name="adapter", tooltip="What was learned. Goes into Apply ACFun Adapter or Save ACFun Adapter."),
+                Adapter.Output(
+                    display_name="adapter",
+                    tooltip="What was learned. Goes into Apply ACFun Adapter or Save ACFun Adapter.",
+                ),
                 io.Image.Output(display_name="loss_curve", tooltip="Both loss terms over the steps, as a picture."),
                 io.String.Output(display_name="path", tooltip="Where the adapter was saved."),
             ],
         )
 
     @classmethod
-    def execute(cls, model, clip, vae, clip_vision, style_image, face_image, description, steps, learning_rate, style_weight,
-                face_weight, seed, resolution, preview_every, name) -> io.NodeOutput:
+    def execute(
+        cls,
+        model,
+        clip,
+        vae,
+        clip_vision,
+        style_image,
+        face_image,
+        description,
+        steps,
+        learning_rate,
+        style_weight,
+        face_weight,
+        seed,
+        resolution,
+        preview_every,
+        name,
+    ) -> io.NodeOutput:
         adapter_config = AdapterConfig(description=description)
-        config = TrainConfig(steps=steps, learning_rate=learning_rate, style_weight=style_weight, face_weight=face_weight, seed=seed)
+        config = TrainConfig(
+            steps=steps, learning_rate=learning_rate, style_weight=style_weight, face_weight=face_weight, seed=seed
+        )
         if not isinstance(resolution, int) or not 64 <= resolution <= 2048 or resolution % 64:
-            raise ACFunError(f"The resolution is {resolution}.", "a multiple of 64 from 64 to 2048", "use 512, or 192 for the demo base")
+            raise ACFunError(
+                f"The resolution is {resolution}.",
+                "a multiple of 64 from 64 to 2048",
+                "use 512, or 192 for the demo base",
+            )
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_sd1(model)
@@ -98,8 +203,11 @@ def check_context_width(model, clip) -> None:
     """Raise unless the CLIP is as wide as the UNet's cross-attention."""
     want, have = model.model.model_config.unet_config["context_dim"], embedding_table(clip).shape[1]
     if want != have:
-        raise ACFunError(f"The MODEL takes text {want} wide, this CLIP gives {have}.", "MODEL and CLIP of one checkpoint",
-                         "connect both from the same loader")
+        raise ACFunError(
+            f"The MODEL takes text {want} wide, this CLIP gives {have}.",
+            "MODEL and CLIP of one checkpoint",
+            "connect both from the same loader",
+        )
 
 
 def expected_file_bytes(model, clip, config: AdapterConfig) -> int:
@@ -117,8 +225,11 @@ def encode_pair(model, vae, style, face, resolution: int) -> torch.Tensor:
     with torch.inference_mode(False):
         latents = model.model.process_latent_in(encoded.clone()).clone().float().cpu()
     if latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:
-        raise ACFunError(f"The VAE gives latents of shape {tuple(latents.shape)}.", "4 channels at an eighth of the size",
-                         "connect the VAE of a Stable Diffusion 1.x checkpoint")
+        raise ACFunError(
+            f"The VAE gives latents of shape {tuple(latents.shape)}.",
+            "4 channels at an eighth of the size",
+            "connect the VAE of a Stable Diffusion 1.x checkpoint",
+        )
     return latents
 
 
@@ -129,9 +240,13 @@ def style_tokens(clip_vision, style) -> torch.Tensor:
         return hidden[0].clone().float().cpu()
 
 
-def learn(model, clip, vae, latents, tokens, adapter_config: AdapterConfig, config: TrainConfig, preview_every: int) -> StyleAdapter:
+def learn(
+    model, clip, vae, latents, tokens, adapter_config: AdapterConfig, config: TrainConfig, preview_every: int
+) -> StyleAdapter:
     """Run the core's training on the graph's model with progress, previews and cancel; the model is left as it was."""
-    comfy.model_management.load_models_gpu([model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape)))
+    comfy.model_management.load_models_gpu(
+        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
+    )
     schedule = schedule_of(model)
     predict_noise = NoisePredictor(model, schedule)
     progress = comfy.utils.ProgressBar(config.steps)
@@ -153,7 +268,9 @@ class PortraitPreview:
 
     def __init__(self, base: Base, model, clip, vae, latent_size, seed: int):
         self.base, self.model, self.vae = base, model, vae
-        self.noise = torch.randn(1, 4, *latent_size, generator=torch.Generator().manual_seed(seed % 2**63)).to(base.device)
+        self.noise = torch.randn(1, 4, *latent_size, generator=torch.Generator().manual_seed(seed % 2**63)).to(
+            base.device
+        )
         with torch.no_grad():
             self.empty = encode_tokens(clip, clip.tokenize("")).to(base.device)
 
@@ -164,7 +281,9 @@ class PortraitPreview:
             context = self.base.text.encode(adapter.fuse(self.base.text))
             empty = self.empty.repeat(1, context.shape[1] // self.empty.shape[1], 1)
             with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
-                latent = ddim_sample(self.base.predict_noise, self.base.schedule, self.noise, context, empty, PREVIEW_SAMPLER_STEPS)
+                latent = ddim_sample(
+                    self.base.predict_noise, self.base.schedule, self.noise, context, empty, PREVIEW_SAMPLER_STEPS
+                )
         finally:
             adapter.train()
         return "JPEG", preview_image(latent, self.model, self.vae), PREVIEW_LARGEST_SIDE

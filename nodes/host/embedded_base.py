@@ -23,9 +23,15 @@ FOLDER = Path(__file__).resolve().parents[2] / "base"
 
 def load_embedded_base():
     """-> (ModelPatcher, CLIP, VAE, ClipVisionModel), each by the classes that stock loaders use."""
-    missing = [part for part in ("unet", "vae", "text_encoder", "image_encoder", "tokenizer") if not (FOLDER / part).is_dir()]
+    missing = [
+        part for part in ("unet", "vae", "text_encoder", "image_encoder", "tokenizer") if not (FOLDER / part).is_dir()
+    ]
     if missing:
-        raise ACFunError(f"The embedded base in {FOLDER} lacks {', '.join(missing)}.", "the base folder of the pack", "install the pack again")
+        raise ACFunError(
+            f"The embedded base in {FOLDER} lacks {', '.join(missing)}.",
+            "the base folder of the pack",
+            "install the pack again",
+        )
     return load_unet(), load_text_encoder(), load_vae(), load_image_encoder()
 
 
@@ -58,17 +64,27 @@ def ldm_unet_config(config: dict) -> dict:
     per_level = config["layers_per_block"]
     attends = [int("CrossAttn" in kind) for kind in config["down_block_types"]]
     return {
-        "image_size": 32, "use_checkpoint": False, "legacy": False, "num_classes": None, "adm_in_channels": None,
-        "in_channels": config["in_channels"], "out_channels": config["out_channels"],
-        "model_channels": channels[0], "channel_mult": [width / channels[0] for width in channels],
+        "image_size": 32,
+        "use_checkpoint": False,
+        "legacy": False,
+        "num_classes": None,
+        "adm_in_channels": None,
+        "in_channels": config["in_channels"],
+        "out_channels": config["out_channels"],
+        "model_channels": channels[0],
+        "channel_mult": [width / channels[0] for width in channels],
         "num_res_blocks": [per_level] * len(channels),
         "transformer_depth": [depth for depth in attends for _ in range(per_level)],
         # The decoder lists its levels from the finest to the coarsest as well; ComfyUI takes them from the end.
         "transformer_depth_output": [depth for depth in attends for _ in range(per_level + 1)],
-        "transformer_depth_middle": 1, "use_spatial_transformer": True, "use_linear_in_transformer": False,
+        "transformer_depth_middle": 1,
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": False,
         "context_dim": config["cross_attention_dim"],
         # diffusers calls the number of heads of Stable Diffusion 1.x "attention_head_dim".
-        "num_heads": config["attention_head_dim"], "num_head_channels": -1, "use_temporal_attention": False,
+        "num_heads": config["attention_head_dim"],
+        "num_head_channels": -1,
+        "use_temporal_attention": False,
     }
 
 
@@ -81,15 +97,20 @@ def load_unet() -> comfy.model_patcher.ModelPatcher:
     load_device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
     parameters = sum(value.numel() for value in state.values())
-    dtype = comfy.model_management.unet_dtype(model_params=parameters, supported_dtypes=EmbeddedSD.supported_inference_dtypes)
+    dtype = comfy.model_management.unet_dtype(
+        model_params=parameters, supported_dtypes=EmbeddedSD.supported_inference_dtypes
+    )
     manual_cast = comfy.model_management.unet_manual_cast(dtype, load_device, EmbeddedSD.supported_inference_dtypes)
     config = EmbeddedSD(unet_config)
     config.set_inference_dtype(dtype, manual_cast)
     model = config.get_model({}, "", device=offload_device)
     missing, unexpected = model.diffusion_model.load_state_dict(state, strict=False)
     if missing or unexpected or len(state) != len(weights):
-        raise ACFunError(f"The embedded UNet does not fit: {len(missing)} weights are missing, {len(unexpected)} unknown.",
-                         "the base folder of the pack", "install the pack again")
+        raise ACFunError(
+            f"The embedded UNet does not fit: {len(missing)} weights are missing, {len(unexpected)} unknown.",
+            "the base folder of the pack",
+            "install the pack again",
+        )
     model.eval()
     return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
@@ -104,11 +125,20 @@ def load_text_encoder() -> comfy.sd.CLIP:
     class TextModel(comfy.sd1_clip.SDClipModel):
         def __init__(self, device="cpu", dtype=None, model_options={}):
             special = {"start": config["bos_token_id"], "end": config["eos_token_id"], "pad": config["eos_token_id"]}
-            super().__init__(device=device, dtype=dtype, max_length=config["max_position_embeddings"], textmodel_json_config=dict(config),
-                             special_tokens=special, return_projected_pooled=False, model_options=model_options)
+            super().__init__(
+                device=device,
+                dtype=dtype,
+                max_length=config["max_position_embeddings"],
+                textmodel_json_config=dict(config),
+                special_tokens=special,
+                return_projected_pooled=False,
+                model_options=model_options,
+            )
             # ComfyUI gives every CLIP the full 49,408 words; ours has its own small vocabulary.
             full = self.transformer.get_input_embeddings().weight
-            small = self.operations.Embedding(config["vocab_size"], config["hidden_size"], dtype=full.dtype, device=full.device)
+            small = self.operations.Embedding(
+                config["vocab_size"], config["hidden_size"], dtype=full.dtype, device=full.device
+            )
             self.transformer.set_input_embeddings(small.requires_grad_(False))
 
     class Encoder(comfy.sd1_clip.SD1ClipModel):
@@ -117,22 +147,34 @@ def load_text_encoder() -> comfy.sd.CLIP:
 
     class WordTokenizer(comfy.sd1_clip.SDTokenizer):
         def __init__(self, embedding_directory=None, tokenizer_data={}):
-            super().__init__(str(FOLDER / "tokenizer"), max_length=config["max_position_embeddings"], embedding_directory=embedding_directory,
-                             embedding_size=config["hidden_size"], tokenizer_data=tokenizer_data)
+            super().__init__(
+                str(FOLDER / "tokenizer"),
+                max_length=config["max_position_embeddings"],
+                embedding_directory=embedding_directory,
+                embedding_size=config["hidden_size"],
+                tokenizer_data=tokenizer_data,
+            )
 
     class Tokenizer(comfy.sd1_clip.SD1Tokenizer):
         def __init__(self, embedding_directory=None, tokenizer_data={}):
-            super().__init__(embedding_directory=embedding_directory, tokenizer_data=tokenizer_data, tokenizer=WordTokenizer)
+            super().__init__(
+                embedding_directory=embedding_directory, tokenizer_data=tokenizer_data, tokenizer=WordTokenizer
+            )
 
     class Target:
         clip, tokenizer, params = Encoder, Tokenizer, {}
 
     weights = read_weights("text_encoder")
-    clip = comfy.sd.CLIP(Target, embedding_directory=folder_paths.get_folder_paths("embeddings"),
-                         parameters=sum(value.numel() for value in weights.values()))
+    clip = comfy.sd.CLIP(
+        Target,
+        embedding_directory=folder_paths.get_folder_paths("embeddings"),
+        parameters=sum(value.numel() for value in weights.values()),
+    )
     missing, unexpected = clip.cond_stage_model.clip_l.load_sd(weights)
     if missing or [key for key in unexpected if not key.endswith("position_ids")]:
-        raise ACFunError("The embedded text encoder does not fit.", "the base folder of the pack", "install the pack again")
+        raise ACFunError(
+            "The embedded text encoder does not fit.", "the base folder of the pack", "install the pack again"
+        )
     return clip
 
 
@@ -151,5 +193,7 @@ def load_image_encoder() -> comfy.clip_vision.ClipVisionModel:
     vision = comfy.clip_vision.ClipVisionModel(str(FOLDER / "image_encoder" / "config.json"))
     missing, unexpected = vision.load_sd(read_weights("image_encoder"))
     if missing or [key for key in unexpected if not key.endswith("position_ids")]:
-        raise ACFunError("The embedded image encoder does not fit.", "the base folder of the pack", "install the pack again")
+        raise ACFunError(
+            "The embedded image encoder does not fit.", "the base folder of the pack", "install the pack again"
+        )
     return vision

@@ -31,8 +31,11 @@ def adapter_path(name: str) -> Path:
     """Full path of a listed adapter."""
     path = folder_paths.get_full_path(FOLDER, name) if name in list_adapters() else None
     if path is None:
-        raise ACFunError(f"There is no adapter {name!r}.", f"one of: {', '.join(list_adapters()) or '(none trained yet)'}",
-                         f"train one, or put a file into models/{FOLDER} and press R to refresh the list")
+        raise ACFunError(
+            f"There is no adapter {name!r}.",
+            f"one of: {', '.join(list_adapters()) or '(none trained yet)'}",
+            f"train one, or put a file into models/{FOLDER} and press R to refresh the list",
+        )
     return Path(path)
 
 
@@ -40,8 +43,11 @@ def check_name(name: str) -> str:
     """A file name without folders or extension."""
     stem = (name or "").strip().removesuffix(".safetensors")
     if not _NAME.fullmatch(stem) or ".." in stem:
-        raise ACFunError(f"{name!r} cannot be the name of an adapter.",
-                         "letters, digits, spaces and . _ - ( ) +, no folders", "choose a plain name such as my_style")
+        raise ACFunError(
+            f"{name!r} cannot be the name of an adapter.",
+            "letters, digits, spaces and . _ - ( ) +, no folders",
+            "choose a plain name such as my_style",
+        )
     return stem
 
 
@@ -64,6 +70,10 @@ def check_writable(path: Path, needed_bytes: int) -> None:
             pass
         free = shutil.disk_usage(path.parent).free
     except OSError as error:
-        raise ACFunError(f"The folder {path.parent} cannot be written to: {error}.", "a writable folder", fix) from error
+        raise ACFunError(
+            f"The folder {path.parent} cannot be written to: {error}.", "a writable folder", fix
+        ) from error
     if free < needed_bytes:
-        raise ACFunError(f"Only {free // MEGABYTE} MB are free in {path.parent}.", f"at least {needed_bytes // MEGABYTE + 1} MB", fix)
+        raise ACFunError(
+            f"Only {free // MEGABYTE} MB are free in {path.parent}.", f"at least {needed_bytes // MEGABYTE + 1} MB", fix
+        )

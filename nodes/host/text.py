@@ -17,8 +17,11 @@ _MARKER = "acfun_style_row"
 def check_sd1_clip(clip) -> None:
     """Raise unless ``clip`` is a Stable Diffusion 1.x text encoder."""
     if not hasattr(clip.cond_stage_model, "clip_l") or hasattr(clip.cond_stage_model, "clip_g"):
-        raise ACFunError(f"The CLIP is a {type(clip.cond_stage_model).__name__}.", "a Stable Diffusion 1.x text encoder",
-                         "connect the CLIP of the same checkpoint as the MODEL")
+        raise ACFunError(
+            f"The CLIP is a {type(clip.cond_stage_model).__name__}.",
+            "a Stable Diffusion 1.x text encoder",
+            "connect the CLIP of the same checkpoint as the MODEL",
+        )
 
 
 def embedding_table(clip) -> Tensor:
@@ -31,8 +34,11 @@ def check_text_width(adapter: StyleAdapter, clip) -> None:
     check_sd1_clip(clip)
     width = embedding_table(clip).shape[1]
     if width != adapter.text_width:
-        raise ACFunError(f"The adapter's S* is {adapter.text_width} wide, this CLIP's embeddings are {width} wide.",
-                         "the CLIP the adapter was trained with", "load that base or train the adapter on this one")
+        raise ACFunError(
+            f"The adapter's S* is {adapter.text_width} wide, this CLIP's embeddings are {width} wide.",
+            "the CLIP the adapter was trained with",
+            "load that base or train the adapter on this one",
+        )
 
 
 class StyleTokenizer:
@@ -114,7 +120,10 @@ class DescriptionSide:
 
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device; honours clip skip and prompt weights, differentiable."""
-        sections = [[(row if torch.is_tensor(token) else token, weight) for token, weight in section] for section in self._sections]
+        sections = [
+            [(row if torch.is_tensor(token) else token, weight) for token, weight in section]
+            for section in self._sections
+        ]
         return encode_tokens(self.clip, {"l": sections}).to(row.device)
 
 

@@ -26,11 +26,19 @@ def check_sd1(model) -> None:
     config = getattr(inner, "model_config", None)
     fix = "connect the MODEL of a Stable Diffusion 1.x checkpoint or of Load ACFun Demo Base"
     if not isinstance(config, comfy.supported_models.SD15):
-        raise ACFunError(f"The MODEL is a {type(config).__name__}, not Stable Diffusion 1.x.", "a Stable Diffusion 1.x MODEL", fix)
+        raise ACFunError(
+            f"The MODEL is a {type(config).__name__}, not Stable Diffusion 1.x.", "a Stable Diffusion 1.x MODEL", fix
+        )
     if config.unet_config.get("in_channels", 4) != 4:
-        raise ACFunError("The MODEL is an inpainting or image-editing variant.", "a text-to-image MODEL with 4 latent channels", fix)
+        raise ACFunError(
+            "The MODEL is an inpainting or image-editing variant.", "a text-to-image MODEL with 4 latent channels", fix
+        )
     if inner.model_type != comfy.model_base.ModelType.EPS:
-        raise ACFunError(f"The MODEL predicts {inner.model_type.name}, not noise.", "epsilon prediction, as Stable Diffusion 1.x", fix)
+        raise ACFunError(
+            f"The MODEL predicts {inner.model_type.name}, not noise.",
+            "epsilon prediction, as Stable Diffusion 1.x",
+            fix,
+        )
 
 
 def check_fits(adapter: StyleAdapter, model) -> None:
@@ -44,7 +52,9 @@ def check_fits(adapter: StyleAdapter, model) -> None:
         raise ACFunError(
             f"The adapter does not fit this MODEL: {len(wrong)} of {len(want)} blocks differ (block {name} has "
             f"{have.get(name, 'no')} channels, the adapter {want[name]}).",
-            "the kind of base the adapter was trained on", "load that base or train the adapter on this one")
+            "the kind of base the adapter was trained on",
+            "load that base or train the adapter on this one",
+        )
 
 
 class NoisePredictor:

@@ -38,15 +38,29 @@ class ToyTextSide:
 def tiny_unet(channels: int = 32) -> UNet2DConditionModel:
     """Random weights, two levels, one ResBlock a level, Stable Diffusion 1.x layout."""
     torch.manual_seed(0)
-    return UNet2DConditionModel(
-        sample_size=8, layers_per_block=1, block_out_channels=(channels, 2 * channels), cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=2, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D")).eval().requires_grad_(False)
+    return (
+        UNet2DConditionModel(
+            sample_size=8,
+            layers_per_block=1,
+            block_out_channels=(channels, 2 * channels),
+            cross_attention_dim=TEXT_WIDTH,
+            attention_head_dim=2,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        )
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def base_on(unet: UNet2DConditionModel) -> Base:
-    return Base(lambda z, t, context: unet(z, t, context).sample, find_sites(unet), ToyTextSide(),
-                NoiseSchedule.stable_diffusion(), torch.device("cpu"))
+    return Base(
+        lambda z, t, context: unet(z, t, context).sample,
+        find_sites(unet),
+        ToyTextSide(),
+        NoiseSchedule.stable_diffusion(),
+        torch.device("cpu"),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,12 @@ def test_what_is_saved_is_what_was_trained(adapter, path):
     assert loaded.config == adapter.config and loaded.record == adapter.record
 
 
+def test_a_saved_adapter_was_readable_by_its_owner_alone(path, tmp_path):
+    """Temporary files are private; an adapter in a shared models folder must not be."""
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_metadata_and_names(path, adapter):
     with adapter_file.safe_open(str(path), "pt") as file:
         metadata, keys = file.metadata(), set(file.keys())
@@ -80,8 +86,16 @@ def test_newer_format(path):
         adapter_file.load(path)
 
 
-@pytest.mark.parametrize("metadata", [{"options": "{}"}, {"options": "not json"}, {"blocks": '{"enc.0.0": 5}'}, {"training": "[]"},
-                                      {"options": '{"description": "no star"}'}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"options": "{}"},
+        {"options": "not json"},
+        {"blocks": '{"enc.0.0": 5}'},
+        {"training": "[]"},
+        {"options": '{"description": "no star"}'},
+    ],
+)
 def test_metadata_that_does_not_fit(path, metadata):
     rewrite(path, **metadata)
     with pytest.raises(ACFunError, match="does not fit"):

@@ -21,7 +21,11 @@ def test_is_the_attention_of_the_paper():
     torch.manual_seed(0)
     attention = CrossAttention(32, 48, heads=2, head_width=8, dropout=0.0)
     text, image = torch.randn(1, 3, 32), torch.randn(1, 5, 48)
-    q, k, v = attention.to_q(attention.norm_text(text)), attention.to_k(attention.norm_image(image)), attention.to_v(attention.norm_image(image))
+    q, k, v = (
+        attention.to_q(attention.norm_text(text)),
+        attention.to_k(attention.norm_image(image)),
+        attention.to_v(attention.norm_image(image)),
+    )
     heads = []
     for head in range(2):
         part = slice(8 * head, 8 * head + 8)

@@ -10,12 +10,16 @@ SCHEDULE = NoiseSchedule.stable_diffusion()
 
 def test_schedule_is_stable_diffusions():
     assert len(SCHEDULE) == 1000
-    torch.testing.assert_close(SCHEDULE.sigma(torch.tensor([0, 999])), torch.tensor([0.02917, 14.6146]), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        SCHEDULE.sigma(torch.tensor([0, 999])), torch.tensor([0.02917, 14.6146]), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_schedule_from_sigmas_is_the_same():
     sigmas = SCHEDULE.sigma(torch.arange(1000))
-    torch.testing.assert_close(NoiseSchedule.from_sigmas(sigmas).alphas_cumprod, SCHEDULE.alphas_cumprod, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        NoiseSchedule.from_sigmas(sigmas).alphas_cumprod, SCHEDULE.alphas_cumprod, rtol=1e-4, atol=1e-6
+    )
 
 
 def test_each_image_is_noised_by_itself(latents):

@@ -17,10 +17,23 @@ def test_description_needs_the_placeholder_once(text):
         AdapterConfig(text)
 
 
-@pytest.mark.parametrize("settings", [
-    {"steps": 0}, {"steps": -5}, {"steps": 2.5}, {"learning_rate": math.nan}, {"learning_rate": 0.0}, {"learning_rate": math.inf},
-    {"style_weight": math.nan}, {"style_weight": -1.0}, {"style_weight": 0.0, "face_weight": 0.0}, {"seed": -1}, {"warmup_steps": -1},
-    {"max_grad_norm": 0.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"steps": 0},
+        {"steps": -5},
+        {"steps": 2.5},
+        {"learning_rate": math.nan},
+        {"learning_rate": 0.0},
+        {"learning_rate": math.inf},
+        {"style_weight": math.nan},
+        {"style_weight": -1.0},
+        {"style_weight": 0.0, "face_weight": 0.0},
+        {"seed": -1},
+        {"warmup_steps": -1},
+        {"max_grad_norm": 0.0},
+    ],
+)
 def test_training_settings(settings):
     with pytest.raises(ACFunError, match="Expected:.*To fix it:"):
         TrainConfig(**settings)

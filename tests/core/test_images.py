@@ -8,11 +8,21 @@ from acfun_core.images import check_image, square
 from acfun_core.splice import splice_bands
 
 
-@pytest.mark.parametrize(("image", "says"), [
-    (torch.rand(64, 64, 3), "shape"), (None, "shape"), (torch.rand(0, 64, 64, 3), "empty"), (torch.rand(1, 0, 64, 3), "empty"),
-    (torch.rand(2, 64, 64, 3), "batch of 2"), (torch.rand(1, 1, 1, 3), "1 x 1"), (torch.rand(1, 16, 20_000, 3), "20000 x 16"),
-    (torch.rand(1, 64, 64, 2), "2 channels"), (torch.full((1, 64, 64, 3), torch.nan), "not numbers"),
-    (torch.full((1, 64, 64, 3), torch.inf), "not numbers")])
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (torch.rand(64, 64, 3), "shape"),
+        (None, "shape"),
+        (torch.rand(0, 64, 64, 3), "empty"),
+        (torch.rand(1, 0, 64, 3), "empty"),
+        (torch.rand(2, 64, 64, 3), "batch of 2"),
+        (torch.rand(1, 1, 1, 3), "1 x 1"),
+        (torch.rand(1, 16, 20_000, 3), "20000 x 16"),
+        (torch.rand(1, 64, 64, 2), "2 channels"),
+        (torch.full((1, 64, 64, 3), torch.nan), "not numbers"),
+        (torch.full((1, 64, 64, 3), torch.inf), "not numbers"),
+    ],
+)
 def test_bad_pictures_are_named(image, says):
     with pytest.raises(ACFunError, match=f"style image.*{says}"):
         check_image(image, "style image")
@@ -44,7 +54,9 @@ def test_soft_seams_blend_between_the_faces():
     assert column[0] == 0 and column[-1] == 1 and torch.all(column.diff() >= 0) and 0.4 < column[19] < 0.6
 
 
-@pytest.mark.parametrize(("count", "cuts"), [(1, []), (5, [0.2, 0.4, 0.6, 0.8]), (2, [0.5, 0.6]), (3, [0.6, 0.5]), (2, [0.0])])
+@pytest.mark.parametrize(
+    ("count", "cuts"), [(1, []), (5, [0.2, 0.4, 0.6, 0.8]), (2, [0.5, 0.6]), (3, [0.6, 0.5]), (2, [0.0])]
+)
 def test_splice_refuses_what_does_not_fit(count, cuts):
     with pytest.raises(ACFunError):
         splice_bands(bands(*[0.5] * count), cuts)

@@ -16,21 +16,40 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-UNET = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "channel_mult": [1, 2, 4, 4], "num_res_blocks": [2] * 4,
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_output": [1] * 9 + [0] * 3, "transformer_depth_middle": 1,
-        "use_spatial_transformer": True, "context_dim": 768, "num_heads": 8, "legacy": False, "use_linear_in_transformer": False}
+UNET = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2] * 4,
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1] * 9 + [0] * 3,
+    "transformer_depth_middle": 1,
+    "use_spatial_transformer": True,
+    "context_dim": 768,
+    "num_heads": 8,
+    "legacy": False,
+    "use_linear_in_transformer": False,
+}
 
 
 def randomised(module: torch.nn.Module, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Half-precision state: fan-in scaled matrices and kernels, unit norms, zero biases."""
-    norms = {f"{name}.weight" for name, part in module.named_modules() if isinstance(part, (torch.nn.GroupNorm, torch.nn.LayerNorm))}
+    norms = {
+        f"{name}.weight"
+        for name, part in module.named_modules()
+        if isinstance(part, (torch.nn.GroupNorm, torch.nn.LayerNorm))
+    }
     state = {}
     for name, value in module.state_dict().items():
         if name in norms:
             state[name] = torch.ones(value.shape)
         elif value.ndim >= 2:
             fan_in = value[0].numel()
-            state[name] = torch.randn(value.shape, generator=generator) * (0.02 if "embedding" in name else 1 / math.sqrt(fan_in))
+            state[name] = torch.randn(value.shape, generator=generator) * (
+                0.02 if "embedding" in name else 1 / math.sqrt(fan_in)
+            )
         else:
             state[name] = torch.zeros(value.shape)
     return {name: value.half().contiguous() for name, value in state.items()}
@@ -54,16 +73,32 @@ def main(comfy_dir: Path, out: Path) -> None:
     folder = comfy_dir / "comfy"
     text_config = json.loads((folder / "sd1_clip_config.json").read_text())
     vision_config = json.loads((folder / "clip_vision_config_vitl.json").read_text())
-    vae_config = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128, "ch_mult": [1, 2, 4, 4],
-                  "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
+    vae_config = {
+        "double_z": True,
+        "z_channels": 4,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 128,
+        "ch_mult": [1, 2, 4, 4],
+        "num_res_blocks": 2,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+    }
     with meta:
         parts = {
-            "model.diffusion_model.": openaimodel.UNetModel(**UNET, device=meta, operations=operations, dtype=torch.float32),
+            "model.diffusion_model.": openaimodel.UNetModel(
+                **UNET, device=meta, operations=operations, dtype=torch.float32
+            ),
             "first_stage_model.": comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=vae_config, embed_dim=4),
-            "cond_stage_model.transformer.": comfy.clip_model.CLIPTextModel(text_config, torch.float32, meta, operations),
+            "cond_stage_model.transformer.": comfy.clip_model.CLIPTextModel(
+                text_config, torch.float32, meta, operations
+            ),
         }
         vision = comfy.clip_model.CLIPVisionModelProjection(vision_config, torch.float32, meta, operations)
-    state = {prefix + name: value for prefix, part in parts.items() for name, value in randomised(part, generator).items()}
+    state = {
+        prefix + name: value for prefix, part in parts.items() for name, value in randomised(part, generator).items()
+    }
     state.pop("cond_stage_model.transformer.text_projection.weight")
     out.mkdir(parents=True, exist_ok=True)
     save_file(state, out / "random_sd15.safetensors")

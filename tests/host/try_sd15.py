@@ -17,21 +17,44 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from safetensors import safe_open  # noqa: E402
+
 from host.install import ensure_comfy  # noqa: E402
 from host.server import ComfyServer  # noqa: E402
-from safetensors import safe_open  # noqa: E402
 
 
 def graph(steps: int, resolution: int) -> dict:
     return {
         "base": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "random_sd15.safetensors"}},
         "vision": {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": "random_clip_vision.safetensors"}},
-        "style": {"class_type": "EmptyImage", "inputs": {"width": 256, "height": 256, "batch_size": 1, "color": 0xC04020}},
-        "face": {"class_type": "EmptyImage", "inputs": {"width": 256, "height": 256, "batch_size": 1, "color": 0x2040C0}},
-        "train": {"class_type": "ACFunTrainStyle", "inputs": {
-            "model": ["base", 0], "clip": ["base", 1], "vae": ["base", 2], "clip_vision": ["vision", 0], "style_image": ["style", 0],
-            "face_image": ["face", 0], "description": "a painting of a woman in S* style", "steps": steps, "learning_rate": 1e-4,
-            "style_weight": 0.8, "face_weight": 1.0, "seed": 0, "resolution": resolution, "preview_every": 0, "name": "sd15"}},
+        "style": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 256, "height": 256, "batch_size": 1, "color": 0xC04020},
+        },
+        "face": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 256, "height": 256, "batch_size": 1, "color": 0x2040C0},
+        },
+        "train": {
+            "class_type": "ACFunTrainStyle",
+            "inputs": {
+                "model": ["base", 0],
+                "clip": ["base", 1],
+                "vae": ["base", 2],
+                "clip_vision": ["vision", 0],
+                "style_image": ["style", 0],
+                "face_image": ["face", 0],
+                "description": "a painting of a woman in S* style",
+                "steps": steps,
+                "learning_rate": 1e-4,
+                "style_weight": 0.8,
+                "face_weight": 1.0,
+                "seed": 0,
+                "resolution": resolution,
+                "preview_every": 0,
+                "name": "sd15",
+            },
+        },
     }
 
 
@@ -45,7 +68,9 @@ def main(out: Path, steps: int = 5, resolution: int = 256) -> None:
     models = out / "models"
     places = {"checkpoints": "random_sd15.safetensors", "clip_vision": "random_clip_vision.safetensors"}
     if not (out / "random_sd15.safetensors").exists():
-        subprocess.run([sys.executable, str(Path(__file__).with_name("random_sd15.py")), str(ensure_comfy()), str(out)], check=True)
+        subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("random_sd15.py")), str(ensure_comfy()), str(out)], check=True
+        )
     for folder, name in places.items():
         (models / folder).mkdir(parents=True, exist_ok=True)
         target = models / folder / name
@@ -53,17 +78,34 @@ def main(out: Path, steps: int = 5, resolution: int = 256) -> None:
             target.symlink_to((out / name).resolve())
     times = []
     with ComfyServer(base_dir=out) as server, server.client() as client:
-        run = client.run(graph(steps, resolution), timeout=3000,
-                         on_event=lambda event: times.append(event.seconds) if event.kind == "progress" and event.node == "train" else None)
+        run = client.run(
+            graph(steps, resolution),
+            timeout=3000,
+            on_event=lambda event: (
+                times.append(event.seconds) if event.kind == "progress" and event.node == "train" else None
+            ),
+        )
         peak = peak_memory_gb(server.process.pid)
     newest = max((models / "acfun").glob("sd15_*.safetensors"), key=lambda path: path.stat().st_mtime)
     with safe_open(newest, "pt") as file:
         record = json.loads(file.metadata()["training"])
     losses = record["style_loss"] + record["face_loss"] + record["before"] + record["after"]
-    print(json.dumps({"finite": all(map(math.isfinite, losses)), "before": record["before"], "after": record["after"],
-                      "style_loss": record["style_loss"], "face_loss": record["face_loss"], "seconds": round(run.seconds, 1),
-                      "seconds_per_step": round((times[-1] - times[0]) / max(1, steps - 1), 1), "peak_gb": round(peak, 2),
-                      "adapter_mb": round(newest.stat().st_size / 1e6, 1), "when": time.strftime("%Y-%m-%d")}))
+    print(
+        json.dumps(
+            {
+                "finite": all(map(math.isfinite, losses)),
+                "before": record["before"],
+                "after": record["after"],
+                "style_loss": record["style_loss"],
+                "face_loss": record["face_loss"],
+                "seconds": round(run.seconds, 1),
+                "seconds_per_step": round((times[-1] - times[0]) / max(1, steps - 1), 1),
+                "peak_gb": round(peak, 2),
+                "adapter_mb": round(newest.stat().st_size / 1e6, 1),
+                "when": time.strftime("%Y-%m-%d"),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

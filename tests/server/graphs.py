@@ -24,22 +24,54 @@ def base_graph() -> dict:
 def train_node(**changes) -> dict:
     """Train ACFun Style on the base graph; by default so short and steep that a few steps show."""
     settings = {
-        "model": ["base", 0], "clip": ["base", 1], "vae": ["base", 2], "clip_vision": ["base", 3],
-        "style_image": ["style", 0], "face_image": ["face", 0], "description": PROMPT, "steps": 6, "learning_rate": 3e-3,
-        "style_weight": 0.8, "face_weight": 1.0, "seed": 0, "resolution": SIDE, "preview_every": 0, "name": "test",
+        "model": ["base", 0],
+        "clip": ["base", 1],
+        "vae": ["base", 2],
+        "clip_vision": ["base", 3],
+        "style_image": ["style", 0],
+        "face_image": ["face", 0],
+        "description": PROMPT,
+        "steps": 6,
+        "learning_rate": 3e-3,
+        "style_weight": 0.8,
+        "face_weight": 1.0,
+        "seed": 0,
+        "resolution": SIDE,
+        "preview_every": 0,
+        "name": "test",
     }
     return node("ACFunTrainStyle", **{**settings, **changes})
 
 
 def apply_node(model=("base", 0), adapter=("train", 0), strengths=(1.0, 1.0, 1.0)) -> dict:
     abstract, encoder, decoder = strengths
-    return node("ACFunApplyAdapter", model=list(model), clip=["base", 1], adapter=list(adapter), abstract_strength=abstract,
-                encoder_strength=encoder, decoder_strength=decoder)
+    return node(
+        "ACFunApplyAdapter",
+        model=list(model),
+        clip=["base", 1],
+        adapter=list(adapter),
+        abstract_strength=abstract,
+        encoder_strength=encoder,
+        decoder_strength=decoder,
+    )
 
 
 def sampler_node(model, applied: str, **changes) -> dict:
-    settings = {"model": list(model), "clip": ["base", 1], "adapter": [applied, 2], "prompt": PROMPT, "negative": "", "seed": 3,
-                "steps": 4, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal", "width": SIDE, "height": SIDE, "batch_size": 1}
+    settings = {
+        "model": list(model),
+        "clip": ["base", 1],
+        "adapter": [applied, 2],
+        "prompt": PROMPT,
+        "negative": "",
+        "seed": 3,
+        "steps": 4,
+        "cfg": 3.0,
+        "sampler_name": "ddim",
+        "scheduler": "normal",
+        "width": SIDE,
+        "height": SIDE,
+        "batch_size": 1,
+    }
     return node("ACFunSampler", **{**settings, **changes})
 
 
@@ -49,8 +81,19 @@ def ksampler_nodes(model=("base", 0), positive=("positive", 0), latent=("noise",
         "positive": node("CLIPTextEncode", clip=["base", 1], text=PLAIN_PROMPT),
         "negative": node("CLIPTextEncode", clip=["base", 1], text=""),
         "noise": node("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=1),
-        "stock": node("KSampler", model=list(model), seed=3, steps=4, cfg=3.0, sampler_name="ddim", scheduler="normal",
-                      positive=list(positive), negative=["negative", 0], latent_image=list(latent), denoise=denoise),
+        "stock": node(
+            "KSampler",
+            model=list(model),
+            seed=3,
+            steps=4,
+            cfg=3.0,
+            sampler_name="ddim",
+            scheduler="normal",
+            positive=list(positive),
+            negative=["negative", 0],
+            latent_image=list(latent),
+            denoise=denoise,
+        ),
     }
 
 

@@ -28,33 +28,47 @@ def nothing_half_written(comfy):
 
     def files():
         made_on_purpose = ("foreign", "truncated")
-        return sorted(path for path in comfy.folder("models/acfun").glob("**/*") if not path.name.startswith(made_on_purpose))
+        return sorted(
+            path for path in comfy.folder("models/acfun").glob("**/*") if not path.name.startswith(made_on_purpose)
+        )
 
     before = files()
     yield
     assert files() == before
 
 
-@pytest.mark.parametrize(("changes", "says"), [
-    ({"description": ""}, "description is empty"),
-    ({"description": "a painting of a woman"}, r"S\* 0 times"),
-    ({"steps": 0}, "smaller than min of 1: steps"),
-    ({"steps": -3}, "smaller than min of 1: steps"),
-    ({"learning_rate": math.nan}, "learning rate is nan"),
-    ({"learning_rate": 0.0}, "learning rate is 0"),
-    ({"style_weight": 0.0, "face_weight": 0.0}, "Both loss weights are 0"),
-    ({"resolution": 200}, "resolution is 200"),
-    ({"name": "../outside"}, "cannot be the name"),
-    ({"name": "/etc/passwd"}, "cannot be the name"),
-    ({"name": ""}, "cannot be the name"),
-])
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"description": ""}, "description is empty"),
+        ({"description": "a painting of a woman"}, r"S\* 0 times"),
+        ({"steps": 0}, "smaller than min of 1: steps"),
+        ({"steps": -3}, "smaller than min of 1: steps"),
+        ({"learning_rate": math.nan}, "learning rate is nan"),
+        ({"learning_rate": 0.0}, "learning rate is 0"),
+        ({"style_weight": 0.0, "face_weight": 0.0}, "Both loss weights are 0"),
+        ({"resolution": 200}, "resolution is 200"),
+        ({"name": "../outside"}, "cannot be the name"),
+        ({"name": "/etc/passwd"}, "cannot be the name"),
+        ({"name": ""}, "cannot be the name"),
+    ],
+)
 def test_settings(client, changes, says):
     refused(client, {**base_graph(), "train": train_node(**changes)}, says)
 
 
 @pytest.mark.parametrize("role", ["style_image", "face_image"])
-@pytest.mark.parametrize(("kind", "says"), [("rank", "shape"), ("empty", "is empty"), ("tiny", "1 x 1"), ("wide", "20000 x 32"),
-                                            ("batch", "batch of 2"), ("nan", "not numbers")])
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("rank", "shape"),
+        ("empty", "is empty"),
+        ("tiny", "1 x 1"),
+        ("wide", "20000 x 32"),
+        ("batch", "batch of 2"),
+        ("nan", "not numbers"),
+    ],
+)
 def test_pictures(client, role, kind, says):
     graph = {**base_graph(), "bad": node("ProbePicture", kind=kind), "train": train_node(**{role: ["bad", 0]})}
     refused(client, graph, f"{role.replace('_', ' ')}.*{says}")
@@ -72,11 +86,23 @@ def test_a_clip_of_another_width(client):
 
 def test_an_adapter_of_another_base(client):
     client.run({**base_graph(), "train": train_node(steps=1, name="foreign_base")})
-    graph = {**base_graph(), "train": train_node(steps=1, name="foreign_base"), "other": node("ProbeOtherModel", family="sd1"),
-             "apply": apply_node(model=["other", 0]), "portrait": sampler_node(["apply", 0], "apply"), "end": node("PreviewAny", source=["portrait", 0])}
+    graph = {
+        **base_graph(),
+        "train": train_node(steps=1, name="foreign_base"),
+        "other": node("ProbeOtherModel", family="sd1"),
+        "apply": apply_node(model=["other", 0]),
+        "portrait": sampler_node(["apply", 0], "apply"),
+        "end": node("PreviewAny", source=["portrait", 0]),
+    }
     refused_after_training(client, graph, "does not fit this MODEL")
-    graph = {**base_graph(), "train": train_node(steps=1, name="foreign_base"), "wide": node("ProbeWideClip"), "apply": apply_node(),
-             "encode": node("ACFunTextEncode", clip=["wide", 0], adapter=["apply", 2], text="S*"), "end": node("PreviewAny", source=["encode", 0])}
+    graph = {
+        **base_graph(),
+        "train": train_node(steps=1, name="foreign_base"),
+        "wide": node("ProbeWideClip"),
+        "apply": apply_node(),
+        "encode": node("ACFunTextEncode", clip=["wide", 0], adapter=["apply", 2], text="S*"),
+        "end": node("PreviewAny", source=["encode", 0]),
+    }
     refused_after_training(client, graph, "256 wide, this CLIP's embeddings are 768")
 
 
@@ -87,22 +113,41 @@ def refused_after_training(client, graph, says):
 
 
 def test_a_model_that_does_not_carry_the_adapter(client):
-    graph = {**base_graph(), "train": train_node(steps=1, name="foreign_base"), "apply": apply_node(),
-             "portrait": sampler_node(["base", 0], "apply"), "end": node("PreviewAny", source=["portrait", 0])}
+    graph = {
+        **base_graph(),
+        "train": train_node(steps=1, name="foreign_base"),
+        "apply": apply_node(),
+        "portrait": sampler_node(["base", 0], "apply"),
+        "end": node("PreviewAny", source=["portrait", 0]),
+    }
     refused_after_training(client, graph, "does not carry this adapter")
     graph["portrait"] = sampler_node(["apply", 0], "apply", prompt="a painting of a woman")
     refused_after_training(client, graph, r"prompt does not hold S\*")
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("foreign_lora.safetensors", "not an ACFun adapter"), ("truncated.safetensors", "cannot be read"),
-    ("none.safetensors", "no adapter"), ("../../secret.safetensors", "no adapter")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("foreign_lora.safetensors", "not an ACFun adapter"),
+        ("truncated.safetensors", "cannot be read"),
+        ("none.safetensors", "no adapter"),
+        ("../../secret.safetensors", "no adapter"),
+    ],
+)
 def test_adapter_files(client, comfy, name, says):
     folder = comfy.folder("models/acfun")
     folder.mkdir(exist_ok=True)
     save_file({"lora_up.weight": torch.zeros(2, 2)}, folder / "foreign_lora.safetensors")
     (folder / "truncated.safetensors").write_bytes((folder / "foreign_lora.safetensors").read_bytes()[:40])
-    load = node("ACFunLoadAdapter", model=["base", 0], clip=["base", 1], adapter_name=name, abstract_strength=1.0, encoder_strength=1.0, decoder_strength=1.0)
+    load = node(
+        "ACFunLoadAdapter",
+        model=["base", 0],
+        clip=["base", 1],
+        adapter_name=name,
+        abstract_strength=1.0,
+        encoder_strength=1.0,
+        decoder_strength=1.0,
+    )
     refused(client, {**base_graph(), "load": load, "end": node("PreviewAny", source=["load", 2])}, says)
 
 

@@ -11,7 +11,18 @@ from host.server import ComfyServer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from .graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, digest_node, ksampler_nodes, node, sampler_node, train_node
+from .graphs import (
+    PROMPT,
+    SIDE,
+    apply_node,
+    base_graph,
+    compare_node,
+    digest_node,
+    ksampler_nodes,
+    node,
+    sampler_node,
+    train_node,
+)
 
 
 def digest(client: ComfyClient) -> str:
@@ -39,7 +50,12 @@ def trained() -> dict:
 
 
 def test_strength_zero_is_the_base_bit_for_bit(client):
-    graph = {**trained(), "off": apply_node(strengths=(0.0, 0.0, 0.0)), "portrait": sampler_node(["off", 0], "off"), **ksampler_nodes()}
+    graph = {
+        **trained(),
+        "off": apply_node(strengths=(0.0, 0.0, 0.0)),
+        "portrait": sampler_node(["off", 0], "off"),
+        **ksampler_nodes(),
+    }
     assert compare(client, graph, same=(["portrait", 0], ["stock", 0]))["same"] == (0.0, True)
 
 
@@ -47,7 +63,11 @@ def test_each_strength_does_something(client):
     graph = {**trained(), **ksampler_nodes()}
     for name, strengths in (("abstract", (1.0, 0.0, 0.0)), ("encoder", (0.0, 1.0, 0.0)), ("decoder", (0.0, 0.0, 1.0))):
         graph |= {name: apply_node(strengths=strengths), f"{name}_portrait": sampler_node([name, 0], name)}
-    found = compare(client, graph, **{f"{name}_change": ([f"{name}_portrait", 0], ["stock", 0]) for name in ("abstract", "encoder", "decoder")})
+    found = compare(
+        client,
+        graph,
+        **{f"{name}_change": ([f"{name}_portrait", 0], ["stock", 0]) for name in ("abstract", "encoder", "decoder")},
+    )
     assert all(difference > 1e-4 for difference, _ in found.values()), found
 
 
@@ -58,17 +78,38 @@ def test_a_saved_adapter_draws_what_the_trained_one_draws(client, comfy):
     [name] = sorted(adapters(comfy) - before - {name for name in adapters(comfy) if name.startswith("test")})
     options = client.object_info("ACFunLoadAdapter")["input"]["required"]["adapter_name"]
     assert name in (options[1]["options"] if options[0] == "COMBO" else options[0])
-    loaded = node("ACFunLoadAdapter", model=["base", 0], clip=["base", 1], adapter_name=name, abstract_strength=1.0, encoder_strength=1.0, decoder_strength=1.0)
-    both = {**trained(), "apply": apply_node(), "one": sampler_node(["apply", 0], "apply"), "load": loaded, "two": sampler_node(["load", 0], "load")}
+    loaded = node(
+        "ACFunLoadAdapter",
+        model=["base", 0],
+        clip=["base", 1],
+        adapter_name=name,
+        abstract_strength=1.0,
+        encoder_strength=1.0,
+        decoder_strength=1.0,
+    )
+    both = {
+        **trained(),
+        "apply": apply_node(),
+        "one": sampler_node(["apply", 0], "apply"),
+        "load": loaded,
+        "two": sampler_node(["load", 0], "load"),
+    }
     assert compare(client, both, same=(["one", 0], ["two", 0]))["same"] == (0.0, True)
 
 
 def test_stock_text_encode_and_ksampler_draw_what_acfun_sampler_draws(client):
-    graph = {**trained(), "apply": apply_node(), "portrait": sampler_node(["apply", 0], "apply"), **ksampler_nodes(model=["apply", 0])}
+    graph = {
+        **trained(),
+        "apply": apply_node(),
+        "portrait": sampler_node(["apply", 0], "apply"),
+        **ksampler_nodes(model=["apply", 0]),
+    }
     graph["positive"] = node("CLIPTextEncode", clip=["apply", 1], text=PROMPT)
     graph["other"] = {**graph["stock"], "inputs": {**graph["stock"]["inputs"], "positive": ["encode", 0]}}
     graph["encode"] = node("ACFunTextEncode", clip=["base", 1], adapter=["apply", 2], text=PROMPT)
-    found = compare(client, graph, stock_nodes=(["portrait", 0], ["stock", 0]), text_encode=(["portrait", 0], ["other", 0]))
+    found = compare(
+        client, graph, stock_nodes=(["portrait", 0], ["stock", 0]), text_encode=(["portrait", 0], ["other", 0])
+    )
     assert set(found.values()) == {(0.0, True)}
 
 
@@ -100,7 +141,11 @@ def test_cancel_ends_within_a_step_and_leaves_nothing(client, comfy):
 
 def test_an_error_in_mid_training_leaves_nothing(client, comfy):
     before, files = digest(client), adapters(comfy)
-    graph = {**base_graph(), "breaks": node("ProbeBreaksAfter", model=["base", 0], calls=15), "train": train_node(model=["breaks", 0], seed=13)}
+    graph = {
+        **base_graph(),
+        "breaks": node("ProbeBreaksAfter", model=["base", 0], calls=15),
+        "train": train_node(model=["breaks", 0], seed=13),
+    }
     with pytest.raises(NodeError, match="broke on purpose"):
         client.run(graph)
     assert digest(client) == before and adapters(comfy) == files
@@ -155,8 +200,15 @@ def test_other_patches_work_before_and_after(client, lora, kind):
     """Whatever comes first: the same picture, and both the patch and the adapter are in it."""
     before = {"patch_first": patch_node(kind, ["base", 0], lora), "then_apply": apply_node(model=["patch_first", 0])}
     after = {"apply": apply_node(), "then_patch": patch_node(kind, ["apply", 0], lora)}
-    graph = {**trained(), **before, **after, "one": sampler_node(["then_apply", 0], "then_apply"), "two": sampler_node(["then_patch", 0], "apply"),
-             "adapter_only": sampler_node(["apply", 0], "apply"), **ksampler_nodes(model=["patch_first", 0])}
+    graph = {
+        **trained(),
+        **before,
+        **after,
+        "one": sampler_node(["then_apply", 0], "then_apply"),
+        "two": sampler_node(["then_patch", 0], "apply"),
+        "adapter_only": sampler_node(["apply", 0], "apply"),
+        **ksampler_nodes(model=["patch_first", 0]),
+    }
     pairs = {"order": (["one", 0], ["two", 0]), "adapter": (["one", 0], ["stock", 0])}
     if kind != "HyperTile":  # a latent of 24 x 24 is below what HyperTile divides: it changes nothing here
         pairs["patch"] = (["one", 0], ["adapter_only", 0])
@@ -166,10 +218,14 @@ def test_other_patches_work_before_and_after(client, lora, kind):
 
 
 def test_image_to_image_with_stock_nodes(client):
-    graph = {**trained(), "apply": apply_node(), "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
-             "encode": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
-             **ksampler_nodes(model=["apply", 0], positive=["styled", 0], latent=["encode", 0], denoise=0.6),
-             "styled": node("ACFunTextEncode", clip=["base", 1], adapter=["apply", 2], text=PROMPT)}
+    graph = {
+        **trained(),
+        "apply": apply_node(),
+        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "encode": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
+        **ksampler_nodes(model=["apply", 0], positive=["styled", 0], latent=["encode", 0], denoise=0.6),
+        "styled": node("ACFunTextEncode", clip=["base", 1], adapter=["apply", 2], text=PROMPT),
+    }
     graph["plain"] = {**graph["stock"], "inputs": {**graph["stock"]["inputs"], "model": ["base", 0]}}
     difference, _ = compare(client, graph, styled_or_not=(["stock", 0], ["plain", 0]))["styled_or_not"]
     assert difference > 1e-4
@@ -178,5 +234,7 @@ def test_image_to_image_with_stock_nodes(client):
 def test_text_around_the_placeholder_is_followed(client):
     graph = {**trained(), "apply": apply_node()}
     graph["one"] = sampler_node(["apply", 0], "apply")
-    graph["two"] = sampler_node(["apply", 0], "apply", prompt="a painting of a smiling man with glasses in (S*:1.2) style, red")
+    graph["two"] = sampler_node(
+        ["apply", 0], "apply", prompt="a painting of a smiling man with glasses in (S*:1.2) style, red"
+    )
     assert compare(client, graph, text=(["one", 0], ["two", 0]))["text"][0] > 1e-4

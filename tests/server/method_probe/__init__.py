@@ -37,11 +37,15 @@ class ProbeDigest(ProbeNode):
         hooks = gradients = 0
         for module in (model.model, clip.cond_stage_model):
             for name, value in module.state_dict().items():
-                digest.update(name.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+                digest.update(
+                    name.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+                )
             hooks += sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
             gradients += sum(part.grad is not None for part in module.parameters())
         wrappers = sum(len(kind) for kind in model.wrappers.values())
-        return answer(f"{digest.hexdigest()} hooks={hooks} gradients={gradients} wrappers={wrappers} patches={len(model.patches)}")
+        return answer(
+            f"{digest.hexdigest()} hooks={hooks} gradients={gradients} wrappers={wrappers} patches={len(model.patches)}"
+        )
 
 
 class ProbeLatents(ProbeNode):
@@ -69,8 +73,14 @@ class ProbePicture(ProbeNode):
         return {"required": {"kind": ("STRING", {})}}
 
     def run(self, kind):
-        shapes = {"rank": (64, 64, 3), "empty": (0, 64, 64, 3), "tiny": (1, 1, 1, 3), "wide": (1, 32, 20_000, 3),
-                  "batch": (2, 64, 64, 3), "nan": (1, 64, 64, 3)}
+        shapes = {
+            "rank": (64, 64, 3),
+            "empty": (0, 64, 64, 3),
+            "tiny": (1, 1, 1, 3),
+            "wide": (1, 32, 20_000, 3),
+            "batch": (2, 64, 64, 3),
+            "nan": (1, 64, 64, 3),
+        }
         return (torch.full(shapes[kind], math.nan if kind == "nan" else 0.5),)
 
 
@@ -84,9 +94,21 @@ class ProbeOtherModel(ProbeNode):
         return {"required": {"family": ("STRING", {})}}
 
     def run(self, family):
-        config = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32, "channel_mult": [1, 2],
-                  "num_res_blocks": [1, 1], "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1],
-                  "transformer_depth_middle": 1, "use_spatial_transformer": True, "context_dim": 256, "legacy": False, "dtype": torch.float32}
+        config = {
+            "image_size": 32,
+            "in_channels": 4,
+            "out_channels": 4,
+            "model_channels": 32,
+            "channel_mult": [1, 2],
+            "num_res_blocks": [1, 1],
+            "transformer_depth": [1, 1],
+            "transformer_depth_output": [1, 1, 1, 1],
+            "transformer_depth_middle": 1,
+            "use_spatial_transformer": True,
+            "context_dim": 256,
+            "legacy": False,
+            "dtype": torch.float32,
+        }
         kind = comfy.supported_models.SD20 if family == "sd2" else comfy.supported_models.SD15
         model_config = kind(config)
         model_config.unet_config.update(num_heads=2, num_head_channels=-1)
@@ -150,5 +172,15 @@ class ProbeDiskSpace(ProbeNode):
         return answer(free)
 
 
-NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in (
-    ProbeDigest, ProbeLatents, ProbePicture, ProbeOtherModel, ProbeWideClip, ProbeBreaksAfter, ProbeDiskSpace)}
+NODE_CLASS_MAPPINGS = {
+    kind.__name__: kind
+    for kind in (
+        ProbeDigest,
+        ProbeLatents,
+        ProbePicture,
+        ProbeOtherModel,
+        ProbeWideClip,
+        ProbeBreaksAfter,
+        ProbeDiskSpace,
+    )
+}
