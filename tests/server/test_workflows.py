@@ -54,14 +54,28 @@ def test_every_node_type_exists(name, object_info):
 def test_links_agree_with_inputs_and_outputs(name):
     ui = load_ui(name)
     nodes = {node["id"]: node for node in ui["nodes"]}
-    from_inputs = {(each["link"], node["id"], slot) for node in ui["nodes"] for slot, each in enumerate(node["inputs"]) if each["link"]}
-    from_outputs = {(link, node["id"], slot) for node in ui["nodes"] for slot, each in enumerate(node["outputs"]) for link in each["links"] or ()}
+    from_inputs = {
+        (each["link"], node["id"], slot)
+        for node in ui["nodes"]
+        for slot, each in enumerate(node["inputs"])
+        if each["link"]
+    }
+    from_outputs = {
+        (link, node["id"], slot)
+        for node in ui["nodes"]
+        for slot, each in enumerate(node["outputs"])
+        for link in each["links"] or ()
+    }
     assert from_inputs == {(link, target, slot) for link, _, _, target, slot, _ in ui["links"]}
     assert from_outputs == {(link, source, slot) for link, source, slot, *_ in ui["links"]}
     for _, source, from_slot, target, to_slot, kind in ui["links"]:
         assert nodes[source]["outputs"][from_slot]["type"] == nodes[target]["inputs"][to_slot]["type"] == kind
         assert nodes[source]["order"] < nodes[target]["order"]
-    assert (ui["version"], ui["last_node_id"], ui["last_link_id"]) == (0.4, max(nodes), max(link[0] for link in ui["links"]))
+    assert (ui["version"], ui["last_node_id"], ui["last_link_id"]) == (
+        0.4,
+        max(nodes),
+        max(link[0] for link in ui["links"]),
+    )
 
 
 def widgets_of(info: dict) -> list[tuple[str, bool]]:
@@ -121,7 +135,12 @@ def test_each_node_has_a_help_page(client, object_info):
     assert set(pages) == set(ours)
     for name, text in pages.items():
         assert text.startswith(f"# {ours[name]['display_name']}\n"), name
-        missing = [key for group in ("required", "optional") for key in ours[name]["input"].get(group, {}) if f"`{key}`" not in text]
+        missing = [
+            key
+            for group in ("required", "optional")
+            for key in ours[name]["input"].get(group, {})
+            if f"`{key}`" not in text
+        ]
         missing += [key for key in ours[name]["output_name"] if f"`{key}`" not in text]
         assert not missing, f"{name} does not explain {missing}"
         assert client.request(f"/extensions/{PACK}/docs/{name}.md").decode() == text

@@ -114,7 +114,9 @@ class Graph:
         for name in inputs:
             node_type.input(name)
         sources = {name: value for name, value in inputs.items() if isinstance(value, Output)}
-        values = {each.name: inputs.get(each.name, each.default) for each in node_type.widgets if each.name not in sources}
+        values = {
+            each.name: inputs.get(each.name, each.default) for each in node_type.widgets if each.name not in sources
+        }
         for each in node_type.inputs:
             _check(node_type, each, sources.get(each.name), values.get(each.name))
         height = _height(node_type) + (PICTURE if room else 0)
@@ -150,7 +152,11 @@ class Graph:
         prompt = {}
         for node in self.nodes:
             links = {name: [str(source.node.id), source.index] for name, source in node.sources.items()}
-            prompt[str(node.id)] = {"inputs": {**node.values, **links}, "class_type": node.type.name, "_meta": {"title": node.title}}
+            prompt[str(node.id)] = {
+                "inputs": {**node.values, **links},
+                "class_type": node.type.name,
+                "_meta": {"title": node.title},
+            }
         return prompt
 
     def to_ui(self, comfy_version: str, frontend_version: str) -> dict[str, Any]:
@@ -161,7 +167,14 @@ class Graph:
         nodes = [self._ui_node(node, links, order[node.id], comfy_version) for node in self.nodes]
         notes = [_ui_note(note, order[note.id]) for note in self.notes]
         groups = [
-            {"id": number, "title": group.title, "bounding": group.bounding(), "color": group.colour, "font_size": 24, "flags": {}}
+            {
+                "id": number,
+                "title": group.title,
+                "bounding": group.bounding(),
+                "color": group.colour,
+                "font_size": 24,
+                "flags": {},
+            }
             for number, group in enumerate(self.groups, 1)
         ]
         return {
@@ -189,7 +202,9 @@ class Graph:
 
     def _ui_node(self, node: Node, links: list[list], order: int, comfy_version: str) -> dict[str, Any]:
         incoming = {link[4]: link[0] for link in links if link[3] == node.id}
-        outgoing = [[link[0] for link in links if link[1:3] == [node.id, index]] for index in range(len(node.type.outputs))]
+        outgoing = [
+            [link[0] for link in links if link[1:3] == [node.id, index]] for index in range(len(node.type.outputs))
+        ]
         origin = {"cnr_id": "comfy-core", "ver": comfy_version} if node.type.from_comfy else {"cnr_id": "acfun"}
         saved = {
             "id": node.id,
@@ -201,7 +216,8 @@ class Graph:
             "mode": 0,
             "inputs": [_ui_input(each, incoming.get(slot)) for slot, each in enumerate(_slots(node.type))],
             "outputs": [
-                {"name": each.name, "type": each.kind, "links": ids or None} for each, ids in zip(node.type.outputs, outgoing)
+                {"name": each.name, "type": each.kind, "links": ids or None}
+                for each, ids in zip(node.type.outputs, outgoing)
             ],
             "title": node.title,
             "properties": {**origin, "Node name for S&R": node.type.name},
@@ -236,9 +252,20 @@ def _ui_input(each: InputType, link: int | None) -> dict[str, Any]:
 
 def _ui_note(note: Note, order: int) -> dict[str, Any]:
     return {
-        "id": note.id, "type": NOTE_TYPE, "pos": list(note.position), "size": list(note.size), "flags": {}, "order": order, "mode": 0,
-        "inputs": [], "outputs": [], "title": note.title, "properties": {}, "widgets_values": [note.text], **NOTE_COLOURS,
-    }  # fmt: skip
+        "id": note.id,
+        "type": NOTE_TYPE,
+        "pos": list(note.position),
+        "size": list(note.size),
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "title": note.title,
+        "properties": {},
+        "widgets_values": [note.text],
+        **NOTE_COLOURS,
+    }
 
 
 def _height(node_type: NodeType) -> int:

@@ -102,7 +102,9 @@ class NodeTypes:
         info = self._info[name]
         outputs = zip(info["output_name"], info["output"])
         from_comfy = not info["python_module"].startswith("custom_nodes.")
-        return NodeType(name, info["display_name"] or name, _inputs(info), tuple(OutputType(*each) for each in outputs), from_comfy)
+        return NodeType(
+            name, info["display_name"] or name, _inputs(info), tuple(OutputType(*each) for each in outputs), from_comfy
+        )
 
 
 def _inputs(info: dict[str, Any]) -> tuple[InputType, ...]:
@@ -114,5 +116,9 @@ def _inputs(info: dict[str, Any]) -> tuple[InputType, ...]:
             settings = rest[0] if rest else {}
             # Older nodes write the list of choices where newer ones write "COMBO".
             options = kind if isinstance(kind, list) else settings.get("options", [])
-            inputs.append(InputType(name, "COMBO" if isinstance(kind, list) else kind, group == "optional", settings, tuple(options)))
+            inputs.append(
+                InputType(
+                    name, "COMBO" if isinstance(kind, list) else kind, group == "optional", settings, tuple(options)
+                )
+            )
     return tuple(inputs)

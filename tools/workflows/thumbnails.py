@@ -57,8 +57,12 @@ def thumbnail(client: ComfyClient, name: str, steps: int | None, timeout: float)
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=[], metavar="NAME", help=f"workflows, default all: {', '.join(api.NAMES)}")
-    parser.add_argument("--steps", type=int, help="training steps, for a quick look; the default is what the workflow says")
+    parser.add_argument(
+        "names", nargs="*", default=[], metavar="NAME", help=f"workflows, default all: {', '.join(api.NAMES)}"
+    )
+    parser.add_argument(
+        "--steps", type=int, help="training steps, for a quick look; the default is what the workflow says"
+    )
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for each workflow")
     options = parser.parse_args()
     unknown = set(options.names) - set(api.NAMES)
@@ -76,7 +80,10 @@ def main() -> int:
                 content = to_jpeg(thumbnail(client, name, options.steps, options.timeout))
                 path = WORKFLOWS / f"{name}.jpg"
                 path.write_bytes(content)
-                print(f"[workflows] {path.relative_to(WORKFLOWS.parent)}: {len(content) / 1000:.0f} kB after {time.monotonic() - start:.0f} s")
+                seconds = time.monotonic() - start
+                print(
+                    f"[workflows] {path.relative_to(WORKFLOWS.parent)}: {len(content) / 1000:.0f} kB, {seconds:.0f} s"
+                )
     except (NodeError, WorkflowRejected, PromptTimeout, ServerError, LookupError, OSError) as error:
         print(f"[workflows] {error}", file=sys.stderr)
         return 1
