@@ -35,6 +35,7 @@ class TrainingRecord:
         settings: the TrainConfig as a plain dict.
         style_loss, face_loss: unweighted terms of eq. 4, one value a step.
         before, after: [style, face] terms on the same fixed timesteps and noises, before and after training.
+        skipped_steps: optimizer steps left out because half-precision gradients overflowed.
         resolution: (height, width) in pixels at which it was trained.
     """
 
@@ -43,6 +44,7 @@ class TrainingRecord:
     face_loss: list[float] = field(default_factory=list)
     before: list[float] = field(default_factory=list)
     after: list[float] = field(default_factory=list)
+    skipped_steps: int = 0
     resolution: tuple[int, int] = (0, 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from .adapter import StyleAdapter, TextSide, TrainingRecord, block_transforms
 from .alignment import FACE, STYLE, PairNoise, PredictNoise, alignment_terms, measure_alignment
 from .blocks import ResBlockSite, channels_of, select
 from .config import AdapterConfig, Strengths, TrainConfig
-from .errors import ACFunError
 from .injection import injected
+from .optimiser import Optimiser
 from .schedule import NoiseSchedule
 
 
@@ -86,19 +85,18 @@ def train_adapter(
     latents = latents.to(base.device, torch.float32)
     with seeded(config.seed, base.device) as generator:
         adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels).to(base.device).train()
-        optimizer = torch.optim.AdamW(adapter.parameters(), lr=config.learning_rate)
+        optimiser = Optimiser(adapter, config)
         record = TrainingRecord(settings=config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
         record.before = measure_adapter(base, adapter, latents)
         transforms = block_transforms([(adapter, Strengths())])
         for step in range(1, config.steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * min(1.0, step / max(1, config.warmup_steps))
             draw = PairNoise.draw(latents, base.schedule, generator)
             # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
             with injected(base.sites, transforms):
                 context = base.text.encode(adapter.fuse(base.text))
                 terms = alignment_terms(base.predict_noise, base.schedule, latents, context, draw)
-                _optimise(adapter, optimizer, terms, config, step)
+                loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
+                record.skipped_steps += not optimiser.step(loss, step)
             record.style_loss.append(terms[STYLE].item())
             record.face_loss.append(terms[FACE].item())
             if on_step is not None:
@@ -120,19 +118,3 @@ def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor) -> list[
             return measure_alignment(base.predict_noise, base.schedule, latents, context).tolist()
     finally:
         adapter.train(training)
-
-
-def _optimise(
-    adapter: StyleAdapter, optimizer: torch.optim.Optimizer, terms: Tensor, config: TrainConfig, step: int
-) -> None:
-    loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(adapter.parameters(), config.max_grad_norm)
-    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        raise ACFunError(
-            f"Training became non-finite at step {step} (loss {loss.item():.4g}, gradient norm {norm.item():.4g}).",
-            "finite numbers throughout",
-            f"lower the learning rate (it is {config.learning_rate:g}) or use a base in float32",
-        )
-    optimizer.step()

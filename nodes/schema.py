@@ -25,7 +25,7 @@ Adapter = io.Custom("ACFUN_ADAPTER")
 
 
 def schema(**fields) -> io.Schema:
-    """``io.Schema`` of these fields, without those the running ComfyUI does not know: one unknown keyword would cost all nodes."""
+    """``io.Schema`` of these fields without those the running ComfyUI does not know: one of them would cost all nodes."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
     return io.Schema(category=CATEGORY, **{name: value for name, value in fields.items() if name in known})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import comfy.model_management
 import comfy.utils
 import torch
@@ -195,6 +197,10 @@ class TrainACFunStyle(io.ComfyNode):
         adapter = learn(model, clip, vae, latents, tokens, adapter_config, config, preview_every)
         adapter_file.save(adapter, path)
 
+        if adapter.record.skipped_steps:
+            logging.warning(
+                "ACFun: %d of %d steps were left out (gradient overflow).", adapter.record.skipped_steps, steps
+            )
         curve = draw_loss_curve(adapter.record.style_loss, adapter.record.face_loss)
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
 

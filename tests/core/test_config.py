@@ -54,5 +54,6 @@ def test_bad_adapter_options():
 def test_the_core_imports_without_comfyui():
     modules = sorted(path.stem for path in (Path(__file__).parents[2] / "acfun_core").glob("[!_]*.py"))
     code = "import sys; " + "; ".join(f"import acfun_core.{name}" for name in modules)
-    code += "; assert not [name for name in sys.modules if name.split('.')[0] in ('comfy', 'nodes', 'folder_paths', 'diffusers')]"
+    hosts = ("comfy", "nodes", "folder_paths", "diffusers")
+    code += f"; assert not [name for name in sys.modules if name.split('.')[0] in {hosts}]"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

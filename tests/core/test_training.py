@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from acfun_core import optimiser
 from acfun_core.adapter import block_transforms
 from acfun_core.adapter_file import to_tensors
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
@@ -67,6 +68,36 @@ def test_non_finite_training_is_an_error_that_names_the_learning_rate(base, late
     broken = dataclasses.replace(base, predict_noise=lambda z, t, c: base.predict_noise(z, t, c) * float("nan"))
     with pytest.raises(ACFunError, match="non-finite at step 1.*learning rate"):
         train(broken, latents, style_tokens)
+
+
+class OverflowsAbove(torch.autograd.Function):
+    """Identity whose gradient overflows above a limit, as float16 does."""
+
+    @staticmethod
+    def forward(ctx, x, limit):
+        ctx.limit = limit
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.where(gradient.abs() > ctx.limit, torch.inf, gradient), None
+
+
+def test_an_overflow_halves_the_loss_scale_and_is_recorded(base, latents, style_tokens):
+    def predict(limit):
+        return lambda z, t, c: OverflowsAbove.apply(base.predict_noise(z, t, c), limit)
+
+    record = train(dataclasses.replace(base, predict_noise=predict(1.0)), latents, style_tokens, steps=12).record
+    assert 1 <= record.skipped_steps < 12
+    with pytest.raises(ACFunError, match="non-finite"):
+        train(dataclasses.replace(base, predict_noise=predict(1e-7)), latents, style_tokens, steps=30)
+
+
+def test_loss_scaling_changes_no_bit_in_float32(base, latents, style_tokens, monkeypatch):
+    scaled = to_tensors(train(base, latents, style_tokens))
+    monkeypatch.setattr(optimiser, "INITIAL_SCALE", 1.0)
+    plain = to_tensors(train(base, latents, style_tokens))
+    assert all(torch.equal(scaled[key], plain[key]) for key in plain)
 
 
 def test_strengths_zero_give_no_transform_at_all(base, latents, style_tokens):

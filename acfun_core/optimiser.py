@@ -1,0 +1,55 @@
+"""AdamW with warm-up, gradient clipping and loss scaling, so that half-precision bases train without vanishing gradients."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .adapter import StyleAdapter
+from .config import TrainConfig
+from .errors import ACFunError
+
+INITIAL_SCALE = 512.0
+"""The loss is a mean over all latent values: through a float16 UNet its gradient would fall below what float16 can hold.
+A power of two, so that float32 bases learn bit for bit the same with and without it."""
+
+
+class Optimiser:
+    """One optimizer over AFun and CFun together."""
+
+    def __init__(self, adapter: StyleAdapter, config: TrainConfig):
+        self.parameters = list(adapter.parameters())
+        self.config = config
+        self.scale = INITIAL_SCALE
+        self.adamw = torch.optim.AdamW(self.parameters, lr=config.learning_rate)
+
+    def step(self, loss: Tensor, number: int) -> bool:
+        """Take optimizer step ``number`` (from 1). -> False if it was left out to halve an overflowing loss scale.
+
+        Raises:
+            ACFunError: the loss is not finite, or gradients overflow even without scaling.
+        """
+        self._warm_up(number)
+        self.adamw.zero_grad(set_to_none=True)
+        (loss * self.scale).backward()
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad /= self.scale
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm).item()
+        if not math.isfinite(loss.item()) or (not math.isfinite(norm) and self.scale <= 1):
+            raise ACFunError(
+                f"Training became non-finite at step {number} (loss {loss.item():.4g}, gradient norm {norm:.4g}).",
+                "finite numbers throughout",
+                f"lower the learning rate (it is {self.config.learning_rate:g}) or use a base in float32",
+            )
+        if not math.isfinite(norm):
+            self.scale /= 2
+            return False
+        self.adamw.step()
+        return True
+
+    def _warm_up(self, number: int) -> None:
+        for group in self.adamw.param_groups:
+            group["lr"] = self.config.learning_rate * min(1.0, number / max(1, self.config.warmup_steps))
