@@ -1,0 +1,1 @@
+"""Training pipeline of the small embedded text-to-portrait base."""
