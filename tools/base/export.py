@@ -11,9 +11,10 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from . import models
-from .common import arguments, load_file, status
+from .common import arguments, status
 from .tokenizer import CLIPTokenizer
 
 PIPELINE = {

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 from . import captions, data, models
 from .common import (
@@ -19,7 +20,6 @@ from .common import (
     arguments,
     launch,
     learning_rate,
-    load_file,
     load_state,
     save_state,
     save_weights,
