@@ -1,0 +1,1 @@
+"""Draws the example style pictures: a parametric head model and several simulated media."""
