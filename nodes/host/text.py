@@ -69,16 +69,18 @@ class StyleTokenizer:
     def _with_style_embedding(self):
         outer = copy.copy(self.plain)
         inner = copy.copy(getattr(outer, outer.clip))
+        if inner.embedding_directory is None:
+            inner.embedding_directory = []
         stock_lookup = inner._try_get_embedding
+        # (embedding, leftover text), and in newer hosts the name in between.
+        between = [_MARKER] * (len(stock_lookup(_MARKER)) - 2)
 
         def lookup(name: str):
             if name.startswith(_MARKER):
-                return self.row, name.removeprefix(_MARKER).strip()
+                return self.row, *between, name.removeprefix(_MARKER).strip()
             return stock_lookup(name)
 
         inner._try_get_embedding = lookup
-        if inner.embedding_directory is None:
-            inner.embedding_directory = []
         setattr(outer, outer.clip, inner)
         return outer
 
