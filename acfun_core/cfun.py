@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-REFERENCE_CHANNELS = 256
+REFERENCE_CHANNELS = 512
 EPSILON = 1e-6
 
 
