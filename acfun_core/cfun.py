@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 REFERENCE_CHANNELS = 512
+"""Part of the file format: with another value, saved weights would mean something else."""
 EPSILON = 1e-6
 
 
