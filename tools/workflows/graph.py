@@ -186,7 +186,7 @@ class Graph:
             "links": links,
             "groups": groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.6, "offset": [60, 120]}, "frontendVersion": frontend_version},
+            "extra": {"ds": {"scale": 0.7, "offset": [60, 160]}, "frontendVersion": frontend_version},
             "version": SCHEMA_VERSION,
         }
 
@@ -205,8 +205,8 @@ class Graph:
         outgoing = [
             [link[0] for link in links if link[1:3] == [node.id, index]] for index in range(len(node.type.outputs))
         ]
-        origin = {"cnr_id": "comfy-core", "ver": comfy_version} if node.type.from_comfy else {"cnr_id": "acfun"}
-        saved = {
+        origin = {"cnr_id": "comfy-core", "ver": comfy_version} if node.type.from_comfy else {}
+        return {
             "id": node.id,
             "type": node.type.name,
             "pos": list(node.position),
@@ -221,10 +221,8 @@ class Graph:
             ],
             "title": node.title,
             "properties": {**origin, "Node name for S&R": node.type.name},
+            "widgets_values": _widget_values(node),
         }
-        if node.type.widgets:
-            saved["widgets_values"] = _widget_values(node)
-        return saved
 
 
 def _slots(node_type: NodeType) -> list[InputType]:

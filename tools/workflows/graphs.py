@@ -9,7 +9,7 @@ from .node_types import NodeTypes
 
 FACE = "face_astronaut.png"
 STYLE = "style_woodblock.png"
-SPLICED_STYLE = "style_woodblock.png"
+SPLICED_STYLE = "style_oil.jpg"
 
 SIDE = 192  # of the demo base's pictures, in pixels
 SAMPLING = {"seed": 0, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
@@ -108,15 +108,15 @@ def stylization(types: NodeTypes) -> Graph:
     """The main job, with the same portrait without the adapter for comparison."""
     graph = Graph("stylization", types)
     graph.column(x=0, width=380)
-    graph.note("Start here", note("start_here"), height=330)
+    graph.note("Start here", note("start_here"), height=310)
     with graph.group("Base", GREY):
-        graph.column(x=0, width=380, y=470)
+        graph.column(x=0, width=380, y=440)
         base = load_base(graph)
-    graph.column(x=0, width=380, y=640)
+    graph.column(x=0, width=380, y=610)
     graph.note(
         "Stable Diffusion 1.x",
-        note("stable_diffusion").format(others="**Size without adapter** and **Sampler without adapter**"),
-        height=400,
+        note("stable_diffusion").format(others="*Size without adapter* and *Sampler without adapter*"),
+        height=330,
     )
 
     with graph.group("1  Face and style", BLUE):
@@ -126,7 +126,7 @@ def stylization(types: NodeTypes) -> Graph:
     with graph.group("2  Train", GREEN):
         graph.column(x=800, width=420)
         trained = train(graph, base, style, face["image"], "a painting of a woman in S* style", "demo")
-    graph.column(x=800, width=420, y=900)
+    graph.column(x=800, width=420, y=800)
     graph.note("What to change", note("what_to_change"), height=330)
     with graph.group("3  Draw the face in the style", BROWN):
         graph.column(x=1280, width=380)
@@ -134,11 +134,11 @@ def stylization(types: NodeTypes) -> Graph:
         graph.column(x=1700, width=380)
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/result")
     with graph.group("4  The same noise without the adapter", GREY):
-        graph.column(x=1280, width=380, y=1000)
+        graph.column(x=1280, width=380, y=920)
         plain = plain_sampler(
             graph, base, "a painting of a woman in painting style", "without adapter", SAMPLING["seed"]
         )
-        graph.column(x=1700, width=380, y=1000)
+        graph.column(x=1700, width=380, y=920)
         picture = decode(graph, base, plain, "Decode without adapter")
         save(graph, picture, "Without adapter", "acfun/without_adapter")
         graph.note("Why this comparison", note("comparison"), height=150)
@@ -151,16 +151,16 @@ def spliced_face(types: NodeTypes) -> Graph:
     graph.column(x=0, width=380)
     graph.note("Start here", note("splice"), height=330)
     with graph.group("Base", GREY):
-        graph.column(x=0, width=380, y=470)
+        graph.column(x=0, width=380, y=440)
         base = load_base(graph)
-    graph.column(x=0, width=380, y=640)
+    graph.column(x=0, width=380, y=610)
     graph.note(
         "Stable Diffusion 1.x",
-        note("stable_diffusion").format(others="**Size of face 2**, **Sampler of face 2** and **Splice**"),
-        height=400,
+        note("stable_diffusion").format(others="*Size of face 2*, *Sampler of face 2* and *Splice*"),
+        height=330,
     )
 
-    with graph.group("1  A second face, drawn by the base", GREY):
+    with graph.group("1  A second face", GREY):
         graph.column(x=440, width=380)
         drawn = plain_sampler(graph, base, "a photo of a man", "of face 2", FACE_2_SEED)
         second = decode(graph, base, drawn, "Face 2")
