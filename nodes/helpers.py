@@ -14,7 +14,8 @@ from ..acfun_core.images import check_image
 from ..acfun_core.splice import splice_bands
 from .schema import schema
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+# Not "examples": ComfyUI would take that folder for the pack's workflow templates.
+EXAMPLES = Path(__file__).resolve().parent.parent / "pictures"
 
 
 def list_examples() -> list[str]:

@@ -1,4 +1,4 @@
-"""Draws every example picture: `python -m tools.art.draw [--out examples] [--size 512] [--seed 7] [--only oil ...]`."""
+"""Draws every example picture: `python -m tools.art.draw [--out pictures] [--size 512] [--seed 7] [--only oil ...]`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save(picture: np.ndarray, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("examples"))
+    parser.add_argument("--out", type=Path, default=Path("pictures"))
     parser.add_argument("--size", type=int, default=512, help="pixels of a side")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", nargs="*", choices=[*STYLES, "astronaut"], help="draw these alone")
