@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from .config import AdapterConfig
 
-REFERENCE_WIDTH = 512
+REFERENCE_WIDTH = 1024
 """As for CFun: the output map is scaled by REFERENCE_WIDTH / width, so that one learning rate serves every width."""
 
 

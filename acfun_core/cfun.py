@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-REFERENCE_CHANNELS = 512
+REFERENCE_CHANNELS = 1024
 """Part of the file format: with another value, saved weights would mean something else."""
 EPSILON = 1e-6
 

@@ -68,4 +68,4 @@ def test_one_optimizer_step_moves_every_width_alike(channels):
     (cfun(h) - 2 * h).square().mean().backward()
     optimizer.step()
     change = (cfun(h) - h).square().mean().sqrt() / h.square().mean().sqrt()
-    assert 0.01 < change.item() < 0.1
+    assert 0.02 < change.item() < 0.2
