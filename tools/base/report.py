@@ -37,12 +37,12 @@ def detector_file() -> Path | None:
     return found[0] if found else None
 
 
-def faces_found(images: torch.Tensor, path: Path, threshold: float = 0.6) -> float:
-    """Share of pictures [n, 3, h, w] in -1..1 in which the detector finds a face."""
+def faces_found(images: torch.Tensor, path: Path, threshold: float = 0.6) -> np.ndarray:
+    """Whether the detector finds a face, for each picture of [n, 3, h, w] in -1..1: bool [n]."""
     height, width = images.shape[-2:]
     detector = cv2.FaceDetectorYN.create(str(path), "", (width, height), threshold)
     array = images.add(1).mul(127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return float(np.mean([detector.detect(np.ascontiguousarray(a[:, :, ::-1]))[1] is not None for a in array]))
+    return np.array([detector.detect(np.ascontiguousarray(a[:, :, ::-1]))[1] is not None for a in array])
 
 
 def exported(folder: Path) -> dict:
@@ -100,7 +100,10 @@ def main() -> None:
     sheet(args.run / "sheet_report.png", images, len(GRID))
     detector = detector_file()
     result["samples"] = len(images)
-    result["faces_found"] = faces_found(images, detector) if detector else None
+    if detector:
+        found = faces_found(images, detector)
+        result["faces_found"] = float(found.mean())
+        result["faces_by_caption"] = {text: int(found[k :: len(GRID)].sum()) for k, text in enumerate(GRID)}
     result["weights_mb"] = sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6
     print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}))
 
