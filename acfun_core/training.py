@@ -48,7 +48,8 @@ class StepReport:
     adapter: StyleAdapter
 
 
-OnStep = Callable[[StepReport], None]
+OnStep = Callable[[StepReport], bool | None]
+"""Sees every step; a true answer ends the training there and keeps what was learned."""
 
 
 @contextmanager
@@ -72,7 +73,8 @@ def train_adapter(
     Args:
         latents: (2, 4, h, w) clean latents of style and face as the UNet sees them.
         style_tokens: (N, image_width) CLIP tokens of the style image.
-        on_step: called after every step; whatever it raises ends the training and leaves the base as it was.
+        on_step: called after every step. A true answer ends the training there, whatever it raises ends it without an adapter;
+            both leave the base as it was.
 
     Returns:
         The adapter on ``base.device``, in float32, ready for inference.
@@ -99,8 +101,9 @@ def train_adapter(
                 record.skipped_steps += not optimiser.step(loss, step)
             record.style_loss.append(terms[STYLE].item())
             record.face_loss.append(terms[FACE].item())
-            if on_step is not None:
-                on_step(StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter))
+            report = StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter)
+            if on_step is not None and on_step(report):
+                break
         adapter.settle(base.text)
         record.after = measure_adapter(base, adapter, latents)
     adapter.record = record

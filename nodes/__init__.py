@@ -9,6 +9,7 @@ from .apply import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
 from .helpers import ACFunExampleImage, SpliceFaces
 from .host.files import register_folder
+from .live import register_routes
 from .sample import ACFunSampler, ACFunTextEncode
 from .train import TrainACFunStyle
 
@@ -33,4 +34,5 @@ class ACFunExtension(ComfyExtension):
 
 async def comfy_entrypoint() -> ACFunExtension:
     register_folder()
+    register_routes()
     return ACFunExtension()

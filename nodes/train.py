@@ -18,6 +18,7 @@ from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image, square
 from ..acfun_core.injection import injected
 from ..acfun_core.training import Base, StepReport, train_adapter
+from . import live
 from .host import files
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, check_sd1_clip, embedding_table, encode_tokens
@@ -192,10 +193,12 @@ class TrainACFunStyle(io.ComfyNode):
         path = files.new_adapter_path(name)
         files.check_writable(path, expected_file_bytes(model, clip, adapter_config))
 
-        latents = encode_pair(model, vae, style, face, resolution)
-        tokens = style_tokens(clip_vision, style)
-        adapter = learn(model, clip, vae, latents, tokens, adapter_config, config, preview_every)
-        adapter_file.save(adapter, path)
+        with live.watch(config.steps, cls.hidden) as watch:
+            latents = encode_pair(model, vae, style, face, resolution)
+            tokens = style_tokens(clip_vision, style)
+            adapter = learn(model, clip, vae, latents, tokens, adapter_config, config, preview_every, watch)
+            adapter_file.save(adapter, path)
+            watch.saved(path)
 
         if adapter.record.skipped_steps:
             logging.warning(
@@ -247,7 +250,15 @@ def style_tokens(clip_vision, style) -> torch.Tensor:
 
 
 def learn(
-    model, clip, vae, latents, tokens, adapter_config: AdapterConfig, config: TrainConfig, preview_every: int
+    model,
+    clip,
+    vae,
+    latents,
+    tokens,
+    adapter_config: AdapterConfig,
+    config: TrainConfig,
+    preview_every: int,
+    watch: live.Watch,
 ) -> StyleAdapter:
     """Run the core's training on the graph's model with progress, previews and cancel; the model is left as it was."""
     comfy.model_management.load_models_gpu(
@@ -261,10 +272,12 @@ def learn(
         base = Base(predict_noise, find_sites(model.model.diffusion_model), text, schedule, model.load_device)
         preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
 
-        def on_step(report: StepReport) -> None:
+        def on_step(report: StepReport) -> bool:
             comfy.model_management.throw_exception_if_processing_interrupted()
             due = preview_every and (report.step % preview_every == 0 or report.step == report.steps)
-            progress.update_absolute(report.step, report.steps, preview(report.adapter) if due else None)
+            portrait = preview(report.adapter) if due else None
+            progress.update_absolute(report.step, report.steps, portrait)
+            return watch.step(report, portrait and portrait[1])
 
         return train_adapter(base, latents, tokens, adapter_config, config, on_step)
 
