@@ -1,0 +1,223 @@
+"""A Stable Diffusion 1.x base on diffusers' classes: the core's base for training, and portraits from pure noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..adapter import StyleAdapter, block_transforms
+from ..blocks import channels_of, find_sites
+from ..config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
+from ..errors import ACFunError
+from ..images import square
+from ..injection import injected
+from ..training import Base, OnStep, train_adapter
+from . import pictures
+from .sampling import OnSample, ddim, starting_noise
+from .text import DescriptionSide, TextEncoder
+from .vision import load_image_encoder
+from .weights import Parts, load_parts
+
+Styled = Sequence[tuple[StyleAdapter, Strengths]]
+"""Adapters in the order they are applied, each with its strengths; S* is the last one's."""
+
+
+class StableDiffusion:
+    """One base on one device.
+
+    Args:
+        parts: from :func:`~acfun_core.backends.weights.load_parts`.
+        image_encoder: where CLIP vision lies; only training needs it.
+        device: where everything computes.
+    """
+
+    def __init__(self, parts: Parts, image_encoder: str | Path | None = None, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.unet = parts.unet.to(self.device)
+        self.vae = parts.vae.to(self.device)
+        self.text = TextEncoder(parts.text_encoder.to(self.device), parts.tokenizer)
+        self.schedule = parts.schedule
+        self.sites = find_sites(self.unet)
+        self._image_encoder_path = image_encoder
+        self._image_encoder: Any = None
+        want, have = self.unet.config.cross_attention_dim, self.text.width
+        if want != have:
+            raise ACFunError(
+                f"The UNet takes text {want} wide, the text encoder gives {have}.",
+                "UNet and text encoder of one base",
+                "name another base",
+            )
+
+    @classmethod
+    def load(
+        cls,
+        base: str | Path,
+        image_encoder: str | Path | None = None,
+        tokenizer: str | Path | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> StableDiffusion:
+        """Read a base from files, see :func:`~acfun_core.backends.weights.load_parts`.
+
+        A diffusers folder with an ``image_encoder`` in it needs no ``image_encoder`` of its own.
+        """
+        beside = Path(base) / "image_encoder"
+        if image_encoder is None and beside.is_dir():
+            image_encoder = beside
+        return cls(load_parts(base, tokenizer, dtype), image_encoder, device)
+
+    @property
+    def native_side(self) -> int:
+        """Side in pixels that the UNet was made for."""
+        size = self.unet.config.sample_size
+        return 8 * size if isinstance(size, int) else 512
+
+    def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """The core's PredictNoise: (B, 4, h, w), (B,), (B, T, width) -> (B, 4, h, w) float32."""
+        dtype = self.unet.dtype
+        return self.unet(z_t.to(dtype), t, encoder_hidden_states=context.to(dtype)).sample.float()
+
+    # -- training -----------------------------------------------------------------------
+
+    def core_base(self, description: str) -> Base:
+        """The base as the core's training takes it, bound to one face description."""
+        return Base(self.predict_noise, self.sites, DescriptionSide(self.text, description), self.schedule, self.device)
+
+    def style_tokens(self, style: Tensor) -> Tensor:
+        """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
+        if self._image_encoder is None:
+            if self._image_encoder_path is None:
+                raise ACFunError(
+                    "Training reads the style image through CLIP vision, and this base has none beside it.",
+                    "CLIP ViT-L/14 or ViT-H/14 vision as a transformers folder or a .safetensors file",
+                    "add --clip-vision PATH",
+                )
+            self._image_encoder = load_image_encoder(self._image_encoder_path).to(self.device)
+        return pictures.encode_style(self._image_encoder, style)
+
+    def encode_pair(self, style: Tensor, face: Tensor, resolution: int) -> Tensor:
+        """(2, 4, h, w) latents of the middle squares of style and face, each (1, H, W, 3)."""
+        return self.encode(torch.cat([square(style, resolution), square(face, resolution)]))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, H, W, 3), values 0-1 -> (B, 4, H / 8, W / 8)."""
+        return pictures.encode_latents(self.vae, images.to(self.device))
+
+    def train(
+        self,
+        style: Tensor,
+        face: Tensor,
+        adapter_config: AdapterConfig,
+        config: TrainConfig,
+        resolution: int | None = None,
+        on_step: OnStep | None = None,
+    ) -> StyleAdapter:
+        """Learn an adapter from one style image and one face photo, both (1, H, W, 3); the base stays as it is.
+
+        Raises:
+            ACFunError: there is no CLIP vision, the resolution cannot be used, or training became non-finite.
+        """
+        resolution = self.native_side if resolution is None else resolution
+        check_side("resolution", resolution, 64)
+        base = self.core_base(adapter_config.description)
+        tokens = self.style_tokens(style)
+        latents = self.encode_pair(style, face, resolution)
+        return train_adapter(base, latents, tokens, adapter_config, config, on_step)
+
+    # -- sampling -----------------------------------------------------------------------
+
+    def check_fits(self, adapter: StyleAdapter) -> None:
+        """Raise unless the adapter's blocks and S* are as wide as this base's."""
+        have, want = channels_of(self.sites), adapter.cfun.channels
+        wrong = [name for name, width in want.items() if have.get(name) != width]
+        if wrong:
+            raise ACFunError(
+                f"The adapter does not fit this base: {len(wrong)} of {len(want)} blocks differ (block {wrong[0]} has "
+                f"{have.get(wrong[0], 'no')} channels, the adapter {want[wrong[0]]}).",
+                "the kind of base the adapter was trained on",
+                "name that base or train the adapter on this one",
+            )
+        if adapter.text_width != self.text.width:
+            raise ACFunError(
+                f"The adapter's S* is {adapter.text_width} wide, this base's embeddings are {self.text.width} wide.",
+                "the base the adapter was trained on",
+                "name that base or train the adapter on this one",
+            )
+
+    @torch.no_grad()
+    def condition(self, prompt: str, styled: Styled = ()) -> Tensor:
+        """(1, T, width) for a prompt; without adapters, or at abstract strength 0, S* is the plain initial word."""
+        row = None
+        if styled and styled[-1][1].abstract != 0:
+            adapter, strengths = styled[-1]
+            row = adapter.row(strengths.abstract)
+        return self.text.encode(self.text.sections(prompt, styled=row is not None), row)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompt: str,
+        negative: str = "",
+        styled: Styled = (),
+        seed: int = 0,
+        steps: int = 40,
+        cfg: float = 5.0,
+        size: tuple[int, int] | None = None,
+        batch: int = 1,
+        on_sample: OnSample | None = None,
+    ) -> Tensor:
+        """Portraits from pure noise, as latents (batch, 4, h, w).
+
+        Args:
+            styled: adapters; with none this is the base, bit for bit the same as with all strengths 0.
+            seed: the noise is that of ComfyUI's samplers for the same seed, size and batch.
+            size: (height, width) in pixels, multiples of 8; the default is the base's own.
+
+        Raises:
+            ACFunError: an adapter does not fit, the prompt lacks S*, or a number is out of range.
+        """
+        height, width = size or (self.native_side, self.native_side)
+        check_side("height", height, 8)
+        check_side("width", width, 8)
+        check_sampling(prompt, styled, seed, steps, cfg, batch)
+        for adapter, _ in styled:
+            self.check_fits(adapter)
+            adapter.to(self.device)
+        noise = starting_noise(seed, batch, height, width).to(self.device)
+        positive, avoid = self.condition(prompt, styled), self.condition(negative, styled)
+        with injected(self.sites, block_transforms(styled)):
+            return ddim(self.predict_noise, self.schedule, noise, positive, avoid, steps, cfg, on_sample)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, 4, h, w) -> (B, 8 h, 8 w, 3), values 0-1, on the CPU."""
+        return pictures.decode_latents(self.vae, latents)
+
+
+def check_side(role: str, pixels: int, multiple: int) -> None:
+    """Raise unless a side in pixels can be used."""
+    if not isinstance(pixels, int) or not 64 <= pixels <= 4096 or pixels % multiple:
+        raise ACFunError(
+            f"The {role} is {pixels}.", f"a multiple of {multiple} from 64 to 4096", "use 512, or 192 for the demo base"
+        )
+
+
+def check_sampling(prompt: str, styled: Styled, seed: int, steps: int, cfg: float, batch: int) -> None:
+    """Raise if a setting of :meth:`StableDiffusion.sample` is out of range."""
+    if styled and PLACEHOLDER not in prompt:
+        raise ACFunError(
+            f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
+            f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
+            f"write {PLACEHOLDER} where the style's name would stand",
+        )
+    for role, value, low, high in (
+        ("seed", seed, 0, 2**64 - 1),
+        ("number of steps", steps, 1, 1000),
+        ("guidance (cfg)", cfg, 0, 100),
+        ("batch size", batch, 1, 64),
+    ):
+        if not low <= value <= high:
+            raise ACFunError(f"The {role} is {value}.", f"a number from {low} to {high}", "use a value in that range")

@@ -1,0 +1,324 @@
+"""The parts of a Stable Diffusion 1.x base from files: a diffusers folder, or a single-file checkpoint.
+
+Only safetensors files are read and nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import ACFunError
+from ..schedule import NoiseSchedule
+from .libraries import imported
+
+SD1_CONFIGS = Path(__file__).with_name("sd1")
+"""diffusers' and transformers' settings of Stable Diffusion 1.x: a single-file checkpoint does not hold them."""
+
+_TOKENIZER_FILES = ("vocab.json", "merges.txt")
+_LOCAL = {"local_files_only": True, "low_cpu_mem_usage": False}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A base in memory, frozen, in evaluation mode, on the CPU.
+
+    Attributes:
+        unet: diffusers' ``UNet2DConditionModel``.
+        vae: diffusers' ``AutoencoderKL`` or ``AutoencoderTiny``.
+        text_encoder: transformers' ``CLIPTextModelWithProjection``.
+        tokenizer: transformers' ``CLIPTokenizer``.
+        schedule: what the UNet was trained on.
+    """
+
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    schedule: NoiseSchedule
+
+
+def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Parts:
+    """Read a base.
+
+    Args:
+        base: a diffusers folder (``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``), or a ``.safetensors``
+            checkpoint.
+        tokenizer: folder with ``vocab.json`` and ``merges.txt``; needed for a checkpoint, which does not hold them.
+        dtype: of the UNet; text encoder and VAE are always float32.
+
+    Raises:
+        ACFunError: something is missing, cannot be read, or is not Stable Diffusion 1.x text-to-image with epsilon prediction.
+    """
+    base = Path(base)
+    if base.is_dir():
+        parts = _from_folder(base, tokenizer, dtype)
+    elif base.is_file():
+        parts = _from_checkpoint(base, tokenizer, dtype)
+    else:
+        raise ACFunError(
+            f"There is no base at {base}.",
+            "a diffusers folder or a Stable Diffusion 1.x checkpoint (.safetensors)",
+            "check the path",
+        )
+    for module in (parts.unet, parts.vae, parts.text_encoder):
+        module.eval().requires_grad_(False)
+    return parts
+
+
+# -- a diffusers folder ---------------------------------------------------------------------
+
+
+def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype) -> Parts:
+    for part in ("unet", "vae", "text_encoder"):
+        if not (folder / part / "config.json").is_file():
+            raise ACFunError(
+                f"{folder} has no {part}/config.json.",
+                "a diffusers folder with unet, vae, text_encoder, tokenizer and scheduler",
+                "name the folder that holds model_index.json",
+            )
+    if (folder / "text_encoder_2").is_dir():
+        raise ACFunError(
+            f"{folder} has two text encoders: it is not Stable Diffusion 1.x.",
+            "one text encoder",
+            "name an SD 1.x base",
+        )
+    check_unet_config(folder, read_json(folder / "unet" / "config.json"))
+    schedule = schedule_from_config(folder, read_json(folder / "scheduler" / "scheduler_config.json"))
+    vae_class = read_json(folder / "vae" / "config.json").get("_class_name", "AutoencoderKL")
+    if vae_class not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise ACFunError(
+            f"The VAE of {folder} is a {vae_class}.", "AutoencoderKL or AutoencoderTiny", "use an SD 1.x base"
+        )
+    return Parts(
+        _diffusers_model(folder, "unet", "UNet2DConditionModel", dtype),
+        _diffusers_model(folder, "vae", vae_class, torch.float32),
+        load_text_encoder(read_json(folder / "text_encoder" / "config.json"), read_weights(folder / "text_encoder")),
+        load_tokenizer(Path(tokenizer) if tokenizer else folder / "tokenizer"),
+        schedule,
+    )
+
+
+def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtype) -> Any:
+    file = weight_file(folder / part)
+    # diffusion_pytorch_model.safetensors, or diffusion_pytorch_model.fp16.safetensors where fp16 is the "variant".
+    _, _, variant = file.stem.partition(".")
+    try:
+        return imported("diffusers", class_name).from_pretrained(
+            str(folder), subfolder=part, torch_dtype=dtype, variant=variant or None, use_safetensors=True, **_LOCAL
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ACFunError(
+            f"{folder / part} cannot be loaded: {str(error)[:300]}.", f"a whole {class_name}", "copy the folder again"
+        ) from error
+
+
+def read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ACFunError(f"{path} cannot be read: {error}.", "a JSON file", "copy the folder again") from error
+    if not isinstance(content, dict):
+        raise ACFunError(f"{path} holds no settings.", "a JSON object", "copy the folder again")
+    return content
+
+
+def weight_file(folder: Path) -> Path:
+    """The safetensors file of one part; the plain one where there are half-precision variants too."""
+    files = sorted(folder.glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name))
+    if not files:
+        raise ACFunError(
+            f"{folder} holds no .safetensors file.",
+            "weights as safetensors (pickled .bin and .ckpt files are not read)",
+            "get the safetensors version of this base",
+        )
+    return files[0]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of a file, or of the weight file of a folder."""
+    path = weight_file(path) if path.is_dir() else path
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ACFunError(
+            f"{path} cannot be read: {error}.", "a whole safetensors file", "copy the file again"
+        ) from error
+
+
+def check_unet_config(source: Path, config: Mapping) -> None:
+    """Raise unless a UNet takes 4 latent channels and one text condition."""
+    if config.get("in_channels", 4) != 4:
+        raise ACFunError(
+            f"The UNet of {source} takes {config['in_channels']} channels: an inpainting or editing variant.",
+            "a text-to-image UNet with 4 latent channels",
+            "name a plain Stable Diffusion 1.x base",
+        )
+    if config.get("addition_embed_type") is not None or not isinstance(config.get("cross_attention_dim"), int):
+        raise ACFunError(
+            f"The UNet of {source} is not Stable Diffusion 1.x.",
+            "one text encoder and no further conditions",
+            "name a Stable Diffusion 1.x base",
+        )
+
+
+def schedule_from_config(source: Path, config: Mapping) -> NoiseSchedule:
+    """diffusers' scheduler settings as the core's schedule."""
+    if config.get("prediction_type", "epsilon") != "epsilon":
+        raise ACFunError(
+            f"The base {source} predicts {config['prediction_type']}, not noise.",
+            "epsilon prediction, as Stable Diffusion 1.x",
+            "name a Stable Diffusion 1.x base",
+        )
+    if config.get("beta_schedule", "scaled_linear") != "scaled_linear" or config.get("trained_betas") is not None:
+        raise ACFunError(
+            f"The base {source} has the noise schedule {config.get('beta_schedule')!r}.",
+            "scaled_linear, as Stable Diffusion 1.x",
+            "name a Stable Diffusion 1.x base",
+        )
+    if config.get("rescale_betas_zero_snr"):
+        raise ACFunError(
+            f"The base {source} has zero terminal SNR.", "the schedule of Stable Diffusion 1.x", "name another base"
+        )
+    return NoiseSchedule.stable_diffusion(
+        config.get("num_train_timesteps", 1000), config.get("beta_start", 0.00085), config.get("beta_end", 0.012)
+    )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    missing = [name for name in _TOKENIZER_FILES if not (folder / name).is_file()]
+    if missing:
+        raise ACFunError(
+            f"The tokenizer folder {folder} lacks {' and '.join(missing)}.",
+            "CLIP's vocab.json and merges.txt",
+            "name the tokenizer folder of any Stable Diffusion 1.x diffusers folder, or comfy/sd1_tokenizer of a ComfyUI",
+        )
+    tokenizer = imported("transformers", "CLIPTokenizer").from_pretrained(str(folder), local_files_only=True)
+    # Long prompts are cut into sections here, so there is no length to warn of.
+    tokenizer.model_max_length = 2**31 - 1
+    return tokenizer
+
+
+def load_text_encoder(config: Mapping, weights: Mapping[str, Tensor]) -> Any:
+    """transformers' text model from settings and weights, float32."""
+    settings = {
+        key: value for key, value in config.items() if key not in ("dtype", "torch_dtype", "transformers_version")
+    }
+    model = imported("transformers", "CLIPTextModelWithProjection")(
+        imported("transformers", "CLIPTextConfig")(**settings)
+    )
+    # Some files name the tensors from the transformer on.
+    if not any(key.startswith("text_model.") for key in weights):
+        weights = {key if key == "text_projection.weight" else f"text_model.{key}": v for key, v in weights.items()}
+    load_strictly(model, weights, "text encoder", optional=("text_projection.weight",))
+    return model
+
+
+def load_strictly(
+    model: torch.nn.Module, weights: Mapping[str, Tensor], role: str, optional: tuple[str, ...] = ()
+) -> None:
+    """Put weights into a model, or say what does not fit. Buffers of positions come and go with versions and are ignored."""
+    weights = {key: value.float() for key, value in weights.items() if not key.endswith("position_ids")}
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise ACFunError(
+            f"The {role} does not fit its settings: {str(error)[:300]}.",
+            "weights and config.json of one model",
+            "copy both again",
+        ) from error
+    missing = [key for key in missing if key not in optional and not key.endswith("position_ids")]
+    if missing or unexpected:
+        raise ACFunError(
+            f"The {role} does not fit: {len(missing)} weights are missing ({', '.join(missing[:2])} ...), "
+            f"{len(unexpected)} are unknown ({', '.join(unexpected[:2])} ...).",
+            "a CLIP model in transformers' layout",
+            "name another file",
+        )
+
+
+# -- a single-file checkpoint ---------------------------------------------------------------
+
+_UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
+_UNET_TEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+_TEXT_PREFIX = "cond_stage_model.transformer."
+_VAE_PREFIX = "first_stage_model."
+
+
+def _from_checkpoint(
+    path: Path, tokenizer: str | Path | None, dtype: torch.dtype, configs: Path = SD1_CONFIGS
+) -> Parts:
+    if path.suffix != ".safetensors":
+        raise ACFunError(
+            f"{path.name} is not a .safetensors file.",
+            "a safetensors checkpoint (pickled .ckpt files are not read)",
+            "get the safetensors version of this base",
+        )
+    unet_config = read_json(configs / "unet" / "config.json")
+    _check_checkpoint(path, unet_config)
+    if tokenizer is None:
+        raise ACFunError(
+            f"The checkpoint {path.name} holds no tokenizer.",
+            "a tokenizer folder with vocab.json and merges.txt beside it",
+            "add --tokenizer FOLDER: tokenizer/ of any Stable Diffusion 1.x diffusers folder, or ComfyUI's comfy/sd1_tokenizer",
+        )
+    words = load_tokenizer(Path(tokenizer))
+    return Parts(
+        _from_single_file(path, configs, "unet", "UNet2DConditionModel", dtype),
+        _from_single_file(path, configs, "vae", "AutoencoderKL", torch.float32),
+        load_text_encoder(read_json(configs / "text_encoder" / "config.json"), _tensors_under(path, _TEXT_PREFIX)),
+        words,
+        NoiseSchedule.stable_diffusion(),
+    )
+
+
+def _check_checkpoint(path: Path, unet_config: Mapping) -> None:
+    """Raise unless the names and shapes in a checkpoint are those of Stable Diffusion 1.x."""
+    width, text_width = unet_config["block_out_channels"][0], unet_config["cross_attention_dim"]
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            keys = set(file.keys())
+            shapes = {key: file.get_slice(key).get_shape() for key in (_UNET_INPUT, _UNET_TEXT) if key in keys}
+    except (OSError, SafetensorError) as error:
+        raise ACFunError(
+            f"{path.name} cannot be read: {error}.", "a whole checkpoint", "copy the file again"
+        ) from error
+    fix = "name a whole Stable Diffusion 1.x checkpoint (UNet, VAE and CLIP in one file)"
+    if len(shapes) < 2:
+        raise ACFunError(f"{path.name} holds no Stable Diffusion UNet.", "a checkpoint in the original layout", fix)
+    for prefix, part in ((_VAE_PREFIX, "VAE"), (_TEXT_PREFIX, "CLIP text encoder")):
+        if not any(key.startswith(prefix) for key in keys):
+            raise ACFunError(f"{path.name} holds no {part} ({prefix}...).", "a Stable Diffusion 1.x checkpoint", fix)
+    channels, have_text = shapes[_UNET_INPUT][1], shapes[_UNET_TEXT][1]
+    if shapes[_UNET_INPUT][0] != width or channels != 4 or have_text != text_width:
+        raise ACFunError(
+            f"The UNet in {path.name} takes {channels} channels and text {have_text} wide.",
+            f"4 channels and text {text_width} wide, as Stable Diffusion 1.x",
+            fix,
+        )
+
+
+def _from_single_file(path: Path, configs: Path, part: str, class_name: str, dtype: torch.dtype) -> Any:
+    try:
+        return imported("diffusers", class_name).from_single_file(
+            str(path), config=str(configs), subfolder=part, torch_dtype=dtype, **_LOCAL
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ACFunError(
+            f"The {part} in {path.name} cannot be loaded: {str(error)[:300]}.",
+            "a Stable Diffusion 1.x checkpoint",
+            "copy the file again or name another",
+        ) from error
+
+
+def _tensors_under(path: Path, prefix: str) -> dict[str, Tensor]:
+    with safe_open(str(path), framework="pt") as file:
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
