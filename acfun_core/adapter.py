@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .afun import AFun, interpolate_row
-from .cfun import CFunStack
+from .blocks import address
+from .cfun import CFun, CFunStack
 from .config import AdapterConfig, Strengths
+from .errors import ACFunError
 from .injection import Transform
+from .windows import Moment, factor
 
 
 class TextSide(Protocol):
-    """CLIP's text side of a base, bound to one face description. The host provides it."""
+    """CLIP's text side of a base, bound to one face description or prompt. The host provides it."""
 
     initial_row: Tensor
     """(width,) token embedding of the initial word."""
     position: int
-    """Index of S* among the description's tokens."""
+    """Index of S* among the text's tokens."""
 
     def encode(self, row: Tensor) -> Tensor:
-        """The description with S* standing for ``row`` (width,) -> context (1, T, width), differentiable."""
+        """The text with S* standing for ``row`` (width,) -> context (1, T, width), differentiable."""
 
 
 @dataclass
@@ -63,9 +66,12 @@ class StyleAdapter(nn.Module):
         super().__init__()
         self.config = config
         self.afun = AFun(initial_row, style_tokens.shape[-1], config)
-        self.cfun = CFunStack(channels)
-        self.register_buffer("style_tokens", style_tokens.detach().clone().float())
-        # e_a as trained: inference needs neither the style image, nor CLIP vision, nor a second pass through the text side.
+        self.cfun = CFunStack(channels, config)
+        # CLIP vision puts its class token first.
+        kept = style_tokens[:1] if config.image_tokens == "pooled" else style_tokens
+        self.register_buffer("style_tokens", kept.detach().clone().float())
+        # In token mode e_a as trained: inference needs neither the style image, nor CLIP vision, nor a second pass through the
+        # text side. In the sequence modes e_a depends on the prompt, and this is the learned row of S*.
         self.register_buffer("e_a", self.afun.initial_row.clone())
         self.record = TrainingRecord()
 
@@ -73,10 +79,44 @@ class StyleAdapter(nn.Module):
     def text_width(self) -> int:
         return self.afun.text_width
 
+    @property
+    def is_token(self) -> bool:
+        """Whether e_a is one embedding that stands for S* in a prompt, rather than all of the encoded prompt."""
+        return self.config.abstract_mode == "token"
+
     def fuse(self, text: TextSide) -> Tensor:
-        """e_a for the description of ``text`` (width,), differentiable (eq. 1-2)."""
+        """e_a for S* in the text of ``text`` (width,), differentiable (eq. 1-2, mode ``token``).
+
+        Raises:
+            ACFunError: the adapter is compact or of a sequence mode.
+        """
+        if self.config.compact or not self.is_token:
+            raise ACFunError(
+                "This adapter cannot fuse a new embedding for S*: it is "
+                + ("compact." if self.config.compact else f"of abstract_mode {self.config.abstract_mode}."),
+                "a whole adapter of abstract_mode token",
+                "use the adapter that was trained, or row() for the embedding it keeps",
+            )
         e_tf = text.encode(self.afun.row)
         return self.afun(e_tf, self.style_tokens[None], text.position)
+
+    def condition(self, text: TextSide) -> Tensor:
+        """What the UNet is conditioned with in training, (1, T, width), differentiable."""
+        return text.encode(self.fuse(text)) if self.is_token else self._fused_sequence(text)
+
+    def context(self, text: TextSide, strength: float = 1.0) -> Tensor:
+        """What the UNet is conditioned with at inference for any text that holds S*, (1, T, width).
+
+        Args:
+            strength: abstract strength; 0 is the text with the plain initial word.
+        """
+        if self.is_token:
+            return text.encode(self.row(strength))
+        plain = text.encode(self.afun.initial_row)
+        return plain if strength == 0 else torch.lerp(plain, self._fused_sequence(text), strength)
+
+    def _fused_sequence(self, text: TextSide) -> Tensor:
+        return self.afun.sequence(text.encode(self.afun.row), self.style_tokens[None])
 
     @torch.no_grad()
     def settle(self, text: TextSide) -> None:
@@ -84,33 +124,51 @@ class StyleAdapter(nn.Module):
         self.eval()
         for tensor in (*self.parameters(), self.style_tokens):
             tensor.copy_(tensor.half().float())
-        self.e_a.copy_(self.fuse(text))
+        if not self.config.learned_row:
+            self.afun.row.copy_(self.afun.initial_row)
+        self.e_a.copy_(self.fuse(text) if self.is_token else self.afun.row)
 
     def row(self, strength: float = 1.0) -> Tensor:
-        """What stands for S* in a prompt at an abstract strength, (text_width,)."""
+        """What stands for S* in a prompt at an abstract strength, (text_width,); in the sequence modes, before AFun."""
         return interpolate_row(self.afun.initial_row, self.e_a, strength)
 
 
-def block_transforms(adapters: Sequence[tuple[StyleAdapter, Strengths]]) -> dict[str, Transform]:
-    """Transforms of the residual branches for several adapters at once.
+def block_transforms(
+    adapters: Sequence[tuple[StyleAdapter, Strengths]], moment: Moment | None = None
+) -> dict[str, Transform]:
+    """Transforms for several adapters at once, by the address of what they change (see :func:`~acfun_core.blocks.address`).
 
-    Changes add up: ``h + sum_i strength_i (CFun_i(h) - h)``. Blocks whose strengths are all 0 get no transform at all, so that
-    strength 0 is the base bit for bit.
+    Changes add up: ``h + sum_i factor_i strength_i (CFun_i(h) - h)``. Blocks whose strengths are all 0 get no transform at all,
+    so that strength 0 is the base bit for bit.
+
+    Args:
+        moment: where in the sampling the UNet call is; needed by windows and by guidance ``cond``.
     """
     parts: dict[str, list] = {}
     for adapter, strengths in adapters:
         for name in adapter.cfun.names():
-            strength = strengths.for_block(name)
-            if strength != 0:
-                parts.setdefault(name, []).append((adapter.cfun[name], strength))
-    return {name: _sum_of_changes(members) for name, members in parts.items()}
+            if strengths.for_block(name) != 0:
+                member = _Member(adapter.cfun[name], strengths, name)
+                parts.setdefault(address(name, adapter.config.place), []).append(member)
+    return {key: _sum_of_changes(members, moment) for key, members in parts.items()}
 
 
-def _sum_of_changes(members: list) -> Transform:
+class _Member(NamedTuple):
+    cfun: CFun
+    strengths: Strengths
+    name: str
+
+    def change(self, h: Tensor, moment: Moment | None) -> Tensor:
+        change = self.strengths.for_block(self.name) * self.cfun.delta(h)
+        scale = factor(self.strengths, self.name, moment, h)
+        return change if scale is None else scale * change
+
+
+def _sum_of_changes(members: list[_Member], moment: Moment | None) -> Transform:
     def transform(h: Tensor) -> Tensor:
         changed = h
-        for cfun, strength in members:
-            changed = changed + strength * cfun.delta(h)
+        for member in members:
+            changed = changed + member.change(h, moment)
         return changed
 
     return transform

@@ -2,6 +2,10 @@
 
 Keys: ``afun.*``, ``cfun.<block>.gamma.weight`` and so on with ``<block>`` as in :mod:`acfun_core.blocks`, ``style_tokens``,
 ``e_a``. The embedding rows stay in float32: a token embedding is small, and half precision would round it away.
+
+Version 1 of the format knows the options of the default method, version 2 all of :class:`~acfun_core.config.AdapterConfig`. A
+file states the oldest version that can say all of it, so a pack that knows version 1 only still reads adapters with default
+options.
 """
 
 from __future__ import annotations
@@ -17,13 +21,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import __version__
 from .adapter import StyleAdapter, TrainingRecord
 from .cfun import block_key
 from .config import AdapterConfig
 from .errors import ACFunError
+from .options import options_of
 
 FORMAT = "acfun"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _FLOAT32_KEYS = ("afun.row", "afun.initial_row", "e_a")
 
 
@@ -44,7 +50,8 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     """Metadata of the file; every value is a string, structured ones are JSON."""
     return {
         "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(adapter.config.format_version),
+        "written_by": f"ACFun {__version__}",
         "base_family": adapter.base_family,
         "blocks": json.dumps(adapter.cfun.channels),
         "options": json.dumps(adapter.config.as_dict()),
@@ -120,15 +127,41 @@ def _check_format(path: Path, metadata: dict[str, str]) -> None:
     version = metadata.get("format_version", "")
     if not version.isdigit() or int(version) > FORMAT_VERSION:
         raise ACFunError(
-            f"{path.name} has format version {version or 'unknown'}.",
-            f"version {FORMAT_VERSION} or older",
-            "update the ACFun node pack",
+            f"{path.name} has format version {version or 'unknown'}{_writer(metadata)}.",
+            f"version {FORMAT_VERSION} or older, which this pack (ACFun {__version__}) reads",
+            f"update the ACFun node pack to one that reads version {version}" if version else "copy the file again",
         )
 
 
-def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> StyleAdapter:
+def _writer(metadata: dict[str, str]) -> str:
+    """Who wrote a file, if it says so; a foreign text is cut short."""
+    return f" (written by {metadata['written_by'][:40]})" if metadata.get("written_by") else ""
+
+
+def _read_options(path: Path, metadata: dict[str, str]) -> dict:
+    """The fields of the AdapterConfig; options or choices that this pack does not know are named."""
     try:
-        options = json.loads(metadata["options"])
+        options = dict(json.loads(metadata["options"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _does_not_fit(path, error) from error
+    known = options_of(AdapterConfig)
+    unknown = [
+        f"{name} = {value!r}"
+        for name, value in options.items()
+        if name not in known or (known[name].kind == "choice" and value not in known[name].choices)
+    ]
+    if unknown:
+        raise ACFunError(
+            f"{path.name} uses what this pack does not know: {', '.join(unknown)[:300]}{_writer(metadata)}.",
+            f"options of format version {FORMAT_VERSION} or older, which this pack (ACFun {__version__}) reads",
+            "update the ACFun node pack to the version that wrote the file, or a later one",
+        )
+    return options
+
+
+def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> StyleAdapter:
+    options = _read_options(path, metadata)
+    try:
         channels = {str(name): int(width) for name, width in json.loads(metadata["blocks"]).items()}
         record = TrainingRecord(**json.loads(metadata["training"]))
         record.resolution = tuple(record.resolution)
@@ -137,13 +170,17 @@ def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -
         adapter.load_state_dict(state, strict=True)
     # The text of a foreign file is not ours to trust: whatever does not fit ends here, as one clear message.
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ACFunError(
-            f"{path.name} says it is an ACFun adapter but its content does not fit: {str(error)[:300]}.",
-            "options, blocks and tensors that belong together",
-            "train it again or copy the file again",
-        ) from error
+        raise _does_not_fit(path, error) from error
     adapter.record = record
     return adapter
+
+
+def _does_not_fit(path: Path, error: Exception) -> ACFunError:
+    return ACFunError(
+        f"{path.name} says it is an ACFun adapter but its content does not fit: {str(error)[:300]}.",
+        "options, blocks and tensors that belong together",
+        "train it again or copy the file again",
+    )
 
 
 def _internal_key(key: str, channels: dict[str, int]) -> str:

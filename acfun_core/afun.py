@@ -1,12 +1,16 @@
-"""AFun, the abstract side of a style (eq. 1-2), in ``token`` mode.
+"""AFun, the abstract side of a style (eq. 1-2).
 
 The face description, with a learned row for S*, goes through CLIP's text side (e_tf). Cross-attention layers take Q from it
 and K, V from the style image's CLIP tokens (e_is):
 
     e_a^(n+1) = softmax(Q_n K^T / sqrt(d)) V,    Q_n = W_q e_a^(n),    e_a^(0) = e_tf
 
-The fused vector at S* is added to the row, replaces S* in the prompt, and the text transformer runs on it. So a prompt can be
-edited around S*, and the vector is an ordinary textual-inversion embedding.
+Where e_a goes is an option (``abstract_mode``):
+
+* ``token``: the fused vector at S* is added to the row, replaces S* in the prompt, and the text transformer runs on it. So a
+  prompt can be edited around S*, and the vector is an ordinary textual-inversion embedding.
+* ``sequence``: e_tf plus the projected fusion, all tokens, goes straight to the UNet.
+* ``sequence_literal``: the last layer's output, all tokens, goes straight to the UNet, as eq. 2 has it.
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ class CrossAttention(nn.Module):
 
 
 class AFun(nn.Module):
-    """Fuses a face description with the tokens of the style image into one embedding for S*.
+    """Fuses a face description with the tokens of the style image: into one embedding for S*, or into all of e_a.
 
     Args:
         initial_row: (text_width,) embedding of the initial word ("painting") in the base's own CLIP.
@@ -59,23 +63,29 @@ class AFun(nn.Module):
     def __init__(self, initial_row: Tensor, image_width: int, config: AdapterConfig):
         super().__init__()
         width = initial_row.shape[-1]
-        self.row = nn.Parameter(initial_row.detach().clone().float().reshape(width))
+        self.mode = config.abstract_mode
+        self.row = nn.Parameter(initial_row.detach().clone().float().reshape(width), requires_grad=config.learned_row)
         self.register_buffer("initial_row", self.row.detach().clone())
+        if config.compact:
+            return
         self.layers = nn.ModuleList(
             CrossAttention(width, image_width, config.heads, config.head_width, config.dropout)
             for _ in range(config.layers)
         )
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.to_row = nn.Linear(width, width)
-        nn.init.zeros_(self.to_row.weight)
-        nn.init.zeros_(self.to_row.bias)
+        if self.mode != "sequence_literal":
+            output = nn.Linear(width, width)
+            nn.init.zeros_(output.weight)
+            nn.init.zeros_(output.bias)
+            # Named by what it yields, so that the file says it too.
+            self.add_module("to_row" if self.mode == "token" else "to_sequence", output)
 
     @property
     def text_width(self) -> int:
         return self.row.shape[-1]
 
     def forward(self, e_tf: Tensor, e_is: Tensor, position: int) -> Tensor:
-        """e_a for the S* token.
+        """e_a for the S* token (mode ``token``).
 
         Args:
             e_tf: (1, T, text_width) the description after CLIP's text transformer, S* standing for ``row``.
@@ -85,12 +95,25 @@ class AFun(nn.Module):
         Returns:
             (text_width,) in the space of CLIP's token embeddings; equal to ``row`` before training.
         """
-        e_a = e_tf[:, position : position + 1]
+        e_a = self._attend(e_tf[:, position : position + 1], e_is)
+        # Token embeddings are tiny beside transformer states: the step is measured in the size of the initial word.
+        return self.row + self._unit(self.initial_row) * self.to_row(self.norm(e_a))[0, 0]
+
+    def sequence(self, e_tf: Tensor, e_is: Tensor) -> Tensor:
+        """e_a for every token (the sequence modes), (1, T, text_width); ``sequence`` equals e_tf before training."""
+        e_a = self._attend(e_tf, e_is)
+        if self.mode == "sequence_literal":
+            return e_a
+        return e_tf + self._unit(e_tf.detach()) * self.to_sequence(self.norm(e_a))
+
+    def _attend(self, e_a: Tensor, e_is: Tensor) -> Tensor:
         for layer in self.layers:
             e_a = layer(e_a, e_is)
-        # Token embeddings are tiny beside transformer states: the step is measured in the size of the initial word.
-        unit = self.initial_row.square().mean().sqrt() * (REFERENCE_WIDTH / self.text_width)
-        return self.row + unit * self.to_row(self.norm(e_a))[0, 0]
+        return e_a
+
+    def _unit(self, reference: Tensor) -> Tensor:
+        """One step of the output map in the size of what it is added to, whatever the width."""
+        return reference.square().mean().sqrt() * (REFERENCE_WIDTH / self.text_width)
 
 
 def interpolate_row(initial_row: Tensor, e_a: Tensor, strength: float) -> Tensor:

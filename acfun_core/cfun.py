@@ -6,8 +6,7 @@ Our reading, made so that one learning rate serves every width from 64 to 1280 c
 
 * sigma is normalised across channels without parameters. Raw sigma is positive everywhere, so that all weights of a row
   move the same way and full maps diverge within three steps at Stable Diffusion's width.
-* The maps are scaled by REFERENCE_CHANNELS / C. An AdamW step moves each weight by about the learning rate, so the output
-  of a C-wide row moves by about C times that; the factor takes the C out.
+* The maps are scaled by the number of their inputs (see :mod:`acfun_core.steering`), which takes the width out of a step.
 * beta is in units of the mean sigma of h: then ``CFun(k h) = k CFun(h)`` and blocks with large activations need no
   larger weights.
 """
@@ -17,9 +16,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-REFERENCE_CHANNELS = 1024
-"""Part of the file format: with another value, saved weights would mean something else."""
+from .config import AdapterConfig
+from .steering import REFERENCE_CHANNELS, steering_map
+
 EPSILON = 1e-6
+STATISTICS = {"none": (), "std": ("std",), "mean": ("mean",), "mean_std": ("std", "mean")}
 
 
 def channel_sigma(h: Tensor) -> Tensor:
@@ -34,24 +35,36 @@ def normalise_sigma(sigma: Tensor) -> Tensor:
 
 
 class CFun(nn.Module):
-    """Affine map of the residual branch of one ResBlock, steered by its own sigma. Identity at the start.
+    """Affine map of one ResBlock's features, steered by their own statistics. Identity at the start.
 
-    ``gamma(s) = 1 + W_g s' + b_g`` and ``beta(s) = mean(s) (W_b s' + b_b)`` with s' the normalised sigma.
+    ``gamma(s) = 1 + W_g s' + b_g`` and ``beta(s) = mean(s) (W_b s' + b_b)`` with s' the normalised statistics.
+
+    Args:
+        form, stats, rank: as in :class:`~acfun_core.config.AdapterConfig`.
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, form: str = "full", stats: str = "std", rank: int = 16):
         super().__init__()
         self.channels = channels
-        self.gamma = nn.Linear(channels, channels)
-        self.beta = nn.Linear(channels, channels)
-        for linear in (self.gamma, self.beta):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.statistics = STATISTICS[stats]
+        # Without a statistic the maps have one input, the constant 1.
+        self.features = max(1, len(self.statistics) * channels)
+        self.gamma = steering_map(form, self.features, channels, rank)
+        self.beta = steering_map(form, self.features, channels, rank)
+
+    def steer(self, h: Tensor, sigma: Tensor) -> Tensor:
+        """Input of the maps, (B, features): the normalised statistics, or a constant."""
+        if not self.statistics:
+            steer = torch.ones_like(sigma[:, :1])
+        else:
+            values = {"std": lambda: sigma, "mean": lambda: h.float().mean(dim=(2, 3))}
+            steer = torch.cat([normalise_sigma(values[name]()) for name in self.statistics], dim=1)
+        return steer * (REFERENCE_CHANNELS / self.features)
 
     def delta(self, h: Tensor) -> Tensor:
         """``CFun(h) - h``, shape and dtype of h (B, C, H, W)."""
         sigma = channel_sigma(h)
-        steer = normalise_sigma(sigma) * (REFERENCE_CHANNELS / self.channels)
+        steer = self.steer(h, sigma)
         gamma = self.gamma(steer)
         beta = sigma.mean(dim=1, keepdim=True) * self.beta(steer)
         return gamma.to(h.dtype)[:, :, None, None] * h + beta.to(h.dtype)[:, :, None, None]
@@ -67,12 +80,13 @@ def block_key(name: str) -> str:
 
 
 class CFunStack(nn.Module):
-    """One :class:`CFun` per block, by canonical name."""
+    """One :class:`CFun` per block, by canonical name. Without a config: full maps on the standard deviation."""
 
-    def __init__(self, channels: dict[str, int]):
+    def __init__(self, channels: dict[str, int], config: AdapterConfig | None = None):
         super().__init__()
         self.channels = dict(channels)
-        self.blocks = nn.ModuleDict({block_key(name): CFun(width) for name, width in channels.items()})
+        kind = (config.form, config.stats, config.rank) if config else ()
+        self.blocks = nn.ModuleDict({block_key(name): CFun(width, *kind) for name, width in channels.items()})
 
     def __getitem__(self, name: str) -> CFun:
         return self.blocks[block_key(name)]
@@ -83,5 +97,5 @@ class CFunStack(nn.Module):
 
 @torch.no_grad()
 def largest_change(stack: CFunStack) -> float:
-    """Largest absolute weight or bias of all maps: 0 means identity everywhere."""
+    """Largest absolute weight or bias of all maps."""
     return max((parameter.abs().max().item() for parameter in stack.parameters()), default=0.0)

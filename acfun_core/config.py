@@ -1,27 +1,21 @@
-"""Frozen, self-validating settings. Every reading that METHOD leaves open is a named field here."""
+"""Frozen, self-validating settings. Every choice that the paper leaves open is a named field here."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
-from .errors import ACFunError
+from .blocks import BLOCKS
+from .options import check_options, choice, default_of, flag, number, options_of, require, text, whole
+from .strengths import Strengths
+
+__all__ = ["INITIAL_WORD", "PLACEHOLDER", "AdapterConfig", "Strengths", "TrainConfig", "check_description"]
 
 PLACEHOLDER = "S*"
 """The pseudo-word that stands for the style in a prompt."""
 
 INITIAL_WORD = "painting"
 """The word whose embedding the learned S* row starts from."""
-
-
-def _require(condition: bool, what: str, expected: str, fix: str) -> None:
-    if not condition:
-        raise ACFunError(what, expected, fix)
-
-
-def _number_in(value: float, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value) and low <= value <= high
 
 
 def check_description(text: str) -> str:
@@ -32,9 +26,9 @@ def check_description(text: str) -> str:
     """
     text = (text or "").strip()
     example = f'"a painting of a woman in {PLACEHOLDER} style"'
-    _require(bool(text), "The face description is empty.", f"a short text such as {example}", "describe the face")
+    require(bool(text), "The face description is empty.", f"a short text such as {example}", "describe the face")
     count = text.count(PLACEHOLDER)
-    _require(
+    require(
         count == 1,
         f"The face description holds {PLACEHOLDER} {count} times: {text[:120]!r}.",
         f"{PLACEHOLDER} exactly once, as in {example}",
@@ -45,139 +39,193 @@ def check_description(text: str) -> str:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What kind of adapter is learned. Stored in the adapter file.
+    """What kind of adapter is learned. Stored in the adapter file."""
 
-    Attributes:
-        description: face description with ``S*`` in it once, the text y of eq. 1.
-        layers, heads, head_width, dropout: the cross-attention stack of AFun (eq. 2).
-        blocks: which ResBlocks carry CFun; ``both`` is encoder and decoder without the middle block.
-    """
+    description: str = text(f"Face description with {PLACEHOLDER} in it once, the text y of eq. 1.")
+    layers: int = whole(2, 1, 16, "Cross-attention layers of AFun (eq. 2).", label="AFun layers")
+    heads: int = whole(8, 1, 64, "Heads of each of AFun's layers.", label="AFun heads")
+    head_width: int = whole(64, 1, 512, "Width of each of AFun's heads.", label="AFun head_width")
+    dropout: float = number(0.05, 0.0, 0.9, "Dropout in AFun while it learns.", label="AFun dropout", step=0.01)
+    blocks: str = choice(
+        "both",
+        BLOCKS,
+        "Which ResBlocks of the UNet carry CFun. both: encoder and decoder without the middle block; all: with it; none: "
+        "abstract fusion alone. The encoder gives strokes and texture, the decoder structure and pose.",
+        label="CFun blocks",
+    )
+    abstract_mode: str = choice(
+        "token",
+        ("token", "sequence", "sequence_literal"),
+        f"Where e_a goes. token: it replaces {PLACEHOLDER} in the prompt, before CLIP's text transformer. sequence: it is "
+        "added to the encoded prompt and goes straight to the UNet. sequence_literal: eq. 2 to the letter, without the "
+        "encoded prompt underneath; the text is followed weakly.",
+        since=2,
+    )
+    image_tokens: str = choice(
+        "patches",
+        ("patches", "pooled"),
+        "What AFun reads of the style picture (K and V of eq. 2). patches: all tokens of CLIP vision; pooled: its class "
+        "token alone, with which every word gets the same answer.",
+        since=2,
+    )
+    learned_row: bool = flag(
+        True,
+        f"Whether {PLACEHOLDER} has an embedding of its own that is learned; without, it stays the initial word.",
+        since=2,
+    )
+    form: str = choice(
+        "full",
+        ("full", "low_rank", "per_channel"),
+        "Maps of CFun. full: every channel steers every other; low_rank: the same through a few numbers; per_channel: each "
+        "channel steers itself alone.",
+        label="CFun form",
+        since=2,
+    )
+    rank: int = whole(16, 1, 512, "Rank of CFun's maps with form low_rank.", label="CFun rank", since=2)
+    stats: str = choice(
+        "std",
+        ("none", "std", "mean", "mean_std"),
+        "Statistics over each channel that steer CFun. none: gamma and beta are constants. The mean carries content, so "
+        "mean and mean_std leak more of the style picture.",
+        label="CFun stats",
+        since=2,
+    )
+    place: str = choice(
+        "residual",
+        ("residual", "output", "norm", "attention"),
+        "Where CFun acts. residual: on the ResBlock's residual branch, before the skip is added; output: after it; norm: "
+        "after the branch's second normalisation; attention: after the attention that follows the ResBlock, where there "
+        "is one (leaks more of the style picture).",
+        label="CFun place",
+        since=2,
+    )
+    prompt: str = choice(
+        "description",
+        ("description", "pseudo_word"),
+        f"The text of the training. description: the face description; pseudo_word: {PLACEHOLDER} alone.",
+        label="The training prompt",
+        since=2,
+    )
+    compact: bool = flag(
+        False,
+        "A file without AFun's layers and the style picture's tokens: enough to draw, not to learn on. Made by the export.",
+        since=2,
+    )
 
-    description: str
-    layers: int = 2
-    heads: int = 8
-    head_width: int = 64
-    dropout: float = 0.05
-    blocks: str = "both"
-
-    BLOCK_CHOICES = ("none", "encoder", "decoder", "both", "all")
+    BLOCK_CHOICES = BLOCKS
 
     def __post_init__(self):
         object.__setattr__(self, "description", check_description(self.description))
-        for name, low, high in (("layers", 1, 16), ("heads", 1, 64), ("head_width", 1, 512)):
-            value = getattr(self, name)
-            _require(
-                isinstance(value, int) and low <= value <= high,
-                f"AFun {name} is {value}.",
-                f"a whole number from {low} to {high}",
-                f"set {name} to a value in that range",
-            )
-        _require(
-            _number_in(self.dropout, 0.0, 0.9), f"AFun dropout is {self.dropout}.", "a number from 0 to 0.9", "use 0.05"
+        check_options(self)
+        require(
+            not (self.abstract_mode == "sequence_literal" and self.image_tokens == "pooled"),
+            "abstract_mode is sequence_literal and image_tokens is pooled: the softmax over one token is 1 and the text "
+            "would be ignored altogether.",
+            "patches with sequence_literal",
+            "set image_tokens to patches",
         )
-        _require(
-            self.blocks in self.BLOCK_CHOICES,
-            f"CFun blocks is {self.blocks!r}.",
-            "one of " + ", ".join(self.BLOCK_CHOICES),
-            "choose one of these",
+        require(
+            not self.compact or self.abstract_mode == "token",
+            f"A compact adapter with abstract_mode {self.abstract_mode} could not read a prompt.",
+            "compact only with abstract_mode token",
+            "export without compact",
         )
 
+    @property
+    def training_text(self) -> str:
+        """The text that the training encodes."""
+        return PLACEHOLDER if self.prompt == "pseudo_word" else self.description
+
+    @property
+    def format_version(self) -> int:
+        """The oldest version of the file format that can say all of this."""
+        used = [
+            option.since for name, option in options_of(self).items() if getattr(self, name) != default_of(self, name)
+        ]
+        return max([1, *used])
+
     def as_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        """All fields that format version 1 knows, and the newer ones if any of them is used."""
+        version = self.format_version
+        known = {name for name, option in options_of(self).items() if option.since <= version}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name in known}
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the adapter is learned.
+    """How the adapter is learned. Kept in the adapter file as a record."""
 
-    Attributes:
-        steps: optimizer steps; each is one style pass and one face pass.
-        learning_rate: AdamW step size, the same for every width of base (see :mod:`acfun_core.cfun`).
-        style_weight, face_weight: weights of the two terms of eq. 4, named by role (0.8 and 1.0 in the paper).
-        seed: seeds initialisation, dropout, timesteps and noise.
-        warmup_steps: the learning rate rises linearly from 0 over this many steps.
-        max_grad_norm: gradients are clipped to this L2 norm.
-    """
-
-    steps: int = 500
-    learning_rate: float = 1e-4
-    style_weight: float = 0.8
-    face_weight: float = 1.0
-    seed: int = 0
-    warmup_steps: int = 20
-    max_grad_norm: float = 1.0
+    steps: int = whole(
+        500, 1, 100_000, "Optimizer steps; each is one style pass and one face pass.", label="Training steps"
+    )
+    learning_rate: float = number(1e-4, 1e-9, 1.0, "Step size of AdamW, the same for every width of base.", step=1e-6)
+    style_weight: float = number(0.8, 0.0, 100.0, "Weight of the style term of eq. 4.")
+    face_weight: float = number(1.0, 0.0, 100.0, "Weight of the face term of eq. 4.")
+    seed: int = whole(0, 0, 2**64 - 1, "Seeds initialisation, dropout, timesteps and noise.")
+    warmup_steps: int = whole(
+        20, 0, 100_000, "The learning rate rises linearly from 0 over this many steps.", label="Warm-up"
+    )
+    max_grad_norm: float = number(1.0, 1e-6, 1e6, "Gradients are clipped to this L2 norm.", label="The gradient limit")
+    noisy_source: str = choice(
+        "own",
+        ("own", "own_shared", "blend", "face", "style", "random"),
+        "What the UNet sees noised in eq. 4. own: each term its own picture; own_shared: the same with one timestep and "
+        "one noise for both; blend, face, style, random: both terms see one and the same noised picture (the mean of "
+        "both, the face, the style, or either by chance).",
+    )
+    target: str = choice(
+        "epsilon",
+        ("epsilon", "x0", "v"),
+        "What the loss compares: the noise, the clean latent or the velocity. On a base that predicts noise this only "
+        "weighs the timesteps: 1, 1/SNR and 1 + 1/SNR.",
+    )
+    min_snr_gamma: float = number(
+        0.0,
+        0.0,
+        100.0,
+        "Weighs timesteps by min(SNR, gamma) in the clean latent, whatever the target; 0 is off, 5 is usual.",
+        step=0.5,
+    )
+    timestep_split: float = number(
+        0.0,
+        0.0,
+        0.95,
+        "The face term learns only above this share of the timesteps (high noise, structure), the style term only below "
+        "it (texture); 0 is off. Against the style picture's pose.",
+    )
+    style_crop: float = number(
+        0.0, 0.0, 0.7, "Largest share of the side that random crops of the style picture cut away; 0 is off."
+    )
+    style_flip: bool = flag(False, "Whether half of the style picture's variants are mirrored.")
+    style_colour: float = number(
+        0.0, 0.0, 1.0, "How far brightness, contrast and saturation of the style picture's variants vary; 0 is off."
+    )
+    style_variants: int = whole(
+        16,
+        2,
+        256,
+        "How many variants of the style picture are encoded before the training, with crops, flips or colour.",
+    )
 
     def __post_init__(self):
-        _require(
-            isinstance(self.steps, int) and 1 <= self.steps <= 100_000,
-            f"Training steps is {self.steps}.",
-            "a whole number from 1 to 100000",
-            "use about 500",
-        )
-        _require(
-            _number_in(self.learning_rate, 1e-9, 1.0),
-            f"The learning rate is {self.learning_rate}.",
-            "a finite number above 0 and at most 1",
-            "use 0.0001",
-        )
-        for name in ("style_weight", "face_weight"):
-            _require(
-                _number_in(getattr(self, name), 0.0, 100.0),
-                f"The {name.replace('_', ' ')} is {getattr(self, name)}.",
-                "a finite number from 0 to 100",
-                "use 0.8 for the style and 1.0 for the face",
-            )
-        _require(
+        check_options(self)
+        require(
             self.style_weight + self.face_weight > 0,
             "Both loss weights are 0.",
             "at least one above 0",
             "use 0.8 for the style and 1.0 for the face",
         )
-        _require(
-            isinstance(self.seed, int) and 0 <= self.seed < 2**64,
-            f"The seed is {self.seed}.",
-            "a whole number from 0 to 2^64 - 1",
-            "use 0",
+        require(
+            self.timestep_split == 0 or self.noisy_source == "own",
+            f"timestep_split is {self.timestep_split} with noisy_source {self.noisy_source}: both terms share a timestep.",
+            "a split only with noisy_source own",
+            "set noisy_source to own or timestep_split to 0",
         )
-        _require(
-            isinstance(self.warmup_steps, int) and self.warmup_steps >= 0,
-            f"Warm-up is {self.warmup_steps} steps.",
-            "0 or more",
-            "use 20",
-        )
-        _require(
-            _number_in(self.max_grad_norm, 1e-6, 1e6),
-            f"The gradient limit is {self.max_grad_norm}.",
-            "a finite number above 0",
-            "use 1.0",
-        )
+
+    @property
+    def varies_style(self) -> bool:
+        """Whether the training needs variants of the style picture."""
+        return self.style_crop > 0 or self.style_flip or self.style_colour > 0
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True)
-class Strengths:
-    """How much of each part is used at inference: 0 is the base, 1 is as trained, up to 2.
-
-    Attributes:
-        abstract: how far S* has moved from its initial word to the fused embedding e_a.
-        encoder, decoder: scale of CFun's change in the encoder (with the middle) and decoder ResBlocks.
-    """
-
-    abstract: float = 1.0
-    encoder: float = 1.0
-    decoder: float = 1.0
-
-    def __post_init__(self):
-        for name in ("abstract", "encoder", "decoder"):
-            _require(
-                _number_in(getattr(self, name), 0.0, 2.0),
-                f"The {name} strength is {getattr(self, name)}.",
-                "a number from 0 to 2",
-                "use 1",
-            )
-
-    def for_block(self, name: str) -> float:
-        """Strength of CFun in the block with this canonical name."""
-        return self.decoder if name.startswith("dec.") else self.encoder

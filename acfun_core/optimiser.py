@@ -20,7 +20,7 @@ class Optimiser:
     """One optimizer over AFun and CFun together."""
 
     def __init__(self, adapter: StyleAdapter, config: TrainConfig):
-        self.parameters = list(adapter.parameters())
+        self.parameters = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
         self.config = config
         self.scale = INITIAL_SCALE
         self.adamw = torch.optim.AdamW(self.parameters, lr=config.learning_rate)

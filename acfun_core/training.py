@@ -11,9 +11,10 @@ from torch import Tensor
 
 from .adapter import StyleAdapter, TextSide, TrainingRecord, block_transforms
 from .alignment import FACE, STYLE, PairNoise, PredictNoise, alignment_terms, measure_alignment
-from .blocks import ResBlockSite, channels_of, select
+from .blocks import ResBlockSite, channels_to_train
 from .config import AdapterConfig, Strengths, TrainConfig
 from .injection import injected
+from .material import Material
 from .optimiser import Optimiser
 from .schedule import NoiseSchedule
 
@@ -67,6 +68,7 @@ def train_adapter(
     adapter_config: AdapterConfig,
     config: TrainConfig,
     on_step: OnStep | None = None,
+    material: Material | None = None,
 ) -> StyleAdapter:
     """Learn an adapter from one style image and one face photo.
 
@@ -75,16 +77,18 @@ def train_adapter(
         style_tokens: (N, image_width) CLIP tokens of the style image.
         on_step: called after every step. A true answer ends the training there, whatever it raises ends it without an adapter;
             both leave the base as it was.
+        material: variants of the style picture and masks of the loss terms, if any.
 
     Returns:
         The adapter on ``base.device``, in float32, ready for inference.
 
     Raises:
-        ACFunError: the loss or a gradient became non-finite.
+        ACFunError: the loss or a gradient became non-finite, or the material does not fit the settings.
     """
-    chosen = select(base.sites, adapter_config.blocks)
-    channels = {name: width for name, width in channels_of(base.sites).items() if name in set(chosen)}
+    channels = channels_to_train(base.sites, adapter_config.blocks, adapter_config.place)
     latents = latents.to(base.device, torch.float32)
+    material = (material or Material()).to(base.device)
+    material.check(config, latents)
     with seeded(config.seed, base.device) as generator:
         adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels).to(base.device).train()
         optimiser = Optimiser(adapter, config)
@@ -92,11 +96,12 @@ def train_adapter(
         record.before = measure_adapter(base, adapter, latents)
         transforms = block_transforms([(adapter, Strengths())])
         for step in range(1, config.steps + 1):
-            draw = PairNoise.draw(latents, base.schedule, generator)
+            pair, masks = material.step(latents, generator)
+            draw = PairNoise.draw(pair, base.schedule, generator, config)
             # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
             with injected(base.sites, transforms):
-                context = base.text.encode(adapter.fuse(base.text))
-                terms = alignment_terms(base.predict_noise, base.schedule, latents, context, draw)
+                context = adapter.condition(base.text)
+                terms = alignment_terms(base.predict_noise, base.schedule, pair, context, draw, config, masks)
                 loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
                 record.skipped_steps += not optimiser.step(loss, step)
             record.style_loss.append(terms[STYLE].item())
@@ -117,7 +122,7 @@ def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor) -> list[
     adapter.eval()
     try:
         with injected(base.sites, block_transforms([(adapter, Strengths())])):
-            context = base.text.encode(adapter.fuse(base.text))
+            context = adapter.condition(base.text)
             return measure_alignment(base.predict_noise, base.schedule, latents, context).tolist()
     finally:
         adapter.train(training)

@@ -55,6 +55,66 @@ def test_metadata_and_names(path, adapter):
     assert "cfun.enc.0.0.gamma.weight" in keys and "style_tokens" in keys and "e_a" in keys
 
 
+def test_a_version_1_file_still_loads(tmp_path):
+    """Written by hand with the names of version 1, not by today's writer."""
+    width, image_width, inner, channels = 32, 48, 8 * 64, 32
+    generator = torch.Generator().manual_seed(0)
+    layer = {
+        "norm_text.weight": (width,),
+        "norm_text.bias": (width,),
+        "norm_image.weight": (image_width,),
+        "norm_image.bias": (image_width,),
+        "to_q.weight": (inner, width),
+        "to_k.weight": (inner, image_width),
+        "to_v.weight": (inner, image_width),
+        "to_out.weight": (width, inner),
+        "to_out.bias": (width,),
+    }
+    shapes = {f"afun.layers.{number}.{key}": shape for number in (0, 1) for key, shape in layer.items()}
+    shapes |= {"afun.to_row.weight": (width, width), "afun.to_row.bias": (width,), "style_tokens": (5, image_width)}
+    for part in ("gamma", "beta"):
+        shapes |= {f"cfun.enc.0.0.{part}.weight": (channels, channels), f"cfun.enc.0.0.{part}.bias": (channels,)}
+    tensors = {key: torch.randn(shape, generator=generator).half() for key, shape in shapes.items()}
+    tensors |= {key: torch.randn(width, generator=generator) for key in ("afun.row", "afun.initial_row", "e_a")}
+    metadata = {
+        "format": "acfun",
+        "format_version": "1",
+        "base_family": "sd1",
+        "blocks": '{"enc.0.0": 32}',
+        "options": '{"description": "a painting in S* style", "layers": 2, "heads": 8, "head_width": 64, "dropout": 0.05, '
+        '"blocks": "both"}',
+        "prompt": "a painting in S* style",
+        "steps": "1",
+        "training": '{"settings": {"steps": 1}, "style_loss": [0.5], "face_loss": [0.25], "before": [1.0, 2.0], '
+        '"after": [0.5, 1.0], "skipped_steps": 0, "resolution": [64, 64]}',
+    }
+    save_file(tensors, tmp_path / "old.safetensors", metadata)
+    loaded = adapter_file.load(tmp_path / "old.safetensors")
+    assert loaded.config == AdapterConfig("a painting in S* style")
+    assert loaded.record.face_loss == [0.25] and loaded.record.resolution == (64, 64)
+    assert torch.equal(loaded.row(), tensors["e_a"])
+    h = torch.randn(1, channels, 4, 4, generator=generator)
+    sigma = h.var(dim=(2, 3), correction=0).sqrt()
+    steer = (sigma - sigma.mean()) / sigma.std(correction=0) * (1024 / channels)
+    gamma, beta = (
+        steer @ tensors[f"cfun.enc.0.0.{part}.weight"].float().T + tensors[f"cfun.enc.0.0.{part}.bias"].float()
+        for part in ("gamma", "beta")
+    )
+    expected = (1 + gamma)[..., None, None] * h + (sigma.mean() * beta)[..., None, None]
+    torch.testing.assert_close(loaded.cfun["enc.0.0"](h), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{"colour_space": "lab"}, {"place": "everywhere"}, {"abstract_mode": "telepathy", "form": "full"}]
+)
+def test_unknown_options_say_which_version_is_needed(path, options):
+    known = json.loads(adapter_file.to_metadata(adapter_file.load(path))["options"])
+    rewrite(path, options=json.dumps({**known, **options}), format_version="2", written_by="ACFun 4.2")
+    name = next(iter(options))
+    with pytest.raises(ACFunError, match=f"{name}.*written by ACFun 4.2.*version 2 or older.*the version that wrote"):
+        adapter_file.load(path)
+
+
 def test_truncated(path):
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(ACFunError, match="cannot be read"):
@@ -81,8 +141,8 @@ def test_foreign_file(tmp_path):
 
 
 def test_newer_format(path):
-    rewrite(path, format_version="2")
-    with pytest.raises(ACFunError, match="format version 2.*update"):
+    rewrite(path, format_version="3", written_by="ACFun 9.1")
+    with pytest.raises(ACFunError, match="format version 3 .written by ACFun 9.1.*version 2 or older.*reads version 3"):
         adapter_file.load(path)
 
 

@@ -1,0 +1,106 @@
+"""How much of an adapter is used, when and where: chosen at inference, never trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .blocks import BLOCKS, covers
+from .options import check_options, choice, number, require
+
+PARTS = ("abstract", "encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much of each part is used at inference: 0 is the base, 1 is as trained, up to 2.
+
+    Attributes:
+        mask: (H, W) or (1, H, W) factor of CFun's change at each place, 0 to 2, stretched over the picture; None is 1
+            everywhere. It is kept as (1, 1, H, W) and is not compared.
+    """
+
+    abstract: float = number(1.0, 0.0, 2.0, "How far S* has moved from its initial word to the fused embedding e_a.")
+    encoder: float = number(1.0, 0.0, 2.0, "Scale of CFun's change in the encoder and the middle: strokes and texture.")
+    decoder: float = number(1.0, 0.0, 2.0, "Scale of CFun's change in the decoder: structure and pose.")
+    abstract_start: float = number(0.0, 0.0, 1.0, "Share of the sampling after which S* means the style.")
+    abstract_end: float = number(1.0, 0.0, 1.0, "Share of the sampling after which S* is the plain initial word again.")
+    encoder_start: float = number(0.0, 0.0, 1.0, "Share of the sampling after which CFun acts in the encoder.")
+    encoder_end: float = number(1.0, 0.0, 1.0, "Share of the sampling after which CFun stops in the encoder.")
+    decoder_start: float = number(0.0, 0.0, 1.0, "Share of the sampling after which CFun acts in the decoder.")
+    decoder_end: float = number(1.0, 0.0, 1.0, "Share of the sampling after which CFun stops in the decoder.")
+    blocks: str = choice("all", BLOCKS, "Which of the trained ResBlocks are used: all means all that were trained.")
+    guidance: str = choice(
+        "both",
+        ("both", "cond"),
+        "Whether CFun acts in both passes of classifier-free guidance or only in the one with the prompt.",
+    )
+    weight: float = number(1.0, 0.0, 2.0, "Share of this adapter in a mix: a factor of all three strengths.")
+    mask: Tensor | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __post_init__(self):
+        for name in PARTS:
+            value = getattr(self, name)
+            require(_in_range(value), f"The {name} strength is {value}.", "a number from 0 to 2", "use 1")
+        check_options(self)
+        for name in PARTS:
+            start, end = self.window(name)
+            require(
+                start <= end,
+                f"The {name} strength starts at {start} and ends at {end}.",
+                "a start that is not after the end",
+                f"lower {name}_start or raise {name}_end",
+            )
+        if self.mask is not None:
+            object.__setattr__(self, "mask", check_mask(self.mask))
+
+    def window(self, part: str) -> tuple[float, float]:
+        """(start, end) of a part as shares of the sampling."""
+        return getattr(self, f"{part}_start"), getattr(self, f"{part}_end")
+
+    def for_block(self, name: str) -> float:
+        """Scale of CFun's change in the block with this canonical name, inside its window."""
+        if not covers(self.blocks, name):
+            return 0.0
+        return self.weight * getattr(self, part_of(name))
+
+    @property
+    def abstract_share(self) -> float:
+        """How far S* has moved toward e_a, the weight in a mix counted in."""
+        return self.weight * self.abstract
+
+
+def part_of(name: str) -> str:
+    """The strength that a block belongs to; the middle counts as encoder."""
+    return "decoder" if name.startswith("dec.") else "encoder"
+
+
+def _in_range(value: float) -> bool:
+    return isinstance(value, (int, float)) and 0.0 <= value <= 2.0
+
+
+def check_mask(mask: Tensor) -> Tensor:
+    """(H, W), (1, H, W) or (1, 1, H, W) with values 0 to 2 -> (1, 1, H, W), float32.
+
+    Raises:
+        ACFunError: another shape, more than one mask, empty, or values outside 0 to 2.
+    """
+    shape = tuple(getattr(mask, "shape", ()))
+    fits = isinstance(mask, Tensor) and 2 <= mask.ndim <= 4 and mask.numel() > 0
+    require(
+        fits and mask.numel() == shape[-1] * shape[-2],
+        f"The mask has shape {shape}.",
+        "one MASK of shape (1, height, width)",
+        "connect one mask; pick one of a batch first",
+    )
+    mask = mask.detach().float().reshape(1, 1, *shape[-2:])
+    require(
+        bool(torch.isfinite(mask).all()) and 0 <= float(mask.min()) and float(mask.max()) <= 2,
+        f"The mask holds values from {float(mask.min()):.4g} to {float(mask.max()):.4g}.",
+        "values from 0 (the base) over 1 (the style) to 2",
+        "check the node that makes the mask",
+    )
+    return mask

@@ -1,0 +1,87 @@
+"""Several adapters in one picture: changes add up, S* is mixed by weight."""
+
+import pytest
+import torch
+
+from acfun_core.adapter import block_transforms
+from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.errors import ACFunError
+from acfun_core.injection import injected
+from acfun_core.mixing import is_plain, mixed_context, mixed_row
+from acfun_core.training import train_adapter
+
+from .conftest import ToyTextSide
+
+
+def train(base, latents, style_tokens, seed, **options):
+    config = TrainConfig(steps=3, learning_rate=1e-2, warmup_steps=0, seed=seed)
+    return train_adapter(base, latents, style_tokens, AdapterConfig("a painting in S* style", **options), config)
+
+
+@pytest.fixture
+def pair(base, latents, style_tokens):
+    return [train(base, latents, style_tokens, seed) for seed in (1, 2)]
+
+
+def test_mixing_is_linear_in_every_block(base, pair):
+    """Changes of two adapters add, each scaled by its weight and strength, in any order."""
+    one, two = pair
+    first, second = Strengths(encoder=0.5, decoder=1.5, weight=0.8), Strengths(weight=1.2)
+    for name in one.cfun.names():
+        h = torch.randn(2, one.cfun.channels[name], 8, 8, generator=torch.Generator().manual_seed(0))
+        both = block_transforms([(one, first), (two, second)])[name](h)
+        swapped = block_transforms([(two, second), (one, first)])[name](h)
+        scale = 0.8 * (1.5 if name.startswith("dec.") else 0.5)
+        expected = h + scale * one.cfun[name].delta(h) + 1.2 * two.cfun[name].delta(h)
+        torch.testing.assert_close(both, expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(both, swapped, atol=1e-5, rtol=1e-4)
+
+
+def test_half_and_half_of_one_adapter_is_that_adapter(base, latents, pair):
+    one, _ = pair
+    half = Strengths(weight=0.5)
+    context = base.text.encode(one.row()).expand(2, -1, -1)
+    t = torch.tensor([300, 600])
+    with injected(base.sites, block_transforms([(one, Strengths())])):
+        expected = base.predict_noise(latents, t, context)
+    with injected(base.sites, block_transforms([(one, half), (one, half)])):
+        torch.testing.assert_close(base.predict_noise(latents, t, context), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(mixed_row([(one, half), (one, half)]), one.row())
+
+
+def test_adapters_of_different_places_meet_in_one_unet(base, latents, style_tokens, pair):
+    other = train(base, latents, style_tokens, 3, place="output")
+    keys = block_transforms([(pair[0], Strengths()), (other, Strengths())]).keys()
+    assert {"enc.0.0", "enc.0.0@output"} <= set(keys)
+
+
+def test_rows_are_mixed_by_weight_and_strength(pair):
+    one, two = pair
+    start = one.afun.initial_row
+    mixed = mixed_row([(one, Strengths(abstract=0.5)), (two, Strengths(weight=0.5))])
+    torch.testing.assert_close(mixed, start + 0.5 * (one.e_a - start) + 0.5 * (two.e_a - start))
+    assert torch.equal(mixed_row([(one, Strengths(abstract=0.7))]), one.row(0.7))
+    assert is_plain([(one, Strengths(abstract=0.0)), (two, Strengths(weight=0.0))])
+    assert not is_plain([(one, Strengths())])
+
+
+def test_contexts_are_mixed_when_one_is_a_sequence(base, latents, style_tokens, pair):
+    sequence = train(base, latents, style_tokens, 4, abstract_mode="sequence")
+    plain = base.text.encode(base.text.initial_row)
+    members = [(pair[0], Strengths(weight=0.5)), (sequence, Strengths(abstract=0.5))]
+    expected = plain + 0.5 * (base.text.encode(pair[0].row()) - plain) + 0.5 * (sequence.context(base.text) - plain)
+    torch.testing.assert_close(mixed_context(members, base.text), expected)
+    assert torch.equal(mixed_context(members[1:], base.text), sequence.context(base.text, 0.5))
+    assert torch.equal(mixed_context(members[:1], base.text), base.text.encode(pair[0].row(0.5)))
+    off = [(adapter, Strengths(abstract=0.0)) for adapter in (pair[0], sequence)]
+    assert torch.equal(mixed_context(off, base.text), plain)
+
+
+def test_adapters_of_different_text_encoders_do_not_mix(base, latents, style_tokens, pair):
+    foreign = ToyTextSide()
+    foreign.initial_row = foreign.initial_row + 1
+    other = train(
+        type(base)(base.predict_noise, base.sites, foreign, base.schedule, base.device), latents, style_tokens, 5
+    )
+    with pytest.raises(ACFunError, match="different text encoders"):
+        mixed_row([(pair[0], Strengths()), (other, Strengths())])
