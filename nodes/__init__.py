@@ -11,12 +11,14 @@ from .helpers import ACFunExampleImage, SpliceFaces
 from .host.files import register_folder
 from .live import register_routes
 from .sample import ACFunSampler, ACFunTextEncode
+from .splice import SpliceFaceParts
 from .train import TrainACFunStyle
 
 NODES: list[type[io.ComfyNode]] = [
     LoadACFunDemoBase,
     ACFunExampleImage,
     SpliceFaces,
+    SpliceFaceParts,
     TrainACFunStyle,
     SaveACFunAdapter,
     LoadACFunAdapter,

@@ -52,6 +52,8 @@ def define_torchvision_operators() -> None:
     """
     import torch
 
+    if hasattr(torch, "_acfun_torchvision_schemas"):
+        return
     spec = importlib.util.find_spec("torchvision")
     if spec is None or not spec.submodule_search_locations:
         return

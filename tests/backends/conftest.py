@@ -1,0 +1,45 @@
+"""The embedded base on diffusers, and a small random one for what needs no weights of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from host.launcher import define_torchvision_operators
+
+# diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
+define_torchvision_operators()
+
+from acfun_core.adapter import StyleAdapter  # noqa: E402
+from acfun_core.backends.pictures import read_picture  # noqa: E402
+from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
+from acfun_core.config import AdapterConfig, TrainConfig  # noqa: E402
+
+REPO = Path(__file__).resolve().parents[2]
+BASE = REPO / "base"
+PROMPT = "a painting of a woman in S* style"
+SIDE = 192
+
+
+@pytest.fixture(scope="session")
+def base() -> StableDiffusion:
+    """The embedded base. Only read: every test leaves it as it was."""
+    return StableDiffusion.load(BASE)
+
+
+@pytest.fixture(scope="session")
+def style() -> torch.Tensor:
+    return read_picture(REPO / "pictures" / "style_woodblock.png", "style image")
+
+
+@pytest.fixture(scope="session")
+def face() -> torch.Tensor:
+    return read_picture(REPO / "pictures" / "face_astronaut.png", "face photo")
+
+
+@pytest.fixture(scope="session")
+def adapter(base, style, face) -> StyleAdapter:
+    """Three steps, so steep that they show."""
+    config = TrainConfig(steps=3, learning_rate=3e-3, warmup_steps=0)
+    return base.train(style, face, AdapterConfig(PROMPT), config, SIDE)

@@ -1,0 +1,129 @@
+"""Training and sampling on the embedded base through diffusers."""
+
+import copy
+
+import pytest
+import torch
+
+from acfun_core.adapter_file import load, save, to_tensors
+from acfun_core.backends.pictures import clip_pixels, to_pil
+from acfun_core.backends.stable_diffusion import StableDiffusion
+from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.errors import ACFunError
+
+from .conftest import BASE, PROMPT, SIDE
+
+PLAIN = PROMPT.replace("S*", "painting")
+SHORT = {"seed": 3, "steps": 3, "cfg": 3.0}
+
+
+def test_training_learns_something_and_leaves_the_base_alone(base, adapter, style, face):
+    record = adapter.record
+    assert len(record.style_loss) == 3 and record.resolution == (SIDE, SIDE)
+    assert adapter.e_a.isfinite().all() and not torch.equal(adapter.e_a, adapter.afun.initial_row)
+    assert not any(site.module._forward_hooks for site in base.sites.values())
+    assert not any(
+        p.requires_grad or p.grad is not None for p in (*base.unet.parameters(), *base.text.model.parameters())
+    )
+
+
+def test_same_seed_same_adapter_bit_for_bit(base, adapter, style, face):
+    config = TrainConfig(steps=3, learning_rate=3e-3, warmup_steps=0)
+    one, two = to_tensors(adapter), to_tensors(base.train(style, face, AdapterConfig(PROMPT), config, SIDE))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_strength_zero_is_the_base_bit_for_bit(base, adapter):
+    off = base.sample(PROMPT, styled=[(adapter, Strengths(0.0, 0.0, 0.0))], **SHORT)
+    assert torch.equal(off, base.sample(PLAIN, **SHORT))
+    assert torch.equal(off, base.sample(PROMPT, **SHORT))
+
+
+@pytest.mark.parametrize("strengths", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+def test_each_strength_does_something(base, adapter, strengths):
+    changed = base.sample(PROMPT, styled=[(adapter, Strengths(*strengths))], **SHORT)
+    assert (changed - base.sample(PLAIN, **SHORT)).abs().max() > 1e-4
+
+
+def test_a_saved_adapter_draws_what_the_trained_one_draws(base, adapter, tmp_path):
+    loaded = load(save(adapter, tmp_path / "kept.safetensors"))
+    one, two = (base.sample(PROMPT, styled=[(which, Strengths())], **SHORT) for which in (adapter, loaded))
+    assert torch.equal(one, two)
+
+
+def test_two_adapters_stack(base, adapter):
+    once = base.sample(PROMPT, styled=[(adapter, Strengths())], **SHORT)
+    twice = base.sample(PROMPT, styled=[(adapter, Strengths()), (adapter, Strengths())], **SHORT)
+    assert (once - twice).abs().max() > 1e-4
+
+
+def test_a_batch_starts_with_the_same_noise_as_one_portrait(base, adapter):
+    styled = [(adapter, Strengths())]
+    batch = base.sample(PROMPT, styled=styled, batch=2, **SHORT)
+    assert batch.shape == (2, 4, SIDE // 8, SIDE // 8)
+    assert (batch[0] - batch[1]).abs().max() > 1e-2
+    assert base.sample(PROMPT, styled=styled, size=(128, 192), **SHORT).shape == (1, 4, 16, 24)
+
+
+def test_progress_counts_the_steps(base):
+    seen = []
+    base.sample("a photo of a man", on_sample=lambda *now: seen.append(now), **SHORT)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_pictures_survive_the_autoencoder(base, face):
+    from acfun_core.images import square
+
+    picture = square(face, SIDE)
+    decoded = base.decode(base.encode(picture))
+    assert decoded.shape == picture.shape and 0 <= decoded.min() and decoded.max() <= 1
+    assert (decoded - picture).square().mean() < 0.02
+    assert to_pil(decoded[0]).size == (SIDE, SIDE)
+
+
+def test_clip_sees_the_middle_square():
+    wide = torch.zeros(1, 32, 96, 3)
+    wide[:, :, 32:64] = 1.0
+    pixels = clip_pixels(wide, 32)
+    assert pixels.shape == (1, 3, 32, 32) and torch.equal(pixels, clip_pixels(torch.ones(1, 32, 32, 3), 32))
+
+
+def test_an_adapter_of_another_base_is_refused(base, adapter):
+    other = copy.deepcopy(adapter)
+    other.cfun.channels["enc.0.0"] = 320
+    with pytest.raises(ACFunError, match="does not fit this base.*enc.0.0 has 64 channels, the adapter 320"):
+        base.sample(PROMPT, styled=[(other, Strengths())], **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"prompt": "a painting of a woman"}, "does not hold S"),
+        ({"size": (190, 192)}, "height is 190"),
+        ({"size": (192, 8)}, "width is 8"),
+        ({"steps": 0}, "number of steps is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"cfg": float("nan")}, "cfg.* is nan"),
+        ({"batch": 0}, "batch size is 0"),
+        ({"prompt": "S* embedding:thing"}, "textual inversion"),
+    ],
+)
+def test_settings_out_of_range_are_named(base, adapter, settings, says):
+    with pytest.raises(ACFunError, match=says):
+        base.sample(**{"prompt": PROMPT, "styled": [(adapter, Strengths())], **SHORT, **settings})
+
+
+def test_training_needs_clip_vision(base, style, face):
+    blind = StableDiffusion.__new__(StableDiffusion)
+    blind.__dict__.update(base.__dict__, _image_encoder=None, _image_encoder_path=None)
+    with pytest.raises(ACFunError, match="CLIP vision.*--clip-vision"):
+        blind.train(style, face, AdapterConfig(PROMPT), TrainConfig(steps=1), SIDE)
+
+
+def test_the_resolution_is_checked(base, style, face):
+    with pytest.raises(ACFunError, match="resolution is 100"):
+        base.train(style, face, AdapterConfig(PROMPT), TrainConfig(steps=1), 100)
+
+
+def test_the_clip_vision_folder_beside_the_base_is_used(base):
+    assert base._image_encoder_path == BASE / "image_encoder"
