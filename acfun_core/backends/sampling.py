@@ -8,11 +8,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..alignment import PredictNoise
 from ..schedule import NoiseSchedule
 
 OnSample = Callable[[int, int], None]
 """Called after each step with its number from 1 and the number of steps."""
+
+Guided = Callable[[Tensor, Tensor, float], Tensor]
+"""z_t (B, 4, h, w), timestep t () and the share of the sampling that is done -> eps (B, 4, h, w) after guidance."""
 
 
 def starting_noise(seed: int, batch: int, height: int, width: int) -> Tensor:
@@ -26,10 +28,14 @@ def log_sigmas(schedule: NoiseSchedule) -> Tensor:
     return schedule.sigma(torch.arange(len(schedule))).log()
 
 
+def normal_timesteps(schedule: NoiseSchedule, steps: int) -> Tensor:
+    """(steps,) timesteps spread evenly from the last to the first, broken numbers among them."""
+    return torch.linspace(len(schedule) - 1, 0, steps)
+
+
 def normal_sigmas(schedule: NoiseSchedule, steps: int) -> Tensor:
-    """(steps + 1,) noise levels, the last 0: at evenly spread timesteps from the last to the first, log-linear in between."""
-    levels = log_sigmas(schedule)
-    t = torch.linspace(len(schedule) - 1, 0, steps)
+    """(steps + 1,) noise levels at :func:`normal_timesteps`, log-linear between whole ones, and 0 at the end."""
+    levels, t = log_sigmas(schedule), normal_timesteps(schedule, steps)
     below, above = t.floor().long(), t.ceil().long()
     return torch.cat([torch.lerp(levels[below], levels[above], t.frac()).exp(), torch.zeros(1)])
 
@@ -45,43 +51,30 @@ def same_length(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(condition.repeat(1, length // condition.shape[1], 1) for condition in (positive, negative))
 
 
+def guide(positive: Tensor, negative: Tensor, cfg: float) -> Tensor:
+    """Classifier-free guidance: ``eps_negative + cfg (eps_positive - eps_negative)``."""
+    return torch.lerp(negative, positive, cfg)
+
+
 @torch.no_grad()
 def ddim(
-    predict_noise: PredictNoise,
-    schedule: NoiseSchedule,
-    noise: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    steps: int = 40,
-    cfg: float = 5.0,
-    on_sample: OnSample | None = None,
+    guided: Guided, schedule: NoiseSchedule, noise: Tensor, steps: int = 40, on_sample: OnSample | None = None
 ) -> Tensor:
-    """DDIM with classifier-free guidance (Song et al. 2021, eq. 12 with eta 0), as an Euler step in sigma.
-
-    With x = z_t / a_t the step is ``x' = x + (sigma' - sigma) eps`` and
-    ``eps = eps_negative + cfg (eps_positive - eps_negative)``.
+    """DDIM (Song et al. 2021, eq. 12 with eta 0) as an Euler step in sigma: ``x' = x + (sigma' - sigma) eps``, x = z_t / a_t.
 
     Args:
         noise: (B, 4, h, w) start, unit variance.
-        positive, negative: (1, T, width) conditions.
 
     Returns:
         (B, 4, h, w) clean latent.
     """
-    sigmas = normal_sigmas(schedule, steps)
-    count = len(noise)
-    positive, negative = same_length(positive, negative)
-    both = torch.cat([positive.expand(count, -1, -1), negative.expand(count, -1, -1)])
+    sigmas, timesteps = normal_sigmas(schedule, steps), normal_timesteps(schedule, steps)
     x = noise * (1 + sigmas[0].square()).sqrt().to(noise)
     for index in range(steps):
         sigma, following = sigmas[index], sigmas[index + 1]
-        t = nearest_timestep(schedule, sigma).to(noise.device)
+        done = 1 - timesteps[index].item() / (len(schedule) - 1)
         z_t = x / (1 + sigma.square()).sqrt().to(x)
-        if cfg == 1:
-            eps = predict_noise(z_t, t.expand(count), both[:count])
-        else:
-            pair = predict_noise(z_t.repeat(2, 1, 1, 1), t.expand(2 * count), both)
-            eps = torch.lerp(pair[count:], pair[:count], cfg)
+        eps = guided(z_t, nearest_timestep(schedule, sigma).to(x.device), done)
         x = x + (following - sigma).to(x) * eps
         if on_sample is not None:
             on_sample(index + 1, steps)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,20 @@ import torch
 from torch import Tensor
 
 from ..adapter import StyleAdapter, block_transforms
-from ..blocks import channels_of, find_sites
-from ..config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
+from ..blocks import channels_of, find_sites, misfits
+from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
 from ..images import square
 from ..injection import injected
+from ..material import Material, latent_mask, vary
+from ..mixing import Members, is_plain, mixed_context
 from ..training import Base, OnStep, train_adapter
+from ..windows import TOLERANCE, Moment
 from . import pictures
-from .sampling import OnSample, ddim, starting_noise
-from .text import DescriptionSide, TextEncoder
+from .sampling import OnSample, ddim, guide, same_length, starting_noise
+from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
-
-Styled = Sequence[tuple[StyleAdapter, Strengths]]
-"""Adapters in the order they are applied, each with its strengths; S* is the last one's."""
 
 
 class StableDiffusion:
@@ -83,9 +84,9 @@ class StableDiffusion:
 
     # -- training -----------------------------------------------------------------------
 
-    def core_base(self, description: str) -> Base:
-        """The base as the core's training takes it, bound to one face description."""
-        return Base(self.predict_noise, self.sites, DescriptionSide(self.text, description), self.schedule, self.device)
+    def core_base(self, text: str) -> Base:
+        """The base as the core's training takes it, bound to one text with S* in it."""
+        return Base(self.predict_noise, self.sites, PromptSide(self.text, text), self.schedule, self.device)
 
     def style_tokens(self, style: Tensor) -> Tensor:
         """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
@@ -115,25 +116,44 @@ class StableDiffusion:
         config: TrainConfig,
         resolution: int | None = None,
         on_step: OnStep | None = None,
+        style_mask: Tensor | None = None,
+        face_mask: Tensor | None = None,
     ) -> StyleAdapter:
         """Learn an adapter from one style image and one face photo, both (1, H, W, 3); the base stays as it is.
 
+        Args:
+            style_mask, face_mask: (1, H, W) of the same size as their picture, 1 where it counts in its loss term.
+
         Raises:
-            ACFunError: there is no CLIP vision, the resolution cannot be used, or training became non-finite.
+            ACFunError: there is no CLIP vision, the resolution or a mask cannot be used, or training became non-finite.
         """
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 64)
-        base = self.core_base(adapter_config.description)
+        base = self.core_base(adapter_config.training_text)
         tokens = self.style_tokens(style)
         latents = self.encode_pair(style, face, resolution)
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step)
+        material = self._material(style, config, resolution, style_mask, face_mask)
+        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
+
+    def _material(self, style, config: TrainConfig, resolution: int, style_mask, face_mask) -> Material:
+        side, variants, style_masks = resolution // 8, None, None
+        # A mask is cropped and mirrored along with its picture, as a fourth channel.
+        whole = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
+        squares = vary(whole, config, resolution, config.seed) if config.varies_style else square(whole, resolution)
+        if config.varies_style:
+            variants = torch.cat([self.encode(picture[None, ..., :3]) for picture in squares])
+        if style_mask is not None:
+            style_masks = torch.cat([latent_mask(mask[None], side, "style mask") for mask in squares[..., 3]])
+        if face_mask is not None:
+            face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
+        return Material(variants, style_masks, face_mask)
 
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
         """Raise unless the adapter's blocks and S* are as wide as this base's."""
         have, want = channels_of(self.sites), adapter.cfun.channels
-        wrong = [name for name, width in want.items() if have.get(name) != width]
+        wrong = misfits(self.sites, want, adapter.config.place)
         if wrong:
             raise ACFunError(
                 f"The adapter does not fit this base: {len(wrong)} of {len(want)} blocks differ (block {wrong[0]} has "
@@ -149,20 +169,18 @@ class StableDiffusion:
             )
 
     @torch.no_grad()
-    def condition(self, prompt: str, styled: Styled = ()) -> Tensor:
-        """(1, T, width) for a prompt; without adapters, or at abstract strength 0, S* is the plain initial word."""
-        row = None
-        if styled and styled[-1][1].abstract != 0:
-            adapter, strengths = styled[-1]
-            row = adapter.row(strengths.abstract)
-        return self.text.encode(self.text.sections(prompt, styled=row is not None), row)
+    def condition(self, prompt: str, members: Members = ()) -> Tensor:
+        """(1, T, width) for a prompt; without adapters, or with all abstract strengths 0, S* is the plain initial word."""
+        if PLACEHOLDER not in prompt or is_plain(members):
+            return self.text.encode(self.text.sections(prompt, styled=False))
+        return mixed_context(members, PromptSide(self.text, prompt))
 
     @torch.no_grad()
     def sample(
         self,
         prompt: str,
         negative: str = "",
-        styled: Styled = (),
+        members: Members = (),
         seed: int = 0,
         steps: int = 40,
         cfg: float = 5.0,
@@ -173,7 +191,8 @@ class StableDiffusion:
         """Portraits from pure noise, as latents (batch, 4, h, w).
 
         Args:
-            styled: adapters; with none this is the base, bit for bit the same as with all strengths 0.
+            members: adapters with their strengths, mixed; with none this is the base, bit for bit the same as with all
+                strengths 0.
             seed: the noise is that of ComfyUI's samplers for the same seed, size and batch.
             size: (height, width) in pixels, multiples of 8; the default is the base's own.
 
@@ -183,14 +202,38 @@ class StableDiffusion:
         height, width = size or (self.native_side, self.native_side)
         check_side("height", height, 8)
         check_side("width", width, 8)
-        check_sampling(prompt, styled, seed, steps, cfg, batch)
-        for adapter, _ in styled:
+        check_sampling(prompt, members, seed, steps, cfg, batch)
+        for adapter, _ in members:
             self.check_fits(adapter)
             adapter.to(self.device)
         noise = starting_noise(seed, batch, height, width).to(self.device)
-        positive, avoid = self.condition(prompt, styled), self.condition(negative, styled)
-        with injected(self.sites, block_transforms(styled)):
-            return ddim(self.predict_noise, self.schedule, noise, positive, avoid, steps, cfg, on_sample)
+        guided = self._guided(prompt, negative, members, cfg, batch)
+        return ddim(guided, self.schedule, noise, steps, on_sample)
+
+    def _guided(self, prompt: str, negative: str, members: Members, cfg: float, batch: int):
+        """The sampler's noise prediction: prompt and negative prompt in one pass, with the adapters as they act by then."""
+        passes = 1 if cfg == 1 else 2
+        conditioned = torch.arange(passes * batch, device=self.device) < batch
+
+        @lru_cache
+        def conditions(inside: tuple[bool, ...]) -> Tensor:
+            now = [
+                (adapter, strengths if acts else dataclasses.replace(strengths, abstract=0.0))
+                for (adapter, strengths), acts in zip(members, inside)
+            ]
+            both = same_length(self.condition(prompt, now), self.condition(negative, now))
+            return torch.cat([condition.expand(batch, -1, -1) for condition in both[:passes]])
+
+        def guided(z_t: Tensor, t: Tensor, done: float) -> Tensor:
+            windows = (strengths.window("abstract") for _, strengths in members)
+            inside = tuple(start - TOLERANCE <= done <= end + TOLERANCE for start, end in windows)
+            t = t.expand(passes * batch)
+            transforms = block_transforms(members, Moment.at(t, len(self.schedule), conditioned))
+            with injected(self.sites, transforms):
+                eps = self.predict_noise(z_t.repeat(passes, 1, 1, 1), t, conditions(inside))
+            return eps if passes == 1 else guide(eps[:batch], eps[batch:], cfg)
+
+        return guided
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 4, h, w) -> (B, 8 h, 8 w, 3), values 0-1, on the CPU."""
@@ -205,9 +248,9 @@ def check_side(role: str, pixels: int, multiple: int) -> None:
         )
 
 
-def check_sampling(prompt: str, styled: Styled, seed: int, steps: int, cfg: float, batch: int) -> None:
+def check_sampling(prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
     """Raise if a setting of :meth:`StableDiffusion.sample` is out of range."""
-    if styled and PLACEHOLDER not in prompt:
+    if members and PLACEHOLDER not in prompt:
         raise ACFunError(
             f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
             f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import INITIAL_WORD, check_description
+from ..config import INITIAL_WORD
 from .prompt import STAR, Section, to_sections
 
 
@@ -89,15 +89,18 @@ class TextEncoder:
         return self.embeddings.weight[self.words_to_ids(words)].float().mean(dim=0).cpu()
 
 
-class DescriptionSide:
-    """The core's TextSide: one face description, S* left open."""
+class PromptSide:
+    """The core's TextSide: one description or prompt, S* left open."""
 
-    def __init__(self, encoder: TextEncoder, description: str):
+    def __init__(self, encoder: TextEncoder, prompt: str):
         self._encoder = encoder
-        self._sections = encoder.sections(check_description(description))
+        self._sections = encoder.sections(prompt)
         self.initial_row = encoder.word_row()
-        flat = [token for section in self._sections for token in section.ids]
-        self.position = flat.index(STAR)
+
+    @property
+    def position(self) -> int:
+        """Index of the first S* among the tokens of all sections."""
+        return [token for section in self._sections for token in section.ids].index(STAR)
 
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device, differentiable."""

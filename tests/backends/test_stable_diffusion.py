@@ -34,35 +34,108 @@ def test_same_seed_same_adapter_bit_for_bit(base, adapter, style, face):
 
 
 def test_strength_zero_is_the_base_bit_for_bit(base, adapter):
-    off = base.sample(PROMPT, styled=[(adapter, Strengths(0.0, 0.0, 0.0))], **SHORT)
+    off = base.sample(PROMPT, members=[(adapter, Strengths(0.0, 0.0, 0.0))], **SHORT)
     assert torch.equal(off, base.sample(PLAIN, **SHORT))
     assert torch.equal(off, base.sample(PROMPT, **SHORT))
 
 
 @pytest.mark.parametrize("strengths", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
 def test_each_strength_does_something(base, adapter, strengths):
-    changed = base.sample(PROMPT, styled=[(adapter, Strengths(*strengths))], **SHORT)
+    changed = base.sample(PROMPT, members=[(adapter, Strengths(*strengths))], **SHORT)
     assert (changed - base.sample(PLAIN, **SHORT)).abs().max() > 1e-4
 
 
 def test_a_saved_adapter_draws_what_the_trained_one_draws(base, adapter, tmp_path):
     loaded = load(save(adapter, tmp_path / "kept.safetensors"))
-    one, two = (base.sample(PROMPT, styled=[(which, Strengths())], **SHORT) for which in (adapter, loaded))
+    one, two = (base.sample(PROMPT, members=[(which, Strengths())], **SHORT) for which in (adapter, loaded))
     assert torch.equal(one, two)
 
 
 def test_two_adapters_stack(base, adapter):
-    once = base.sample(PROMPT, styled=[(adapter, Strengths())], **SHORT)
-    twice = base.sample(PROMPT, styled=[(adapter, Strengths()), (adapter, Strengths())], **SHORT)
+    once = base.sample(PROMPT, members=[(adapter, Strengths())], **SHORT)
+    twice = base.sample(PROMPT, members=[(adapter, Strengths()), (adapter, Strengths())], **SHORT)
     assert (once - twice).abs().max() > 1e-4
 
 
+def test_mixing_is_linear_in_the_changes(base, adapter):
+    """Two halves of one adapter are that adapter."""
+    half = Strengths(weight=0.5)
+    one = base.sample(PROMPT, members=[(adapter, Strengths())], **SHORT)
+    two = base.sample(PROMPT, members=[(adapter, half), (adapter, half)], **SHORT)
+    torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["abstract", "encoder", "decoder"])
+def test_a_window_that_never_comes_is_strength_zero(base, adapter, part):
+    """Three steps lie at 0, a half and 1 of the sampling."""
+    only = dict.fromkeys(("abstract", "encoder", "decoder"), 0.0) | {part: 1.0}
+    never = Strengths(**only, **{f"{part}_start": 0.6, f"{part}_end": 0.9})
+    late = Strengths(**only, **{f"{part}_start": 0.4})
+    plain = base.sample(PLAIN, **SHORT)
+    assert torch.equal(base.sample(PROMPT, members=[(adapter, never)], **SHORT), plain)
+    always = base.sample(PROMPT, members=[(adapter, Strengths(**only))], **SHORT)
+    now = base.sample(PROMPT, members=[(adapter, late)], **SHORT)
+    assert (now - plain).abs().max() > 1e-4 and (now - always).abs().max() > 1e-4
+
+
+def test_cond_only_differs_from_both(base, adapter):
+    both, cond = (
+        base.sample(PROMPT, members=[(adapter, Strengths(abstract=0.0, guidance=name))], **SHORT)
+        for name in ("both", "cond")
+    )
+    assert (both - cond).abs().max() > 1e-4
+
+
+def test_a_mask_scales_what_it_covers(base, adapter):
+    half = torch.zeros(1, SIDE, SIDE)
+    half[..., SIDE // 2 :] = 1.0
+
+    def drawn(mask):
+        return base.sample(PROMPT, members=[(adapter, Strengths(abstract=0.0, mask=mask))], **SHORT)
+
+    plain, full = base.sample(PLAIN, **SHORT), drawn(None)
+    assert torch.equal(drawn(torch.zeros(1, 8, 8)), plain) and torch.equal(drawn(torch.ones(1, 8, 8)), full)
+    assert (drawn(half) - plain).abs().max() > 1e-4 and (drawn(half) - full).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"abstract_mode": "sequence"},
+        {"abstract_mode": "sequence_literal"},
+        {"form": "low_rank", "rank": 4, "stats": "mean_std", "blocks": "all", "place": "output"},
+        {"form": "per_channel", "place": "attention", "image_tokens": "pooled", "prompt": "pseudo_word"},
+        {"place": "norm", "learned_row": False},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_every_kind_of_adapter_trains_is_saved_and_draws(base, style, face, tmp_path, options):
+    config = TrainConfig(steps=2, learning_rate=3e-3, warmup_steps=0)
+    trained = base.train(style, face, AdapterConfig(PROMPT, **options), config, 64)
+    loaded = load(save(trained, tmp_path / "kind.safetensors"))
+    short = {**SHORT, "size": (64, 64)}
+    one, two = (base.sample(PROMPT, members=[(which, Strengths())], **short) for which in (trained, loaded))
+    assert torch.equal(one, two) and (one - base.sample(PLAIN, **short)).abs().max() > 1e-5
+
+
+def test_variants_and_masks_of_the_pictures_are_learned_from(base, style, face):
+    mask = torch.zeros(1, *style.shape[1:3])
+    mask[:, :, : style.shape[2] // 2] = 1.0
+    config = TrainConfig(steps=2, style_crop=0.3, style_flip=True, style_variants=3)
+    face_mask = torch.ones(1, *face.shape[1:3])
+    adapter = base.train(style, face, AdapterConfig(PROMPT), config, 64, style_mask=mask, face_mask=face_mask)
+    plain = base.train(style, face, AdapterConfig(PROMPT), TrainConfig(steps=2), 64)
+    assert adapter.record.style_loss != plain.record.style_loss
+    with pytest.raises(ACFunError, match="style mask is empty"):
+        base.train(style, face, AdapterConfig(PROMPT), config, 64, style_mask=0 * mask)
+
+
 def test_a_batch_starts_with_the_same_noise_as_one_portrait(base, adapter):
-    styled = [(adapter, Strengths())]
-    batch = base.sample(PROMPT, styled=styled, batch=2, **SHORT)
+    members = [(adapter, Strengths())]
+    batch = base.sample(PROMPT, members=members, batch=2, **SHORT)
     assert batch.shape == (2, 4, SIDE // 8, SIDE // 8)
     assert (batch[0] - batch[1]).abs().max() > 1e-2
-    assert base.sample(PROMPT, styled=styled, size=(128, 192), **SHORT).shape == (1, 4, 16, 24)
+    assert base.sample(PROMPT, members=members, size=(128, 192), **SHORT).shape == (1, 4, 16, 24)
 
 
 def test_progress_counts_the_steps(base):
@@ -92,7 +165,7 @@ def test_an_adapter_of_another_base_is_refused(base, adapter):
     other = copy.deepcopy(adapter)
     other.cfun.channels["enc.0.0"] = 320
     with pytest.raises(ACFunError, match="does not fit this base.*enc.0.0 has 64 channels, the adapter 320"):
-        base.sample(PROMPT, styled=[(other, Strengths())], **SHORT)
+        base.sample(PROMPT, members=[(other, Strengths())], **SHORT)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +183,7 @@ def test_an_adapter_of_another_base_is_refused(base, adapter):
 )
 def test_settings_out_of_range_are_named(base, adapter, settings, says):
     with pytest.raises(ACFunError, match=says):
-        base.sample(**{"prompt": PROMPT, "styled": [(adapter, Strengths())], **SHORT, **settings})
+        base.sample(**{"prompt": PROMPT, "members": [(adapter, Strengths())], **SHORT, **settings})
 
 
 def test_training_needs_clip_vision(base, style, face):
