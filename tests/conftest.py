@@ -1,8 +1,16 @@
-"""Settings shared by all tests."""
+"""Settings shared by all tests, and one real ComfyUI server with this pack for those that need it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+from host.client import ComfyClient
+from host.install import REPO
+from host.server import ComfyServer, group_is_gone
+
+PROBE_PACKS = {name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe")}
 
 
 class RootIsNotAPackage:
@@ -17,3 +25,28 @@ class RootIsNotAPackage:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNotAPackage(), "acfun-root-is-not-a-package")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything that uses the server carries its mark, so that ``-m 'not server'`` leaves it out."""
+    for item in items:
+        if "comfy" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
+
+
+@pytest.fixture(scope="session")
+def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """The running server, with this repository linked as ``custom_nodes/ComfyUI-ACFun``."""
+    log_path = tmp_path_factory.mktemp("comfy") / "server.log"
+    packs = {"ComfyUI-ACFun": REPO, **PROBE_PACKS}
+    with ComfyServer(packs, log_path=log_path) as server:
+        process_group = server.process.pid
+        yield server
+    assert group_is_gone(process_group), "the server left a process behind"
+
+
+@pytest.fixture
+def client(comfy: ComfyServer) -> Iterator[ComfyClient]:
+    """A client of its own for each test."""
+    with comfy.client() as client:
+        yield client

@@ -1,0 +1,170 @@
+"""ComfyUI's editor in a real browser, as a user drives it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PACK = "ComfyUI-ACFun"
+PANEL = ".acfun-panel"
+
+READY = """
+const types = window.LiteGraph?.registered_node_types ?? {};
+return !!(window.app?.graph && window.app?.canvas && types.ACFunTrainStyle && document.querySelector('#graph-canvas'));
+"""
+
+SHOW_NODE = """
+const node = window.app.graph.nodes.find((each) => each.type === arguments[0]);
+const ds = window.app.canvas.ds;
+ds.scale = arguments[1];
+const room = [window.innerWidth, window.innerHeight];
+ds.offset = [room[0] / 2 / ds.scale - node.pos[0] - node.size[0] / 2, room[1] / 2 / ds.scale - node.pos[1] - node.size[1] / 2];
+window.app.canvas.setDirty(true, true);
+"""
+
+RED_NODES = """
+const types = window.LiteGraph.registered_node_types;
+return window.app.graph.nodes.filter((node) => node.has_errors || !types[node.type]).map((node) => node.type);
+"""
+
+SET_WIDGET = """
+for (const node of window.app.graph.nodes) {
+  if (node.type !== arguments[0]) continue;
+  const widget = node.widgets.find((each) => each.name === arguments[1]);
+  widget.value = arguments[2];
+  widget.callback?.(widget.value);
+}
+"""
+
+
+class Editor:
+    """One browser tab on one server.
+
+    Args:
+        browser: a selenium driver.
+        url: the server's address.
+        pictures: folder for screenshots.
+    """
+
+    def __init__(self, browser, url: str, pictures: Path):
+        self.browser, self.url, self.pictures = browser, url, pictures
+        pictures.mkdir(parents=True, exist_ok=True)
+
+    def js(self, script: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(script, *arguments)
+
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+        """The first true value of ``condition``; fails with a screenshot if there is none in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if value := condition():
+                return value
+            time.sleep(0.2)
+        picture = self.screenshot("timeout")
+        raise AssertionError(f"{what}: not within {seconds:.0f} s, see {picture}")
+
+    def open(self) -> None:
+        """Open the editor, or load it anew, and wait until it can be used."""
+        self.browser.get(self.url)
+        self.wait(lambda: self.js(READY), "the editor starts", 180)
+        self.wait(lambda: self.js("return !!window.app.extensionManager?.command"), "the commands are there", 30)
+
+    def reload(self) -> None:
+        self.browser.refresh()
+        self.wait(lambda: self.js(READY), "the editor starts again", 180)
+
+    def screenshot(self, name: str) -> Path:
+        path = self.pictures / f"{name}.png"
+        self.browser.save_screenshot(str(path))
+        return path
+
+    def click(self, selector: str, what: str, seconds: float = 30.0) -> None:
+        """Click the first visible element of a CSS selector."""
+        found = self.wait(lambda: self._visible(selector), what, seconds)
+        self.js("arguments[0].scrollIntoView({block: 'center'})", found)
+        found.click()
+
+    def _visible(self, selector: str):
+        elements = self.browser.find_elements("css selector", selector)
+        return next((each for each in elements if each.is_displayed()), None)
+
+    def load_template(self, name: str) -> None:
+        """Choose a workflow of this pack in the template browser."""
+        open_one = "return window.app.extensionManager.workflow.activeWorkflow?.path ?? ''"
+        before = self.js(open_one)
+        self.js("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+        self.wait(lambda: self._nav_item(PACK), "the template browser lists the pack").click()
+        self.click(f'[data-testid="template-workflow-{name}"]', f"the template {name} is listed")
+        self.wait(
+            lambda: self.js(open_one) != before and not self._visible('[data-testid="template-workflows-content"]'),
+            f"the template {name} opens",
+        )
+        self.wait(lambda: self.js("return window.app.graph.nodes.length > 2"), "its nodes are there")
+        time.sleep(1.0)
+
+    def _nav_item(self, label: str):
+        """The innermost visible element with exactly this text."""
+        found = self.browser.find_elements("xpath", f"//*[normalize-space(.)='{label}']")
+        return next((each for each in reversed(found) if each.is_displayed()), None)
+
+    def red_nodes(self) -> list[str]:
+        return self.js(RED_NODES)
+
+    def set(self, node_type: str, widget: str, value: Any) -> None:
+        self.js(SET_WIDGET, node_type, widget, value)
+
+    def show(self, node_type: str, scale: float = 1.0) -> None:
+        """Bring a node to the middle of the screen."""
+        self.js(SHOW_NODE, node_type, scale)
+        time.sleep(0.5)
+
+    def run(self) -> None:
+        """Press Run."""
+        self.js("window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+
+    def setting(self, name: str, value: Any) -> None:
+        settings = "window.app.extensionManager.setting"
+        self.browser.execute_async_script(
+            f"{settings}.set(arguments[0], arguments[1]).finally(arguments[2])", name, value
+        )
+        time.sleep(1.0)
+
+    def shown_number(self, widget: str) -> str:
+        """What Nodes 2.0 shows in the number field of a widget of the pack's Train node."""
+        return self._visible(f'input[aria-label="{widget}"], [aria-label="{widget}"] input').get_attribute("value")
+
+    # -- the training panel -------------------------------------------------------------
+
+    def panel(self) -> str:
+        """What the training panel says, "" if it is not on the page."""
+        return self.js("return document.querySelector(arguments[0] + ' .acfun-status')?.textContent ?? ''", PANEL)
+
+    def curve_points(self) -> int:
+        """How many points the style curve has."""
+        script = "return document.querySelector('polyline.acfun-style:not(.acfun-raw)')?.points.numberOfItems ?? 0"
+        return self.js(script)
+
+    def portraits(self) -> int:
+        """How many portraits of the strip have been loaded."""
+        script = (
+            "return [...document.querySelectorAll('.acfun-strip img')].filter((each) => each.naturalWidth > 0).length"
+        )
+        return self.js(script)
+
+    def press(self, label: str) -> None:
+        """Press a button of the panel with the keyboard: focus it, then Enter."""
+        buttons = self.browser.find_elements("css selector", f"{PANEL} button")
+        button = next(each for each in buttons if each.text == label)
+        self.wait(button.is_enabled, f"{label} can be pressed")
+        self.js("arguments[0].focus()", button)
+        assert self.js("return document.activeElement === arguments[0]", button)
+        button.send_keys("\ue007")
+
+    def errors_of_the_pack(self) -> list[str]:
+        """Errors in the browser's console that come from this pack's scripts."""
+        log = self.browser.get_log("browser")
+        return [
+            each["message"] for each in log if each["level"] == "SEVERE" and f"/extensions/{PACK}/" in each["message"]
+        ]
