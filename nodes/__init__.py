@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from .apply import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
+from .faces import CropFace, FindFace, PasteFace
 from .helpers import ACFunExampleImage, SpliceFaces
 from .host.files import register_folder
 from .live import register_routes
@@ -17,6 +18,9 @@ from .train import TrainACFunStyle
 NODES: list[type[io.ComfyNode]] = [
     LoadACFunDemoBase,
     ACFunExampleImage,
+    FindFace,
+    CropFace,
+    PasteFace,
     SpliceFaces,
     SpliceFaceParts,
     TrainACFunStyle,

@@ -1,0 +1,299 @@
+"""Faces before training and after sampling: find them, cut them out upright, put them back."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+from comfy_execution.utils import get_executing_context
+from PIL import Image, ImageDraw
+from server import PromptServer
+from torch import Tensor
+
+from ..acfun_core import faces
+from ..acfun_core.errors import ACFunError
+from ..acfun_core.yunet import find_landmarks
+from .host.files import FOLDER
+from .schema import schema
+
+Landmarks = io.Custom("ACFUN_LANDMARKS")
+Crop = io.Custom("ACFUN_CROP")
+
+NO_DETECTOR = "none"
+MIDDLE, STOP = "middle square", "stop"
+_MARK = (40, 200, 90)
+
+
+def list_detectors() -> list[str]:
+    """YuNet files in the adapter folders, by their names relative to them; "none" is always there."""
+    found = {
+        str(path.relative_to(folder))
+        for folder in map(Path, folder_paths.get_folder_paths(FOLDER))
+        for path in folder.rglob("*yunet*.onnx")
+    }
+    return [*sorted(found), NO_DETECTOR]
+
+
+def detector_path(name: str) -> Path:
+    """Full path of a listed detector.
+
+    Raises:
+        ACFunError: there is none of this name.
+    """
+    for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
+        if name != NO_DETECTOR and name in list_detectors() and (folder / name).is_file():
+            return folder / name
+    raise ACFunError(
+        "There is no face detector." if name == NO_DETECTOR else f"There is no face detector {name!r}.",
+        f"a YuNet file such as face_detection_yunet_2023mar.onnx in models/{FOLDER}",
+        "put OpenCV Zoo's file there, or give a box or a mask",
+    )
+
+
+class FindFace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        def box(name: str, what: str) -> io.Input:
+            return io.Int.Input(
+                name,
+                default=0,
+                min=0,
+                max=16_384,
+                tooltip=f"{what} of a box that you draw around the face, in pixels. Good: 0, which means no box.",
+            )
+
+        return schema(
+            node_id="ACFunFindFace",
+            display_name="Find Face",
+            description=(
+                "Finds the largest face of each picture: eyes, nose and mouth. A mask or a box of your own comes "
+                "first, then the detector; without a face the middle square is used, and the node says so."
+            ),
+            search_aliases=["face detection", "face landmarks", "yunet"],
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("image", tooltip="One or more pictures."),
+                io.Combo.Input(
+                    "detector",
+                    options=list_detectors(),
+                    tooltip=(
+                        f"A YuNet file in models/{FOLDER} (face_detection_yunet_2023mar.onnx of OpenCV Zoo). Good: "
+                        "that file; none leaves the finding to you."
+                    ),
+                ),
+                io.Combo.Input(
+                    "if_none",
+                    options=[MIDDLE, STOP],
+                    default=MIDDLE,
+                    tooltip=(
+                        "What to do with a picture without a face: use its middle square and say so, or stop with "
+                        "an error. Good: middle square."
+                    ),
+                ),
+                box("box_x", "Left edge"),
+                box("box_y", "Top edge"),
+                box("box_width", "Width"),
+                box("box_height", "Height"),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="A mask over the face, from the mask editor or a face mask node. It overrules the detector.",
+                ),
+            ],
+            outputs=[
+                Landmarks.Output(
+                    display_name="landmarks",
+                    tooltip="Eyes, nose tip and mouth corners of each face, for Crop Face and other nodes.",
+                ),
+                io.Mask.Output(display_name="mask", tooltip="The box of each face as a mask."),
+                io.String.Output(display_name="notice", tooltip="What was found in each picture, and what was not."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, detector="", **others):
+        # A detector file may come or go without a change in the graph.
+        return detector, detector in list_detectors()
+
+    @classmethod
+    def execute(cls, image, detector, if_none, box_x, box_y, box_width, box_height, mask=None) -> io.NodeOutput:
+        pictures = faces.check_batch(image, "picture")
+        box = (box_x, box_y, box_width, box_height) if box_width or box_height else None
+        found, notices = [], []
+        for number, picture in enumerate(pictures.split(1)):
+            own_mask = None if mask is None else mask[number % len(mask)]
+            landmarks, notice = find_one(picture, number + 1, own_mask, box, detector, if_none)
+            found.append(landmarks)
+            notices.append(notice)
+        landmarks, notice = torch.stack(found), "\n".join(notices)
+        tell(notice)
+        preview = ui.PreviewImage(draw_faces(pictures, landmarks), cls=cls)
+        return io.NodeOutput(landmarks, box_masks(pictures, landmarks), notice, ui=preview)
+
+
+def find_one(picture: Tensor, number: int, mask: Tensor | None, box, detector: str, if_none: str) -> tuple[Tensor, str]:
+    """Landmarks (5, 2) of one picture (1, H, W, 3) and what to say about them."""
+    height, width = picture.shape[1:3]
+    try:
+        if mask is not None:
+            return faces.landmarks_in_box(box_in_picture(mask, width, height)), f"Picture {number}: face by the mask."
+        if box is not None:
+            return faces.landmarks_in_box(box), f"Picture {number}: face by the box."
+        landmarks = find_landmarks(picture, detector_path(detector), f"picture {number}")[0]
+        return landmarks, f"Picture {number}: face found."
+    except ACFunError as error:
+        if if_none == STOP:
+            raise
+        notice = f"Picture {number}: {error.what} Its middle square is used."
+        logging.warning("ACFun: %s", notice)
+        return faces.landmarks_of_middle_square(height, width), notice
+
+
+def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float, float, float]:
+    """The box of a mask of any size, in pixels of the picture.
+
+    Raises:
+        ACFunError: the mask is empty.
+    """
+    box = faces.box_of_mask(mask)
+    if box is None:
+        raise ACFunError("The mask is empty.", "a mask that covers the face", "paint it, or disconnect it")
+    across, down = width / mask.shape[1], height / mask.shape[0]
+    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+
+
+def box_masks(pictures: Tensor, landmarks: Tensor) -> Tensor:
+    """(B, H, W): 1 inside the box of each face."""
+    masks = torch.zeros(pictures.shape[:3])
+    for mask, points in zip(masks, landmarks):
+        x, y, width, height = faces.box_around(points)
+        mask[max(0, round(y)) : max(0, round(y + height)), max(0, round(x)) : max(0, round(x + width))] = 1
+    return masks
+
+
+def draw_faces(pictures: Tensor, landmarks: Tensor) -> Tensor:
+    """The pictures with box and landmarks drawn over them."""
+    drawn = []
+    for picture, points in zip(pictures, landmarks):
+        image = Image.fromarray((picture.cpu() * 255).round().byte().numpy())
+        draw = ImageDraw.Draw(image)
+        line = max(1, image.width // 200)
+        x, y, width, height = faces.box_around(points)
+        draw.rectangle([x, y, x + width, y + height], outline=_MARK, width=line)
+        for px, py in points.tolist():
+            draw.ellipse([px - 2 * line, py - 2 * line, px + 2 * line, py + 2 * line], fill=_MARK)
+        drawn.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0))
+    return torch.stack(drawn)
+
+
+def tell(notice: str) -> None:
+    """Show a text on the node that is running."""
+    server, context = getattr(PromptServer, "instance", None), get_executing_context()
+    if server is not None and context is not None and server.client_id is not None:
+        server.send_progress_text(notice, context.node_id, server.client_id)
+
+
+class CropFace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ACFunCropFace",
+            display_name="Crop Face",
+            description=(
+                "Cuts a square around each face, upright and with the eyes always at the same place, as training "
+                "and the demo base expect it."
+            ),
+            search_aliases=["align face", "face crop"],
+            inputs=[
+                io.Image.Input("image", tooltip="The pictures in which the faces were found."),
+                Landmarks.Input("landmarks", tooltip="From Find Face: one face for each picture, or one for all."),
+                io.Int.Input(
+                    "size",
+                    default=512,
+                    min=64,
+                    max=2048,
+                    step=8,
+                    tooltip="Side of the crop in pixels. Good: the resolution of the training, 512 or 192.",
+                ),
+                io.Float.Input(
+                    "eye_distance",
+                    default=faces.EYE_DISTANCE,
+                    min=0.05,
+                    max=0.8,
+                    step=0.01,
+                    tooltip=(
+                        "Distance between the eyes as part of the crop's side: higher is closer. Good: 0.22 for "
+                        "head and shoulders, 0.35 for the face alone."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "upright", default=True, tooltip="Turn the face so that its eyes are level. Good: on."
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="face", tooltip="The crops, for Train ACFun Style or any other node."),
+                io.Mask.Output(
+                    display_name="mask",
+                    tooltip="1 where the crop shows the picture, 0 where it lies beyond its border.",
+                ),
+                Crop.Output(display_name="crop", tooltip="Where the crops came from, for Paste Face."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, landmarks, size, eye_distance, upright) -> io.NodeOutput:
+        return io.NodeOutput(
+            *faces.crop_faces(faces.check_batch(image, "picture"), landmarks, size, eye_distance, upright)
+        )
+
+
+class PasteFace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ACFunPasteFace",
+            display_name="Paste Face",
+            description="Puts faces, usually stylized, back where Crop Face took them, with a soft seam.",
+            search_aliases=["uncrop face", "composite face"],
+            inputs=[
+                io.Image.Input(
+                    "image", tooltip="The pictures that the faces came from. One picture takes any number of faces."
+                ),
+                io.Image.Input("face", tooltip="The faces to put back, square and of any size."),
+                Crop.Input("crop", tooltip="The crop output of Crop Face."),
+                io.Float.Input(
+                    "feather",
+                    default=0.1,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip="Width of the soft seam as part of the face's side. 0 is a hard edge. Good: 0.1.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="A mask in the frame of the crop: only what it covers is put back. Good: not connected.",
+                ),
+                Landmarks.Input(
+                    "face_landmarks",
+                    optional=True,
+                    tooltip=(
+                        "From a second Find Face on the faces themselves, if their eyes are not where the crop had "
+                        "them. Good: connected for portraits drawn from noise."
+                    ),
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The pictures with the faces in them."),
+                io.Mask.Output(display_name="mask", tooltip="How much of the face lies over each pixel, 0 to 1."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, face, crop, feather, mask=None, face_landmarks=None) -> io.NodeOutput:
+        pictures, pasted = faces.check_batch(image, "picture"), faces.check_batch(face, "face")
+        return io.NodeOutput(*faces.paste_faces(pictures, pasted, crop, feather, mask, face_landmarks))
