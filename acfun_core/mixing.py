@@ -6,6 +6,7 @@ abstract strengths. As soon as one adapter is of a sequence mode, the same sum i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -62,3 +63,28 @@ def mixed_context(members: Members, text: TextSide) -> Tensor:
         if strengths.abstract_share != 0:
             context += strengths.abstract_share * (adapter.context(text).to(plain) - plain)
     return context
+
+
+def windowed(members: Members) -> bool:
+    """Whether the meaning of S* changes during the sampling."""
+    return any(strengths.window("abstract") != (0.0, 1.0) for _, strengths in members)
+
+
+def abstract_intervals(members: Members) -> list[tuple[float, float, Members]]:
+    """The sampling cut where some adapter's abstract window opens or closes.
+
+    Returns:
+        (start, end, members) as shares of the sampling, without gaps; in each, adapters outside their window have abstract
+        strength 0 and no window is left.
+    """
+    borders = sorted({0.0, 1.0, *(border for _, strengths in members for border in strengths.window("abstract"))})
+    return [
+        (start, end, [(adapter, _between(strengths, start, end)) for adapter, strengths in members])
+        for start, end in zip(borders, borders[1:])
+    ]
+
+
+def _between(strengths: Strengths, start: float, end: float) -> Strengths:
+    opens, closes = strengths.window("abstract")
+    abstract = strengths.abstract if opens <= start and end <= closes else 0.0
+    return dataclasses.replace(strengths, abstract=abstract, abstract_start=0.0, abstract_end=1.0)

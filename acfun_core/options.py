@@ -41,7 +41,7 @@ class Option:
     def values(self) -> str:
         """The values it may take, as text."""
         if self.kind in ("number", "whole"):
-            return f"{'whole ' if self.kind == 'whole' else ''}{self.low:.10g} to {self.high:.10g}"
+            return self._range
         return {"choice": " | ".join(self.choices), "flag": "yes | no", "text": "text"}[self.kind]
 
     def allows(self, value: Any) -> bool:
@@ -61,8 +61,15 @@ class Option:
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         if self.kind in ("number", "whole"):
-            return f"a {'whole' if self.kind == 'whole' else 'finite'} number from {self.low:.10g} to {self.high:.10g}"
+            return f"a {'whole' if self.kind == 'whole' else 'finite'} number from {self._range.removeprefix('whole ')}"
         return {"flag": "yes or no", "text": "a text"}[self.kind]
+
+    @property
+    def _range(self) -> str:
+        if self.kind == "whole":
+            # A seed has more digits than a float.
+            return f"whole {self.low} to {self.high}"
+        return f"{self.low:.10g} to {self.high:.10g}"
 
 
 def _declare(default: Any, option: Option) -> Any:

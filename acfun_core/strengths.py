@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .blocks import BLOCKS, covers
 from .options import check_options, choice, number, require
@@ -104,3 +105,11 @@ def check_mask(mask: Tensor) -> Tensor:
         "check the node that makes the mask",
     )
     return mask
+
+
+def product_of_masks(one: Tensor | None, two: Tensor | None) -> Tensor | None:
+    """Two masks (1, 1, H, W) at once, at the size of the first; None is 1 everywhere."""
+    if one is None or two is None:
+        return two if one is None else one
+    two = F.interpolate(two, size=one.shape[-2:], mode="bilinear", antialias=True)
+    return (one * two).clamp(0, 2)

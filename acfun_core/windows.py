@@ -84,8 +84,3 @@ def _resized(mask: Tensor, h: Tensor) -> Tensor:
     if mask.shape[-2:] != size:
         mask = F.interpolate(mask.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
     return mask.to(h.device, h.dtype)
-
-
-def complement(start: float, end: float) -> list[tuple[float, float]]:
-    """The parts of 0-1 outside a window."""
-    return [(low, high) for low, high in ((0.0, start), (end, 1.0)) if high > low]

@@ -11,6 +11,8 @@ from .faces import CropFace, FindFace, PasteFace
 from .helpers import ACFunExampleImage, SpliceFaces
 from .host.files import register_folder
 from .live import register_routes
+from .options import ACFunTrainOptions
+from .options_adapter import ACFunAdapterOptions, ACFunMixAdapters
 from .sample import ACFunSampler, ACFunTextEncode
 from .splice import SpliceFaceParts
 from .train import TrainACFunStyle
@@ -23,9 +25,12 @@ NODES: list[type[io.ComfyNode]] = [
     PasteFace,
     SpliceFaces,
     SpliceFaceParts,
+    ACFunTrainOptions,
     TrainACFunStyle,
     SaveACFunAdapter,
     LoadACFunAdapter,
+    ACFunAdapterOptions,
+    ACFunMixAdapters,
     ApplyACFunAdapter,
     ACFunTextEncode,
     ACFunSampler,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from comfy_api.latest import io
 
 from ..acfun_core import adapter_file
-from ..acfun_core.adapter import StyleAdapter
 from ..acfun_core.config import Strengths
+from ..acfun_core.strengths import product_of_masks
 from .host import files
 from .host.text import with_style
-from .host.unet import apply_adapter
-from .schema import Adapter, LinkedAdapter, schema, strength_inputs
+from .host.unet import apply_adapters
+from .schema import Adapter, LinkedAdapter, options_input, schema, strength_inputs
 
 
 def patched_outputs() -> list[io.Output]:
@@ -35,11 +37,19 @@ def graph_inputs() -> list[io.Input]:
     ]
 
 
-def patch(model, clip, adapter: StyleAdapter, abstract: float, encoder: float, decoder: float) -> io.NodeOutput:
-    strengths = Strengths(abstract, encoder, decoder)
-    return io.NodeOutput(
-        apply_adapter(model, adapter, strengths), with_style(clip, adapter, abstract), LinkedAdapter(adapter, strengths)
-    )
+def patch(model, clip, linked: LinkedAdapter, options: Strengths | None, **strengths: float) -> io.NodeOutput:
+    """MODEL and CLIP with all adapters of a wire at these strengths.
+
+    Args:
+        options: windows, blocks, guidance and mask for all of them; weights and masks of a mix stay theirs.
+        strengths: abstract, encoder, decoder.
+    """
+    chosen = dataclasses.replace(options or Strengths(), **strengths)
+    members = [
+        (adapter, dataclasses.replace(chosen, weight=own.weight, mask=product_of_masks(own.mask, chosen.mask)))
+        for adapter, own in linked.members
+    ]
+    return io.NodeOutput(apply_adapters(model, members), with_style(clip, members), LinkedAdapter.of(members))
 
 
 class LoadACFunAdapter(io.ComfyNode):
@@ -60,20 +70,24 @@ class LoadACFunAdapter(io.ComfyNode):
                     tooltip="An adapter in models/acfun. Train ACFun Style and Save ACFun Adapter write there.",
                 ),
                 *strength_inputs(),
+                options_input(),
             ],
             outputs=patched_outputs(),
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model=None, clip=None, adapter_name="", **strengths):
+    def fingerprint_inputs(cls, model=None, clip=None, adapter_name="", options=None, **strengths):
         path = files.adapter_path(adapter_name)
         status = path.stat()
         return str(path), status.st_mtime_ns, status.st_size, tuple(sorted(strengths.items()))
 
     @classmethod
-    def execute(cls, model, clip, adapter_name, abstract_strength, encoder_strength, decoder_strength) -> io.NodeOutput:
-        adapter = adapter_file.load(files.adapter_path(adapter_name))
-        return patch(model, clip, adapter, abstract_strength, encoder_strength, decoder_strength)
+    def execute(
+        cls, model, clip, adapter_name, abstract_strength, encoder_strength, decoder_strength, options=None
+    ) -> io.NodeOutput:
+        linked = LinkedAdapter(adapter_file.load(files.adapter_path(adapter_name)))
+        strengths = {"abstract": abstract_strength, "encoder": encoder_strength, "decoder": decoder_strength}
+        return patch(model, clip, linked, options, **strengths)
 
 
 class ApplyACFunAdapter(io.ComfyNode):
@@ -87,15 +101,21 @@ class ApplyACFunAdapter(io.ComfyNode):
             ),
             inputs=[
                 *graph_inputs(),
-                Adapter.Input("adapter", tooltip="An adapter from Train ACFun Style or Load ACFun Adapter."),
+                Adapter.Input(
+                    "adapter", tooltip="An adapter from Train ACFun Style, Load ACFun Adapter or ACFun Mix Adapters."
+                ),
                 *strength_inputs(),
+                options_input(),
             ],
             outputs=patched_outputs(),
         )
 
     @classmethod
-    def execute(cls, model, clip, adapter, abstract_strength, encoder_strength, decoder_strength) -> io.NodeOutput:
-        return patch(model, clip, adapter.adapter, abstract_strength, encoder_strength, decoder_strength)
+    def execute(
+        cls, model, clip, adapter, abstract_strength, encoder_strength, decoder_strength, options=None
+    ) -> io.NodeOutput:
+        strengths = {"abstract": abstract_strength, "encoder": encoder_strength, "decoder": decoder_strength}
+        return patch(model, clip, adapter, options, **strengths)
 
 
 class SaveACFunAdapter(io.ComfyNode):
@@ -124,4 +144,4 @@ class SaveACFunAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, adapter, name) -> io.NodeOutput:
-        return io.NodeOutput(str(adapter_file.save(adapter.adapter, files.new_adapter_path(name))))
+        return io.NodeOutput(str(adapter_file.save(adapter.single("saved"), files.new_adapter_path(name))))

@@ -18,7 +18,7 @@ from .schema import Adapter, LinkedAdapter, schema
 
 def encode(clip, linked: LinkedAdapter, text: str):
     """CONDITIONING of a text in which S* means the adapter's style."""
-    styled = with_style(clip, linked.adapter, linked.strengths.abstract)
+    styled = with_style(clip, linked.members)
     return styled.encode_from_tokens_scheduled(styled.tokenize(text))
 
 
@@ -183,8 +183,10 @@ class ACFunSampler(io.ComfyNode):
 
 def check_carried(model, linked: LinkedAdapter) -> None:
     """Raise if the MODEL does not carry this adapter with these strengths: half a style would pass for a weak one."""
-    if not any(
-        adapter is linked.adapter and strengths == linked.strengths for adapter, strengths in applied_adapters(model)
+    carried = applied_adapters(model)
+    if not all(
+        any(adapter is wanted and strengths == chosen for adapter, strengths in carried)
+        for wanted, chosen in linked.members
     ):
         raise ACFunError(
             "The MODEL does not carry this adapter with these strengths.",

@@ -9,19 +9,46 @@ from comfy_api.latest import io
 
 from ..acfun_core.adapter import StyleAdapter
 from ..acfun_core.config import Strengths
+from ..acfun_core.errors import ACFunError
+from ..acfun_core.options import Option
 
 CATEGORY = "ACFun"
 
 
 @dataclass(frozen=True)
 class LinkedAdapter:
-    """What travels along an ACFUN_ADAPTER wire: an adapter and the strengths chosen for it."""
+    """What travels along an ACFUN_ADAPTER wire: an adapter and the strengths chosen for it, or a mix of several."""
 
     adapter: StyleAdapter
     strengths: Strengths = Strengths()
+    others: tuple[tuple[StyleAdapter, Strengths], ...] = ()
+
+    @property
+    def members(self) -> tuple[tuple[StyleAdapter, Strengths], ...]:
+        """All adapters of the wire with their strengths."""
+        return ((self.adapter, self.strengths), *self.others)
+
+    @classmethod
+    def of(cls, members) -> LinkedAdapter:
+        """The wire that carries these adapters."""
+        (adapter, strengths), *others = members
+        return cls(adapter, strengths, tuple(others))
+
+    def single(self, purpose: str) -> StyleAdapter:
+        """The one adapter of the wire, or an error if it is a mix."""
+        if self.others:
+            raise ACFunError(
+                f"A mix of {len(self.members)} adapters cannot be {purpose}.",
+                "one adapter",
+                "connect each adapter of the mix by itself",
+            )
+        return self.adapter
 
 
 Adapter = io.Custom("ACFUN_ADAPTER")
+AdapterOptions = io.Custom("ACFUN_ADAPTER_OPTIONS")
+TrainOptions = io.Custom("ACFUN_TRAIN_OPTIONS")
+Landmarks = io.Custom("ACFUN_LANDMARKS")
 
 
 def schema(**fields) -> io.Schema:
@@ -48,3 +75,33 @@ def strength_inputs() -> list[io.Input]:
         strength("encoder", "How much of the style's strokes and texture is used (CFun in the UNet's encoder)."),
         strength("decoder", "How much of the style's structure and pose is used (CFun in the UNet's decoder)."),
     ]
+
+
+def options_input() -> io.Input:
+    """Start, end, blocks and mask, the same wherever an adapter is applied."""
+    return AdapterOptions.Input(
+        "options",
+        optional=True,
+        tooltip="When and where the adapter acts, from ACFun Adapter Options. Without it: always and everywhere.",
+    )
+
+
+def widget(name: str, option: Option, default) -> io.Input:
+    """The widget of a config's field; its tooltip is the field's own text."""
+    good = {True: "yes", False: "no"}[default] if option.kind == "flag" else default
+    tooltip = f"{option.doc} Good: {good}."
+    if option.kind == "choice":
+        return io.Combo.Input(name, options=list(option.choices), default=default, tooltip=tooltip)
+    if option.kind == "flag":
+        return io.Boolean.Input(name, default=default, tooltip=tooltip)
+    if option.kind == "whole":
+        return io.Int.Input(name, default=default, min=int(option.low), max=int(option.high), tooltip=tooltip)
+    return io.Float.Input(
+        name,
+        default=default,
+        min=option.low,
+        max=option.high,
+        step=option.step,
+        round=False,
+        tooltip=tooltip,
+    )

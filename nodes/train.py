@@ -11,20 +11,23 @@ from comfy_api.latest import io, ui
 
 from ..acfun_core import adapter_file
 from ..acfun_core.adapter import StyleAdapter, block_transforms
-from ..acfun_core.blocks import channels_of, find_sites, select
+from ..acfun_core.blocks import channels_to_train, find_sites
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
 from ..acfun_core.ddim import ddim_sample
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.images import check_image, square
+from ..acfun_core.images import check_image
 from ..acfun_core.injection import injected
+from ..acfun_core.material import Material
 from ..acfun_core.training import Base, StepReport, train_adapter
 from . import live
 from .host import files
+from .host.encoding import check_picture_mask, encode_material, encode_pair, style_tokens
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, check_sd1_clip, embedding_table, encode_tokens
 from .host.unet import NoisePredictor, check_sd1, schedule_of
+from .options import ChosenOptions
 from .previews import draw_loss_curve, preview_image
-from .schema import Adapter, LinkedAdapter, schema
+from .schema import Adapter, LinkedAdapter, TrainOptions, schema
 
 PREVIEW_SAMPLER_STEPS = 10
 PREVIEW_LARGEST_SIDE = 512
@@ -144,6 +147,11 @@ class TrainACFunStyle(io.ComfyNode):
                         "Good: the style's name."
                     ),
                 ),
+                TrainOptions.Input(
+                    "options",
+                    optional=True,
+                    tooltip="All other choices of the method, from ACFun Train Options. Good: left open.",
+                ),
             ],
             outputs=[
                 Adapter.Output(
@@ -173,10 +181,17 @@ class TrainACFunStyle(io.ComfyNode):
         resolution,
         preview_every,
         name,
+        options=None,
     ) -> io.NodeOutput:
-        adapter_config = AdapterConfig(description=description)
+        options = options or ChosenOptions()
+        adapter_config = AdapterConfig(description=description, **options.adapter)
         config = TrainConfig(
-            steps=steps, learning_rate=learning_rate, style_weight=style_weight, face_weight=face_weight, seed=seed
+            steps=steps,
+            learning_rate=learning_rate,
+            style_weight=style_weight,
+            face_weight=face_weight,
+            seed=seed,
+            **options.train,
         )
         if not isinstance(resolution, int) or not 64 <= resolution <= 2048 or resolution % 64:
             raise ACFunError(
@@ -190,13 +205,18 @@ class TrainACFunStyle(io.ComfyNode):
         check_sd1_clip(clip)
         check_context_width(model, clip)
         style, face = check_image(style_image, "style image"), check_image(face_image, "face image")
+        masks = (
+            check_picture_mask(options.style_mask, style, "style"),
+            check_picture_mask(options.face_mask, face, "face"),
+        )
         path = files.new_adapter_path(name)
         files.check_writable(path, expected_file_bytes(model, clip, adapter_config))
 
         with live.watch(config.steps, cls.hidden) as watch:
             latents = encode_pair(model, vae, style, face, resolution)
+            material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
-            adapter = learn(model, clip, vae, latents, tokens, adapter_config, config, preview_every, watch)
+            adapter = learn(model, clip, vae, latents, tokens, material, adapter_config, config, preview_every, watch)
             adapter_file.save(adapter, path)
             watch.saved(path)
 
@@ -221,32 +241,11 @@ def check_context_width(model, clip) -> None:
 
 def expected_file_bytes(model, clip, config: AdapterConfig) -> int:
     """Upper estimate of the adapter's file size."""
-    channels = channels_of(find_sites(model.model.diffusion_model))
-    cfun = sum(2 * (c * c + c) for name, c in channels.items() if name in set(select(list(channels), config.blocks)))
+    sites = find_sites(model.model.diffusion_model)
+    inputs = 2 if config.stats == "mean_std" else 1
+    cfun = sum(2 * (inputs * c * c + c) for c in channels_to_train(sites, config.blocks, config.place).values())
     afun = config.layers * 4 * config.heads * config.head_width * 2048 + embedding_table(clip).shape[1] ** 2
     return 2 * (cfun + afun) + 2**20
-
-
-def encode_pair(model, vae, style, face, resolution: int) -> torch.Tensor:
-    """(2, 4, h, w) latents of style and face as the UNet sees them, ordinary tensors on the CPU."""
-    pixels = torch.cat([square(style, resolution), square(face, resolution)])
-    encoded = vae.encode(pixels)
-    with torch.inference_mode(False):
-        latents = model.model.process_latent_in(encoded.clone()).clone().float().cpu()
-    if latents.shape[1] != 4 or latents.shape[-1] * 8 != resolution:
-        raise ACFunError(
-            f"The VAE gives latents of shape {tuple(latents.shape)}.",
-            "4 channels at an eighth of the size",
-            "connect the VAE of a Stable Diffusion 1.x checkpoint",
-        )
-    return latents
-
-
-def style_tokens(clip_vision, style) -> torch.Tensor:
-    """e_is: (N, width) tokens of the style image from the last layer but one of CLIP vision."""
-    hidden = clip_vision.encode_image(style)["penultimate_hidden_states"]
-    with torch.inference_mode(False):
-        return hidden[0].clone().float().cpu()
 
 
 def learn(
@@ -255,6 +254,7 @@ def learn(
     vae,
     latents,
     tokens,
+    material: Material,
     adapter_config: AdapterConfig,
     config: TrainConfig,
     preview_every: int,
@@ -268,7 +268,7 @@ def learn(
     predict_noise = NoisePredictor(model, schedule)
     progress = comfy.utils.ProgressBar(config.steps)
     with differentiable(model.model, clip.cond_stage_model):
-        text = DescriptionSide(clip, adapter_config.description)
+        text = DescriptionSide(clip, adapter_config.training_text)
         base = Base(predict_noise, find_sites(model.model.diffusion_model), text, schedule, model.load_device)
         preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
 
@@ -279,7 +279,7 @@ def learn(
             progress.update_absolute(report.step, report.steps, portrait)
             return watch.step(report, portrait and portrait[1])
 
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step)
+        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
 
 
 class PortraitPreview:
@@ -297,7 +297,7 @@ class PortraitPreview:
     def __call__(self, adapter: StyleAdapter) -> tuple:
         adapter.eval()
         try:
-            context = self.base.text.encode(adapter.fuse(self.base.text))
+            context = adapter.condition(self.base.text)
             empty = self.empty.repeat(1, context.shape[1] // self.empty.shape[1], 1)
             with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
                 latent = ddim_sample(

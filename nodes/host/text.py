@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 
+import comfy.sd
 import torch
 from torch import Tensor
 
 from ...acfun_core.adapter import StyleAdapter
 from ...acfun_core.config import INITIAL_WORD, PLACEHOLDER
 from ...acfun_core.errors import ACFunError
+from ...acfun_core.mixing import Members, abstract_intervals, is_plain, mixed_context, mixed_row, windowed
 
 _MARKER = "acfun_style_row"
 
@@ -90,13 +92,106 @@ def plain_tokenizer(tokenizer):
     return tokenizer.plain if isinstance(tokenizer, StyleTokenizer) else tokenizer
 
 
-def with_style(clip, adapter: StyleAdapter, abstract: float):
-    """A clone of ``clip`` in which S* means the adapter's style at this abstract strength; 0 is the plain initial word."""
-    check_text_width(adapter, clip)
-    clone = clip.clone()
-    row = adapter.row(abstract).detach().cpu() if abstract != 0 else None
-    clone.tokenizer = StyleTokenizer(clip.tokenizer, row)
-    return clone
+def with_style(clip, members: Members):
+    """A clone of ``clip`` in which S* means the style of these adapters at their strengths; all 0 is the plain initial word."""
+    for adapter, _ in members:
+        check_text_width(adapter, clip)
+    simple = all(adapter.is_token for adapter, _ in members) and not windowed(members)
+    if simple or is_plain(members):
+        clone = clip.clone()
+        row = None if is_plain(members) else mixed_row(members).detach().cpu()
+        clone.tokenizer = StyleTokenizer(clip.tokenizer, row)
+        return clone
+    return StyledCLIP.of(clip, members)
+
+
+class StyledCLIP(comfy.sd.CLIP):
+    """A CLIP whose S* is more than one embedding: e_a goes past the text transformer, or changes during the sampling.
+
+    Its tokens hold a marker where S* stands; what the marker means is decided when they are encoded.
+    """
+
+    members: Members
+    marker: Tensor
+
+    @classmethod
+    def of(cls, clip, members: Members) -> StyledCLIP:
+        """A clone of any Stable Diffusion 1.x CLIP with these adapters behind S*."""
+        marker = members[0][0].row(1.0).detach().cpu().clone()
+        return cls._around(clip.clone(), tuple(members), marker, StyleTokenizer(clip.tokenizer, marker))
+
+    @classmethod
+    def _around(cls, clip, members: Members, marker: Tensor, tokenizer) -> StyledCLIP:
+        styled = cls(no_init=True)
+        styled.__dict__.update(clip.__dict__)
+        styled.members, styled.marker, styled.tokenizer = members, marker, tokenizer
+        return styled
+
+    def clone(self, **kwargs) -> StyledCLIP:
+        return self._around(super().clone(**kwargs), self.members, self.marker, self.tokenizer)
+
+    def encode_from_tokens_scheduled(self, tokens, unprojected=False, add_dict=None, show_pbar=True):
+        """As the stock CLIP, once for each part of the sampling in which S* means something else."""
+        add_dict = add_dict or {}
+        if not self._holds_marker(tokens) or not windowed(self.members):
+            return super().encode_from_tokens_scheduled(tokens, unprojected, add_dict, show_pbar)
+        first, last = add_dict.get("start_percent", 0.0), add_dict.get("end_percent", 1.0)
+        conditioning = []
+        for start, end, members in abstract_intervals(self.members):
+            start, end = max(start, first), min(end, last)
+            if start < end:
+                part = self._around(super().clone(), members, self.marker, self.tokenizer)
+                during = {**add_dict, "start_percent": start, "end_percent": end}
+                conditioning += part.encode_from_tokens_scheduled(tokens, unprojected, during, show_pbar)
+        return conditioning
+
+    def encode_from_tokens(self, tokens, return_pooled=False, return_dict=False):
+        """As the stock CLIP, with e_a in place of the marker."""
+        if not self._holds_marker(tokens):
+            return super().encode_from_tokens(tokens, return_pooled, return_dict)
+        if windowed(self.members):
+            raise ACFunError(
+                "abstract_start or abstract_end is set, but this text encoder encodes once for the whole sampling.",
+                "CLIP Text Encode, ACFun Text Encode or ACFun Sampler",
+                "use one of these, or set abstract_start to 0 and abstract_end to 1",
+            )
+        answers = []
+        stock = super().encode_from_tokens
+
+        class Prompt:
+            """The core's TextSide: this prompt, the marker left open."""
+
+            position = 0
+
+            def encode(side, row: Tensor) -> Tensor:
+                answers.append(stock(self._with_row(tokens, row), return_pooled, return_dict))
+                return _condition(answers[-1]).to(row)
+
+        context = mixed_context(self.members, Prompt())
+        # The last answer is the styled prompt's in all modes; SD1's UNet does not look at its pooled part.
+        answer = answers[-1]
+        context = context.to(_condition(answer))
+        if return_dict:
+            return {**answer, "cond": context}
+        return (context, *answer[1:]) if return_pooled else context
+
+    def _holds_marker(self, tokens: dict) -> bool:
+        return any(token[0] is self.marker for section in tokens["l"] for token in section)
+
+    def _with_row(self, tokens: dict, row: Tensor) -> dict:
+        """The tokens with another embedding where the marker stands."""
+        sections = [
+            [(row.cpu() if token[0] is self.marker else token[0], *token[1:]) for token in section]
+            for section in tokens["l"]
+        ]
+        return {**tokens, "l": sections}
+
+
+def _condition(answer) -> Tensor:
+    """The hidden states in any form in which the stock CLIP gives them."""
+    if isinstance(answer, dict):
+        return answer["cond"]
+    return answer[0] if isinstance(answer, tuple) else answer
 
 
 class DescriptionSide:
@@ -111,10 +206,10 @@ class DescriptionSide:
         ids = ids[: ids.index(_end_token(clip))]
         with torch.inference_mode(False):
             self.initial_row = table.detach()[ids].float().mean(dim=0).cpu().clone()
-        sections = self._tokenize(description, torch.zeros(table.shape[1]))
-        flat = [token for section in sections for token, _ in section]
-        self._sections = sections
-        self.position = next(index for index, token in enumerate(flat) if torch.is_tensor(token))
+        self._marker = torch.zeros(table.shape[1])
+        self._sections = self._tokenize(description, self._marker)
+        flat = [token for section in self._sections for token, _ in section]
+        self.position = next(index for index, token in enumerate(flat) if token is self._marker)
 
     def _tokenize(self, text: str, row: Tensor | None) -> list:
         tokens = StyleTokenizer(self.clip.tokenizer, row).tokenize_with_weights(text)
@@ -123,7 +218,7 @@ class DescriptionSide:
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device; honours clip skip and prompt weights, differentiable."""
         sections = [
-            [(row if torch.is_tensor(token) else token, weight) for token, weight in section]
+            [(row if token is self._marker else token, weight) for token, weight in section]
             for section in self._sections
         ]
         return encode_tokens(self.clip, {"l": sections}).to(row.device)

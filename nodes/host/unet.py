@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import comfy.model_base
 import comfy.patcher_extension
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor
 
 from ...acfun_core.adapter import StyleAdapter, block_transforms
-from ...acfun_core.blocks import channels_of, find_sites
+from ...acfun_core.blocks import find_sites, misfits
 from ...acfun_core.config import Strengths
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.injection import injected
+from ...acfun_core.mixing import Members
 from ...acfun_core.schedule import NoiseSchedule
+from ...acfun_core.windows import Moment
 
 WRAPPER_KEY = "acfun"
 
@@ -44,14 +47,15 @@ def check_sd1(model) -> None:
 def check_fits(adapter: StyleAdapter, model) -> None:
     """Raise unless the adapter's blocks exist in the model with the same channels."""
     check_sd1(model)
-    have = channels_of(find_sites(model.model.diffusion_model))
+    sites = find_sites(model.model.diffusion_model)
     want = adapter.cfun.channels
-    wrong = [name for name, width in want.items() if have.get(name) != width]
+    wrong = misfits(sites, want, adapter.config.place)
     if wrong:
         name = wrong[0]
+        have = sites[name].channels if name in sites else "no"
         raise ACFunError(
             f"The adapter does not fit this MODEL: {len(wrong)} of {len(want)} blocks differ (block {name} has "
-            f"{have.get(name, 'no')} channels, the adapter {want[name]}).",
+            f"{have} channels, the adapter {want[name]} at its {adapter.config.place}).",
             "the kind of base the adapter was trained on",
             "load that base or train the adapter on this one",
         )
@@ -81,23 +85,47 @@ class AdapterWrapper:
     """DIFFUSION_MODEL wrapper: CFun hooks for exactly one UNet call.
 
     Immutable: clones of a MODEL share it, and applying another adapter makes a new one.
+
+    Args:
+        timesteps: number of timesteps of the model's schedule.
     """
 
-    def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...]):
+    def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...], timesteps: int):
         self.adapters = adapters
+        self.timesteps = timesteps
         self._on_device: dict[torch.device, tuple] = {}
 
-    def __call__(self, executor, x: Tensor, *args, **kwargs) -> Tensor:
-        transforms = block_transforms(self._adapters_on(x.device))
+    def __call__(self, executor, x: Tensor, timesteps=None, context=None, y=None, control=None, options=None, **kwargs):
+        passes = (options or {}).get("cond_or_uncond")
+        moment = Moment.at(timesteps, self.timesteps, rows_with_prompt(passes, len(x)))
+        transforms = block_transforms(self._adapters_on(x.device), moment)
+        arguments = (x, timesteps, context, y, control, {} if options is None else options)
         if not transforms:
-            return executor(x, *args, **kwargs)
+            return executor(*arguments, **kwargs)
         with injected(find_sites(executor.class_obj), transforms):
-            return executor(x, *args, **kwargs)
+            return executor(*arguments, **kwargs)
 
     def _adapters_on(self, device: torch.device) -> tuple:
         if device not in self._on_device:
-            self._on_device[device] = tuple((_on(adapter, device), strengths) for adapter, strengths in self.adapters)
+            self._on_device[device] = tuple(
+                (_on(adapter, device), _masks_on(strengths, device)) for adapter, strengths in self.adapters
+            )
         return self._on_device[device]
+
+
+def rows_with_prompt(passes: list[int] | None, rows: int) -> Tensor | None:
+    """Which rows of a batch belong to the pass with the prompt, (rows,) bool; ComfyUI says 0 for those passes.
+
+    Returns:
+        None if the host does not say, as outside of sampling.
+    """
+    if not passes or rows % len(passes):
+        return None
+    return torch.tensor([one == 0 for one in passes for _ in range(rows // len(passes))])
+
+
+def _masks_on(strengths: Strengths, device: torch.device) -> Strengths:
+    return strengths if strengths.mask is None else dataclasses.replace(strengths, mask=strengths.mask.to(device))
 
 
 def _on(adapter: StyleAdapter, device: torch.device) -> StyleAdapter:
@@ -111,12 +139,13 @@ def applied_adapters(model) -> tuple[tuple[StyleAdapter, Strengths], ...]:
     return wrappers[-1].adapters if wrappers else ()
 
 
-def apply_adapter(model, adapter: StyleAdapter, strengths: Strengths):
-    """A clone of ``model`` that carries the adapter on top of those it has; ``model`` itself is not touched."""
-    check_fits(adapter, model)
+def apply_adapters(model, members: Members):
+    """A clone of ``model`` that carries these adapters on top of those it has; ``model`` itself is not touched."""
+    for adapter, _ in members:
+        check_fits(adapter, model)
     kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-    adapters = (*applied_adapters(model), (adapter, strengths))
+    adapters = (*applied_adapters(model), *members)
     clone = model.clone()
     clone.remove_wrappers_with_key(kind, WRAPPER_KEY)
-    clone.add_wrapper_with_key(kind, WRAPPER_KEY, AdapterWrapper(adapters))
+    clone.add_wrapper_with_key(kind, WRAPPER_KEY, AdapterWrapper(adapters, len(schedule_of(model))))
     return clone

@@ -7,7 +7,7 @@ from acfun_core.adapter import block_transforms
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.injection import injected
-from acfun_core.mixing import is_plain, mixed_context, mixed_row
+from acfun_core.mixing import abstract_intervals, is_plain, mixed_context, mixed_row, windowed
 from acfun_core.training import train_adapter
 
 from .conftest import ToyTextSide
@@ -85,3 +85,14 @@ def test_adapters_of_different_text_encoders_do_not_mix(base, latents, style_tok
     )
     with pytest.raises(ACFunError, match="different text encoders"):
         mixed_row([(pair[0], Strengths()), (other, Strengths())])
+
+
+def test_the_sampling_is_cut_where_a_meaning_changes(pair):
+    one, two = pair
+    members = [(one, Strengths(abstract=0.9, abstract_end=0.5)), (two, Strengths(abstract_start=0.3))]
+    assert windowed(members) and not windowed([(one, Strengths())])
+    cut = abstract_intervals(members)
+    assert [(start, end) for start, end, _ in cut] == [(0.0, 0.3), (0.3, 0.5), (0.5, 1.0)]
+    assert [[strengths.abstract for _, strengths in part] for _, _, part in cut] == [[0.9, 0.0], [0.9, 1.0], [0.0, 1.0]]
+    assert not any(windowed(part) for _, _, part in cut)
+    assert [(start, end) for start, end, _ in abstract_intervals([(one, Strengths())])] == [(0.0, 1.0)]

@@ -7,7 +7,7 @@ from acfun_core.adapter import block_transforms
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.training import train_adapter
-from acfun_core.windows import Moment, complement
+from acfun_core.windows import Moment
 
 ENC, DEC = "enc.0.0", "dec.0.0"
 
@@ -129,9 +129,3 @@ def test_the_change_grows_with_its_strength(adapter):
 def test_bad_strengths_are_named(settings):
     with pytest.raises(ACFunError, match="Expected:.*To fix it:"):
         Strengths(**settings)
-
-
-def test_what_lies_outside_a_window():
-    assert complement(0.0, 1.0) == []
-    assert complement(0.2, 0.7) == [(0.0, 0.2), (0.7, 1.0)]
-    assert complement(0.0, 0.5) == [(0.5, 1.0)]
