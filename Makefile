@@ -1,9 +1,9 @@
-# make demo | make test | make test-browser | make setup | make clean
+# make demo | make test | make parity | make test-browser | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser clean
+.PHONY: help setup demo test parity test-browser clean
 
 VENV_PYTHON := .venv/bin/python
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
@@ -11,6 +11,7 @@ CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
 help:
 	@echo "make demo   train on one face and one style in a real ComfyUI, write out/contact_sheet.png"
 	@echo "make test   run all tests (ARGS='-k name' selects)"
+	@echo "make parity draw one portrait in ComfyUI and in diffusers, print how far apart they are"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
 	@echo "make setup  only create .venv and the ComfyUI copy"
 	@echo "make clean  remove .venv, .cache and out"
@@ -29,6 +30,9 @@ demo: setup
 
 test: setup
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+parity: setup
+	@$(VENV_PYTHON) tools/parity.py $(ARGS)
 
 test-browser: setup
 	@$(VENV_PYTHON) -c 'import selenium' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r requirements-browser.txt

@@ -111,8 +111,9 @@ def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtyp
     file = weight_file(folder / part)
     # diffusion_pytorch_model.safetensors, or diffusion_pytorch_model.fp16.safetensors where fp16 is the "variant".
     _, _, variant = file.stem.partition(".")
+    model_class = imported("diffusers", class_name)
     try:
-        return imported("diffusers", class_name).from_pretrained(
+        return model_class.from_pretrained(
             str(folder), subfolder=part, torch_dtype=dtype, variant=variant or None, use_safetensors=True, **_LOCAL
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -307,10 +308,9 @@ def _check_checkpoint(path: Path, unet_config: Mapping) -> None:
 
 
 def _from_single_file(path: Path, configs: Path, part: str, class_name: str, dtype: torch.dtype) -> Any:
+    model_class = imported("diffusers", class_name)
     try:
-        return imported("diffusers", class_name).from_single_file(
-            str(path), config=str(configs), subfolder=part, torch_dtype=dtype, **_LOCAL
-        )
+        return model_class.from_single_file(str(path), config=str(configs), subfolder=part, torch_dtype=dtype, **_LOCAL)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ACFunError(
             f"The {part} in {path.name} cannot be loaded: {str(error)[:300]}.",

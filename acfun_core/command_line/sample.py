@@ -1,0 +1,128 @@
+"""``acfun sample``: portraits from pure noise."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+from .. import __version__, adapter_file
+from ..config import PLACEHOLDER, Strengths
+from ..errors import ACFunError
+from ..mixing import Members
+from . import output
+from .base import EMBEDDED, add_base, load_base
+from .flags import add_list_flags, given_lists
+from .train import read_mask
+
+METADATA_KEY = "acfun"
+
+_DESCRIPTION = f"""\
+Draw portraits from pure noise with DDIM, the same as ComfyUI's sampler ddim with the scheduler normal. Several adapters are
+mixed: the changes they make to the UNet add up, and so do their meanings of {PLACEHOLDER}. Without an adapter the base draws
+alone.
+"""
+
+
+def add(commands) -> None:
+    usage = "[ADAPTER ...] --out FILE.png"
+    parser = output.new_parser(commands, "sample", "draw portraits", _DESCRIPTION, usage)
+    parser.set_defaults(run=run)
+    main = parser.add_argument_group("what to draw")
+    main.add_argument("adapters", nargs="*", type=Path, metavar="ADAPTER", help="adapter files (.safetensors)")
+    main.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help=f"what to draw, with {PLACEHOLDER} for the style and weights as (word:1.2) (default: the adapter's description)",
+    )
+    main.add_argument("--negative", default="", metavar="TEXT", help="what to avoid (default: nothing)")
+    output.add_out(main, "the portrait", ".png")
+    main.add_argument("--seed", type=int, default=0, metavar="N", help="the noise it starts from (default: 0)")
+    main.add_argument("--steps", type=int, default=40, metavar="N", help="sampling steps (default: 40)")
+    main.add_argument(
+        "--cfg", type=float, default=5.0, metavar="X", help="how strictly the prompt is followed (default: 5)"
+    )
+    main.add_argument("--width", type=int, metavar="N", help="in pixels, a multiple of 8 (default: the base's own)")
+    main.add_argument("--height", type=int, metavar="N", help="in pixels, a multiple of 8 (default: the base's own)")
+    main.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="portraits at once; more than one are numbered (default: 1)"
+    )
+    strengths = parser.add_argument_group(
+        "strengths", "one value for all adapters, or one an adapter with commas between"
+    )
+    add_list_flags(strengths, Strengths)
+    strengths.add_argument(
+        "--mask", type=Path, metavar="PICTURE", help="white where the adapters act in full, black where not at all"
+    )
+    add_base(parser, training=False)
+    output.add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> dict:
+    members = read_members(arguments)
+    prompt = arguments.prompt
+    if prompt is None and not members:
+        raise ACFunError("There is neither a prompt nor an adapter.", "what to draw", "add --prompt TEXT")
+    prompt = members[0][0].config.description if prompt is None else prompt
+    paths = numbered(arguments.out, arguments.batch)
+    for path in paths:
+        output.check_out(path, ".png", arguments.overwrite)
+    base = load_base(arguments)
+    height, width = arguments.height or base.native_side, arguments.width or base.native_side
+    settings = {
+        "prompt": prompt,
+        "negative": arguments.negative,
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "cfg": arguments.cfg,
+        "batch": arguments.batch,
+    }
+    start = time.monotonic()
+    with output.Progress("sampling", arguments.steps, arguments.quiet) as progress:
+        latents = base.sample(
+            members=members, size=(height, width), on_sample=lambda step, steps: progress.step(), **settings
+        )
+        pictures = base.decode(latents)
+    told = {
+        **settings,
+        "width": width,
+        "height": height,
+        "sampler": "ddim",
+        "scheduler": "normal",
+        "base": str((arguments.base or EMBEDDED).name),
+        "adapters": [
+            {"file": path.name, **told_strengths(strengths)}
+            for path, (_, strengths) in zip(arguments.adapters, members)
+        ],
+        "software": f"ACFun {__version__}",
+    }
+    from ..backends.pictures import to_pil
+
+    for index, (path, picture) in enumerate(zip(paths, pictures)):
+        output.save_png(to_pil(picture), path, {METADATA_KEY: json.dumps({**told, "index": index})})
+    return {"portraits": [str(path) for path in paths], **told, "seconds": round(time.monotonic() - start, 1)}
+
+
+def read_members(arguments: argparse.Namespace) -> Members:
+    """The adapters of the command line with their strengths."""
+    chosen = given_lists(arguments, Strengths, len(arguments.adapters)) if arguments.adapters else []
+    mask = read_mask(arguments.mask, None, "mask")
+    strengths = [Strengths(**values, mask=mask) for values in chosen]
+    return [(adapter_file.load(path), strength) for path, strength in zip(arguments.adapters, strengths)]
+
+
+def told_strengths(strengths: Strengths) -> dict:
+    """The strengths that are not the default, for the picture's metadata."""
+    default = Strengths()
+    names = [field.name for field in dataclasses.fields(strengths) if field.name != "mask"]
+    told = {name: getattr(strengths, name) for name in names if getattr(strengths, name) != getattr(default, name)}
+    return told if strengths.mask is None else {**told, "masked": True}
+
+
+def numbered(path: Path, count: int) -> list[Path]:
+    """``portrait.png`` for one, ``portrait_1.png``, ``portrait_2.png`` ... for more."""
+    if count <= 1:
+        return [path]
+    return [path.with_name(f"{path.stem}_{number}{path.suffix}") for number in range(1, count + 1)]

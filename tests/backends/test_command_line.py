@@ -1,0 +1,238 @@
+"""``acfun``: every command in a process of its own, its exit codes, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from acfun_core import __version__, adapter_file
+from acfun_core.command_line import build_parser, flags, main
+from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
+from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.options import options_of
+
+from .conftest import BASE, PROMPT, REPO, SIDE
+
+RUNNER = Path(__file__).with_name("run_command.py")
+STYLE, FACE = REPO / "pictures" / "style_woodblock.png", REPO / "pictures" / "face_astronaut.png"
+POINTS = "200,219,311,220,253,283,204,325,306,326"
+TRAIN = [
+    "train",
+    "--style",
+    STYLE,
+    "--face",
+    FACE,
+    "--description",
+    PROMPT,
+    "--resolution",
+    64,
+    "--learning-rate",
+    3e-3,
+]
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict:
+        """The one JSON object on standard output."""
+        return json.loads(self.out)
+
+
+def offline() -> dict[str, str]:
+    """The environment without what would let a library reach a network by accident."""
+    return {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+def acfun(*arguments) -> Ended:
+    command = [sys.executable, str(RUNNER), *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=offline())
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Ended]:
+    path = tmp_path_factory.mktemp("trained") / "woodblock.safetensors"
+    return path, acfun(*TRAIN, "--steps", 3, "--out", path, "--json")
+
+
+def test_train_writes_an_adapter_and_says_how_it_went(trained):
+    path, ended = trained
+    assert ended.code == 0, ended.err
+    assert ended.result["steps"] == 3 and ended.result["resolution"] == [64, 64]
+    assert ended.result["bytes"] == path.stat().st_size
+    assert "training" in ended.err and "3/3" in ended.err
+    assert adapter_file.load(path).config.description == PROMPT
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_sample_draws_what_the_library_draws(trained, base, tmp_path):
+    path, _ = trained
+    out = tmp_path / "portrait.png"
+    settings = {"seed": 3, "steps": 2, "cfg": 3.0}
+    numbers = [argument for name, value in settings.items() for argument in (f"--{name}", value)]
+    ended = acfun("sample", path, "--base", BASE, "--out", out, "--decoder", 0.5, *numbers, "--json", "--quiet")
+    assert ended.code == 0 and ended.err == ""
+    assert ended.result["portraits"] == [str(out)] and ended.result["adapters"][0]["decoder"] == 0.5
+    latents = base.sample(PROMPT, members=[(adapter_file.load(path), Strengths(decoder=0.5))], **settings)
+    expected = (base.decode(latents)[0] * 255).numpy()
+    with Image.open(out) as picture:
+        assert picture.size == (SIDE, SIDE)
+        # Another number of threads may round differently.
+        assert np.abs(np.asarray(picture, dtype=np.float32) - expected).max() <= 2
+        told = json.loads(picture.text["acfun"])
+    assert told["prompt"] == PROMPT and told["seed"] == 3 and told["software"] == f"ACFun {__version__}"
+
+
+def test_a_batch_of_a_mix_is_numbered(trained, tmp_path):
+    path, _ = trained
+    mix = [path, path, "--weight", "0.5,0.5", "--decoder-end", 0.5, "--guidance", "cond"]
+    ended = acfun(
+        "sample", *mix, "--batch", 2, "--steps", 1, "--width", 64, "--height", 96, "--out", tmp_path / "p.png", "--json"
+    )
+    assert ended.code == 0, ended.err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["p_1.png", "p_2.png"]
+    assert Image.open(tmp_path / "p_2.png").size == (64, 96)
+
+
+def test_info_says_what_a_file_holds(trained):
+    path, _ = trained
+    ended = acfun("info", path, "--json")
+    [told] = ended.result["adapters"]
+    assert ended.code == 0 and told["description"] == PROMPT and told["base_family"] == "sd1"
+    assert told["training"]["steps"] == 3 and told["options"]["blocks"] == "both" and told["not_default"] == []
+    assert "description: " + PROMPT in acfun("info", path).out
+
+
+def test_splice_needs_no_base(tmp_path):
+    out, who = tmp_path / "face.png", tmp_path / "who.png"
+    landmarks = ["--landmarks", POINTS, "--landmarks", POINTS]
+    ended = acfun("splice", FACE, STYLE, *landmarks, "--out", out, "--map", who, "--json")
+    assert ended.code == 0, ended.err
+    with Image.open(who) as picture:
+        numbers = np.asarray(picture)
+        assert picture.mode == "P" and set(np.unique(numbers)) == {1, 2}
+    assert numbers[219, 200] == 2 and numbers[5, 5] == 1
+    assert ended.result["shares"][0] > ended.result["shares"][1] > 0
+
+
+def test_splice_of_bands(tmp_path, capsys):
+    out = tmp_path / "face.png"
+    assert main(["splice", str(FACE), str(STYLE), "--cuts", "0.5", "--size", "64", "--out", str(out)]) == 0
+    assert Image.open(out).size == (64, 64) and "cuts: 0.5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["info"], ["splice"]], ids=" ".join)
+def test_help_explains_every_command(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0 and "acfun" in text and len(text) > 300
+
+
+def test_every_option_of_the_configs_has_a_flag(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    fields = [*options_of(TrainConfig), *(field for field in options_of(AdapterConfig) if field not in NOT_CHOSEN)]
+    assert all(flags.flag_name(field, RENAMED) in text for field in fields)
+    given = build_parser().parse_args(
+        ["train", "--style", "s", "--face", "f", "--out", "o", "--form", "low_rank", "--style-flip", "--steps", "7"]
+    )
+    assert flags.given(given, AdapterConfig) == {"form": "low_rank", "description": given.description}
+    assert flags.given(given, TrainConfig) == {"steps": 7, "style_flip": True}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["paint"], ["train"], ["sample", "--out"], ["info"], ["train", "--steps", "many"], ["info", "a", "--x"]],
+)
+def test_wrong_usage_ends_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and "usage: acfun" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["info", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
+        (["info", STYLE], "cannot be read"),
+        (["sample", "--out", "p.png"], "neither a prompt nor an adapter"),
+        (["sample", "--prompt", "a", "--out", "p.jpg"], "does not end in .png"),
+        (["sample", "--prompt", "a", "--out", STYLE], "is there already"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--base", "nowhere"], "no base at nowhere"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--device", "toaster"], "'toaster' cannot be used"),
+        ([*TRAIN, "--out", "a.safetensors", "--style", "gone.png"], "style picture gone.png cannot be read"),
+        ([*TRAIN, "--out", "a.safetensors", "--description", "a man"], "holds S\\* 0 times"),
+        ([*TRAIN, "--out", "a.safetensors", "--steps", "0"], "Training steps is 0"),
+        (["splice", FACE, STYLE, "--out", "f.png"], "Nothing says where eyes"),
+        (["splice", FACE, STYLE, "--out", "f.png", "--landmarks", POINTS], "2 faces and landmarks of 1"),
+        (["splice", FACE, STYLE, "--out", "f.png", "--landmarks", "1,2", "--landmarks", "x"], "shape \\(2,\\)"),
+        (["splice", FACE, STYLE, "--out", "f.png", "--cuts", "half"], "'half'"),
+        (["splice", FACE, STYLE, "--out", "f.png", "--detector", "gone.onnx"], "gone.onnx|OpenCV"),
+    ],
+)
+def test_mistakes_end_with_1_and_say_how_to_mend_them(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = main([*map(str, arguments), "--json"])
+    shown = capsys.readouterr()
+    error = json.loads(shown.out)["error"]
+    assert code == 1 and re.search(says, error["what"])
+    assert error["what"] in shown.err and "Expected: " in shown.err and "To fix it: " in shown.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_adapter_of_another_base_is_named(trained, tmp_path, capsys, monkeypatch):
+    path, _ = trained
+    adapter = adapter_file.load(path)
+    adapter.afun.row = torch.nn.Parameter(torch.zeros(768))
+    monkeypatch.setattr(adapter_file, "load", lambda path: adapter)
+    assert main(["sample", str(path), "--out", str(tmp_path / "p.png")]) == 1
+    assert "S* is 768 wide" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_control_c_leaves_nothing(tmp_path):
+    out = tmp_path / "never.safetensors"
+    command = [sys.executable, str(RUNNER), *map(str, TRAIN), "--steps", "5000", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    try:
+        shown = ""
+        while "training" not in shown:
+            letter = process.stderr.read(1)
+            assert letter, shown
+            shown += letter
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130 and "Cancelled" in stderr and "Traceback" not in stderr
+    assert stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_the_core_imports_without_diffusers_and_transformers():
+    code = (
+        "import sys; sys.modules['diffusers'] = sys.modules['transformers'] = sys.modules['cv2'] = None;"
+        "import acfun_core.command_line, acfun_core.backends.stable_diffusion, acfun_core.training;"
+        "sys.exit(acfun_core.command_line.main(['sample', '--prompt', 'a', '--out', 'p.png', '--json']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO)
+    assert ended.returncode == 1, ended.stderr
+    assert "pip install diffusers transformers" in json.loads(ended.stdout)["error"]["fix"]

@@ -1,0 +1,32 @@
+"""One adapter on the same weights: the same portrait in ComfyUI and in diffusers, as ``make parity`` shows, in more cases."""
+
+from __future__ import annotations
+
+import pytest
+
+from acfun_core.config import Strengths
+from tools import parity
+
+
+@pytest.mark.server
+def test_forty_steps_end_within_a_thousandth(comfy, client, base):
+    found = parity.compare(comfy, client, base, [(parity.random_adapter(base), Strengths())])
+    assert found["steps"] == 40
+    assert found["max_abs_difference"] <= 1e-3
+    # Neither side may agree by leaving the adapter out.
+    assert found["change_by_the_adapter"] > 0.1
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("strengths", "settings"),
+    [
+        (Strengths(0.5, 1.5, 0.7), {"prompt": "a ((smiling)) man \\(x\\) in (S*:1.2) style", "negative": "(red:0.7)"}),
+        (Strengths(0.0, 1.0, 0.0), {"prompt": "a painting in S* style, " + "blue sky, " * 40, "cfg": 7.0}),
+        (Strengths(2.0, 0.0, 2.0), {"cfg": 1.0, "batch": 2}),
+    ],
+    ids=["weights", "long prompt", "no guidance"],
+)
+def test_prompts_and_strengths_mean_the_same(comfy, client, base, strengths, settings):
+    found = parity.compare(comfy, client, base, [(parity.random_adapter(base), strengths)], steps=7, **settings)
+    assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01

@@ -1,0 +1,146 @@
+"""The same adapter on the same weights in ComfyUI and in diffusers: how far apart are the two portraits?
+
+Started by ``make parity``. A random adapter on the embedded base, 40 DDIM steps from the same noise, once through ACFun
+Sampler in a real ComfyUI server and once through ``acfun_core.backends``. Prints one JSON line with ``max_abs_difference`` in
+latent space; ends with 1 if it is above the limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(REPO / "tests"), str(REPO)]
+
+import torch  # noqa: E402
+from host.client import ComfyClient  # noqa: E402
+from host.launcher import define_torchvision_operators  # noqa: E402
+from host.server import ComfyServer  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from acfun_core import adapter_file  # noqa: E402
+from acfun_core.adapter import StyleAdapter  # noqa: E402
+from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
+from acfun_core.blocks import channels_to_train  # noqa: E402
+from acfun_core.config import AdapterConfig, Strengths  # noqa: E402
+from acfun_core.mixing import Members  # noqa: E402
+from acfun_core.training import seeded  # noqa: E402
+
+LIMIT = 1e-3
+BASE = REPO / "base"
+DESCRIPTION = "a painting of a woman in S* style"
+SETTINGS = {"prompt": DESCRIPTION, "negative": "", "seed": 7, "steps": 40, "cfg": 3.0, "batch": 1}
+IMAGE_WIDTH, STYLE_TOKENS = 256, 65
+
+
+def random_adapter(base: StableDiffusion, seed: int = 0) -> StyleAdapter:
+    """An adapter that was never trained but changes everything it can: S* and every map of CFun."""
+    config = AdapterConfig(DESCRIPTION)
+    text = base.core_base(DESCRIPTION).text
+    channels = channels_to_train(base.sites, config.blocks, config.place)
+    with seeded(seed, torch.device("cpu")) as generator:
+        tokens = torch.randn(STYLE_TOKENS, IMAGE_WIDTH, generator=generator)
+        adapter = StyleAdapter(config, text.initial_row, tokens, channels)
+        with torch.no_grad():
+            for parameter in adapter.afun.to_row.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            for parameter in adapter.cfun.parameters():
+                parameter.add_(0.005 * torch.randn(parameter.shape, generator=generator))
+    adapter.settle(text)
+    return adapter.requires_grad_(False)
+
+
+def comfy_graph(names: Sequence[str], strengths: Sequence[Strengths], settings: dict, side: int) -> dict:
+    """Adapter files of models/acfun, one on the other, and the latent that ACFun Sampler draws."""
+    graph = {"base": {"class_type": "ACFunLoadDemoBase", "inputs": {}}}
+    last = "base"
+    for index, (name, strength) in enumerate(zip(names, strengths)):
+        graph[f"load_{index}"] = {
+            "class_type": "ACFunLoadAdapter",
+            "inputs": {
+                "model": [last, 0],
+                "clip": ["base", 1],
+                "adapter_name": name,
+                "abstract_strength": strength.abstract,
+                "encoder_strength": strength.encoder,
+                "decoder_strength": strength.decoder,
+            },
+        }
+        last = f"load_{index}"
+    sampler = {name: settings[name] for name in ("prompt", "negative", "seed", "steps", "cfg")}
+    graph["draw"] = {
+        "class_type": "ACFunSampler",
+        "inputs": {
+            "model": [last, 0],
+            "clip": ["base", 1],
+            "adapter": [last, 2],
+            **sampler,
+            "sampler_name": "ddim",
+            "scheduler": "normal",
+            "width": side,
+            "height": side,
+            "batch_size": settings["batch"],
+        },
+    }
+    graph["save"] = {"class_type": "SaveLatent", "inputs": {"samples": ["draw", 0], "filename_prefix": "parity"}}
+    return graph
+
+
+def comfy_latents(server: ComfyServer, client: ComfyClient, members: Members, settings: dict, side: int) -> Tensor:
+    """(batch, 4, h, w) from the server; the adapters travel as files, as a user's would."""
+    names = [f"parity_{index}.safetensors" for index in range(len(members))]
+    for name, (adapter, _) in zip(names, members):
+        adapter_file.save(adapter, server.folder("models/acfun") / name)
+    known = set(server.folder("output").glob("parity*.latent"))
+    client.run(comfy_graph(names, [strengths for _, strengths in members], settings, side))
+    [path] = set(server.folder("output").glob("parity*.latent")) - known
+    return load_file(path)["latent_tensor"]
+
+
+def compare(server: ComfyServer, client: ComfyClient, base: StableDiffusion, members: Members, **changes) -> dict:
+    """Draw with both. -> the largest difference, and how far the adapters themselves move the latent."""
+    settings, side = {**SETTINGS, **changes}, base.native_side
+    start = time.monotonic()
+    in_comfy = comfy_latents(server, client, members, settings, side)
+    in_diffusers = base.sample(members=members, **settings)
+    without = base.sample(members=[(adapter, Strengths(0.0, 0.0, 0.0)) for adapter, _ in members], **settings)
+    return {
+        "max_abs_difference": (in_comfy - in_diffusers).abs().max().item(),
+        "limit": LIMIT,
+        "largest_latent_value": in_diffusers.abs().max().item(),
+        "change_by_the_adapter": (in_diffusers - without).abs().max().item(),
+        "steps": settings["steps"],
+        "sampler": "ddim",
+        "scheduler": "normal",
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def load_base() -> StableDiffusion:
+    """The embedded base on the CPU, where both sides compute in float32."""
+    # diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
+    define_torchvision_operators()
+    return StableDiffusion.load(BASE)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=SETTINGS["steps"], help="sampling steps (default 40)")
+    parser.add_argument("--seed", type=int, default=SETTINGS["seed"], help="seed of the noise (default 7)")
+    options = parser.parse_args()
+    base = load_base()
+    with ComfyServer() as server, server.client() as client:
+        members = [(random_adapter(base), Strengths())]
+        result = compare(server, client, base, members, steps=options.steps, seed=options.seed)
+    print(json.dumps(result))
+    return 0 if result["max_abs_difference"] <= LIMIT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
