@@ -19,9 +19,9 @@ REPO = Path(__file__).resolve().parents[2]
 WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
 
 
-def measure() -> dict:
+def measure(pack: Path = REPO) -> dict:
     """In a new process with ComfyUI's own modules loaded: import the pack and ask for its nodes and their schemas."""
-    command = [sys.executable, str(Path(__file__).resolve()), "inside"]
+    command = [sys.executable, str(Path(__file__).resolve()), "inside", str(pack)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(f"the pack could not be imported:\n{done.stdout}\n{done.stderr}")
@@ -46,7 +46,7 @@ def load_host() -> None:
         importlib.import_module(name)
 
 
-def inside() -> None:
+def inside(folder: Path) -> None:
     load_host()
     opened: list[str] = []
 
@@ -58,7 +58,7 @@ def inside() -> None:
     before = set(sys.modules)
     start = time.perf_counter()
     spec = importlib.util.spec_from_file_location(
-        "acfun_pack", REPO / "__init__.py", submodule_search_locations=[str(REPO)]
+        "acfun_pack", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     pack = importlib.util.module_from_spec(spec)
     sys.modules["acfun_pack"] = pack
@@ -73,8 +73,8 @@ def inside() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["inside"]:
-        inside()
+    if sys.argv[1:2] == ["inside"]:
+        inside(Path(sys.argv[2]))
     else:
         result = measure()
         others = [name for name in result["modules"] if not name.startswith("acfun_pack")]

@@ -1,0 +1,1 @@
+"""What the Comfy Registry needs: icon and banner, locale files, the release archive."""
