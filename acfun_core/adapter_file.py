@@ -62,10 +62,19 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
 
 
 def save(adapter: StyleAdapter, path: str | Path) -> Path:
-    """Write the adapter under a temporary name beside ``path`` and rename it: the file is whole or not there.
+    """Write the adapter; the file is whole or not there.
 
     Raises:
         ACFunError: the folder cannot be written to or the disk is full; nothing is left behind.
+    """
+    return write_whole(to_tensors(adapter), to_metadata(adapter), path)
+
+
+def write_whole(tensors: dict[str, Tensor], metadata: dict[str, str], path: str | Path) -> Path:
+    """Write a safetensors file under a temporary name beside ``path`` and rename it.
+
+    Raises:
+        ACFunError: as for :func:`save`.
     """
     path = Path(path)
     temporary = None
@@ -73,7 +82,7 @@ def save(adapter: StyleAdapter, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
         os.close(handle)
-        save_file(to_tensors(adapter), temporary, to_metadata(adapter))
+        save_file(tensors, temporary, metadata)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     # safetensors wraps the operating system's errors in its own type.
@@ -81,7 +90,7 @@ def save(adapter: StyleAdapter, path: str | Path) -> Path:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise ACFunError(
-            f"The adapter could not be written to {path}: {error}.",
+            f"{path.name} could not be written to {path.parent}: {error}.",
             "a writable folder with free space",
             "free disk space or change the folder's permissions, then queue again",
         ) from error

@@ -53,13 +53,14 @@ class LowRank(nn.Module):
     @torch.no_grad()
     def nearest(cls, full: nn.Linear, rank: int) -> LowRank:
         """The best map of this rank in the least-squares sense (truncated SVD of the weight)."""
-        rank = min(rank, *full.weight.shape)
         narrow = cls(full.in_features, full.out_features, rank)
         u, s, v = torch.linalg.svd(full.weight.double(), full_matrices=False)
         # Half of each singular value to each side: both factors then suit half precision.
         half = (s[:rank] / narrow.scale).sqrt()
-        narrow.up.weight.copy_(u[:, :rank] * half)
-        narrow.down.weight.copy_(half[:, None] * v[:rank])
+        for weight in (narrow.up.weight, narrow.down.weight):
+            weight.zero_()
+        narrow.up.weight[:, : len(half)] = (u[:, :rank] * half).float()
+        narrow.down.weight[: len(half)] = (half[:, None] * v[:rank]).float()
         narrow.up.bias.copy_(full.bias)
         return narrow
 

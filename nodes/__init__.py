@@ -13,6 +13,8 @@ from .host.files import register_folder
 from .live import register_routes
 from .options import ACFunTrainOptions
 from .options_adapter import ACFunAdapterOptions, ACFunMixAdapters
+from .options_export import ACFunExportAdapter
+from .options_regions import ACFunFaceParts
 from .sample import ACFunSampler, ACFunTextEncode
 from .splice import SpliceFaceParts
 from .train import TrainACFunStyle
@@ -28,7 +30,9 @@ NODES: list[type[io.ComfyNode]] = [
     ACFunTrainOptions,
     TrainACFunStyle,
     SaveACFunAdapter,
+    ACFunExportAdapter,
     LoadACFunAdapter,
+    ACFunFaceParts,
     ACFunAdapterOptions,
     ACFunMixAdapters,
     ApplyACFunAdapter,

@@ -11,7 +11,7 @@ import folder_paths
 
 from ...acfun_core.errors import ACFunError
 
-FOLDER = "acfun"
+FOLDER, EMBEDDINGS = "acfun", "embeddings"
 _NAME = re.compile(r"[\w][\w .()+-]{0,119}")
 MEGABYTE = 1_000_000
 
@@ -53,8 +53,17 @@ def check_name(name: str) -> str:
 
 def new_adapter_path(name: str) -> Path:
     """A free path ``name_00001.safetensors`` in the first adapter folder; existing files are never replaced."""
+    return _new_path(name, FOLDER)
+
+
+def new_embedding_path(name: str) -> Path:
+    """A free path in the first folder for textual-inversion embeddings, numbered as adapters are."""
+    return _new_path(name, EMBEDDINGS)
+
+
+def _new_path(name: str, kind: str) -> Path:
     stem = check_name(name)
-    folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
+    folder = Path(folder_paths.get_folder_paths(kind)[0])
     number = 1
     while (path := folder / f"{stem}_{number:05}.safetensors").exists():
         number += 1

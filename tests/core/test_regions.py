@@ -1,0 +1,68 @@
+"""Parts of a face from five landmarks."""
+
+import pytest
+import torch
+
+from acfun_core.errors import ACFunError
+from acfun_core.landmarks import Similarity
+from acfun_core.regions import REGIONS, region_map, region_masks, weighted_mask
+
+# A frontal face, eyes 40 pixels apart, in a picture of 200 x 200.
+FACE = torch.tensor([[80.0, 90.0], [120.0, 90.0], [100.0, 113.0], [83.0, 132.0], [117.0, 132.0]])
+
+
+def at(regions, x, y):
+    return REGIONS[regions[int(y), int(x)]]
+
+
+def test_each_part_is_where_it_should_be():
+    regions = region_map(FACE, 200, 200)
+    for (x, y), name in (
+        ((80, 90), "eyes"),
+        ((120, 88), "eyes"),
+        ((100, 110), "nose"),
+        ((100, 132), "mouth"),
+        ((70, 115), "skin"),
+        ((100, 155), "skin"),
+        ((100, 62), "skin"),
+        ((100, 35), "hair"),
+        ((45, 90), "hair"),
+        ((10, 10), "background"),
+        ((100, 195), "background"),
+        ((40, 160), "background"),
+    ):
+        assert at(regions, x, y) == name, (x, y)
+
+
+def test_parts_turn_and_grow_with_the_face():
+    angle = torch.tensor(0.5)
+    turn = 1.2 * torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
+    moved = Similarity(turn, torch.tensor([60.0, -20.0]))
+    regions, turned = region_map(FACE, 200, 200), region_map(moved(FACE), 320, 320)
+    for x, y in ((80, 90), (100, 110), (100, 132), (70, 115), (100, 35), (45, 90)):
+        tx, ty = moved(torch.tensor([x + 0.5, y + 0.5])).tolist()
+        assert at(turned, tx, ty) == at(regions, x, y), (x, y)
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.15, 0.5])
+def test_the_parts_share_every_pixel(softness):
+    masks = region_masks(FACE, 200, 160, softness)
+    assert masks.shape == (6, 200, 160) and masks.min() >= 0
+    torch.testing.assert_close(masks.sum(0), torch.ones(200, 160), atol=1e-4, rtol=0)
+    assert (masks.amax(dim=(1, 2)) > (0.9 if softness < 0.5 else 0.4)).all()
+
+
+def test_weights_become_one_mask():
+    masks = region_masks(FACE, 200, 200, softness=0.0)
+    mask = weighted_mask(masks, {"eyes": 0.0, "hair": 2.0})
+    assert mask.shape == (1, 200, 200)
+    assert mask[0, 90, 80] == 0 and mask[0, 35, 100] == 2 and mask[0, 10, 10] == 1
+    torch.testing.assert_close(weighted_mask(region_masks(FACE, 64, 64), {}), torch.ones(1, 64, 64), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"), [({"ears": 1.0}, "'ears' is no region"), ({"eyes": 3.0}, "factor of the eyes")]
+)
+def test_bad_weights_are_named(weights, says):
+    with pytest.raises(ACFunError, match=says):
+        weighted_mask(region_masks(FACE, 64, 64), weights)
