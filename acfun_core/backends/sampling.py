@@ -17,32 +17,43 @@ Guided = Callable[[Tensor, Tensor, float], Tensor]
 """z_t (B, 4, h, w), timestep t () and the share of the sampling that is done -> eps (B, 4, h, w) after guidance."""
 
 
+class SampledSchedule(NoiseSchedule):
+    """A schedule that keeps the logarithms of its noise levels as double precision gives them.
+
+    Half-way between two timesteps the last bit decides which of them the UNet is told, and both hosts must decide alike.
+
+    Attributes:
+        log_sigmas: (T,) logarithm of sigma_t = s_t / a_t, float32.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor):
+        super().__init__(alphas_cumprod)
+        exact = alphas_cumprod.detach().double()
+        self.log_sigmas = ((1 - exact) / exact).sqrt().log().float()
+
+
 def starting_noise(seed: int, batch: int, height: int, width: int) -> Tensor:
     """(batch, 4, height / 8, width / 8) unit noise. Drawn on the CPU, so that a seed means the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(batch, 4, height // 8, width // 8, generator=generator)
 
 
-def log_sigmas(schedule: NoiseSchedule) -> Tensor:
-    """Logarithm of the noise level sigma_t = s_t / a_t at every timestep, (T,)."""
-    return schedule.sigma(torch.arange(len(schedule))).log()
-
-
-def normal_timesteps(schedule: NoiseSchedule, steps: int) -> Tensor:
+def normal_timesteps(schedule: SampledSchedule, steps: int) -> Tensor:
     """(steps,) timesteps spread evenly from the last to the first, broken numbers among them."""
     return torch.linspace(len(schedule) - 1, 0, steps)
 
 
-def normal_sigmas(schedule: NoiseSchedule, steps: int) -> Tensor:
+def normal_sigmas(schedule: SampledSchedule, steps: int) -> Tensor:
     """(steps + 1,) noise levels at :func:`normal_timesteps`, log-linear between whole ones, and 0 at the end."""
-    levels, t = log_sigmas(schedule), normal_timesteps(schedule, steps)
-    below, above = t.floor().long(), t.ceil().long()
-    return torch.cat([torch.lerp(levels[below], levels[above], t.frac()).exp(), torch.zeros(1)])
+    levels, t = schedule.log_sigmas, normal_timesteps(schedule, steps)
+    share = t.frac()
+    between = (1 - share) * levels[t.floor().long()] + share * levels[t.ceil().long()]
+    return torch.cat([between.exp(), torch.zeros(1)])
 
 
-def nearest_timestep(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
+def nearest_timestep(schedule: SampledSchedule, sigma: Tensor) -> Tensor:
     """The timestep whose noise level is closest to ``sigma`` (), in the logarithm. -> () whole number."""
-    return (log_sigmas(schedule) - sigma.log()).abs().argmin()
+    return (sigma.log() - schedule.log_sigmas).abs().argmin()
 
 
 def same_length(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +69,7 @@ def guide(positive: Tensor, negative: Tensor, cfg: float) -> Tensor:
 
 @torch.no_grad()
 def ddim(
-    guided: Guided, schedule: NoiseSchedule, noise: Tensor, steps: int = 40, on_sample: OnSample | None = None
+    guided: Guided, schedule: SampledSchedule, noise: Tensor, steps: int = 40, on_sample: OnSample | None = None
 ) -> Tensor:
     """DDIM (Song et al. 2021, eq. 12 with eta 0) as an Euler step in sigma: ``x' = x + (sigma' - sigma) eps``, x = z_t / a_t.
 

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import ACFunError
-from ..schedule import NoiseSchedule
 from .libraries import imported
+from .sampling import SampledSchedule
 
 SD1_CONFIGS = Path(__file__).with_name("sd1")
 """diffusers' and transformers' settings of Stable Diffusion 1.x: a single-file checkpoint does not hold them."""
@@ -43,7 +43,7 @@ class Parts:
     vae: Any
     text_encoder: Any
     tokenizer: Any
-    schedule: NoiseSchedule
+    schedule: SampledSchedule
 
 
 def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Parts:
@@ -171,7 +171,7 @@ def check_unet_config(source: Path, config: Mapping) -> None:
         )
 
 
-def schedule_from_config(source: Path, config: Mapping) -> NoiseSchedule:
+def schedule_from_config(source: Path, config: Mapping) -> SampledSchedule:
     """diffusers' scheduler settings as the core's schedule."""
     if config.get("prediction_type", "epsilon") != "epsilon":
         raise ACFunError(
@@ -189,7 +189,7 @@ def schedule_from_config(source: Path, config: Mapping) -> NoiseSchedule:
         raise ACFunError(
             f"The base {source} has zero terminal SNR.", "the schedule of Stable Diffusion 1.x", "name another base"
         )
-    return NoiseSchedule.stable_diffusion(
+    return SampledSchedule.stable_diffusion(
         config.get("num_train_timesteps", 1000), config.get("beta_start", 0.00085), config.get("beta_end", 0.012)
     )
 
@@ -277,7 +277,7 @@ def _from_checkpoint(
         _from_single_file(path, configs, "vae", "AutoencoderKL", torch.float32),
         load_text_encoder(read_json(configs / "text_encoder" / "config.json"), _tensors_under(path, _TEXT_PREFIX)),
         words,
-        NoiseSchedule.stable_diffusion(),
+        SampledSchedule.stable_diffusion(),
     )
 
 

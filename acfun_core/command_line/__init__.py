@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ACFunError
-from . import info, sample, splice, train
+from . import export, info, sample, splice, train
 from .output import as_lines
 
 DONE, MISTAKE, CANCELLED = 0, 1, 130
 
-_COMMANDS = (train, sample, info, splice)
+_COMMANDS = (train, sample, info, export, splice)
 
 _EPILOGUE = """\
 examples:

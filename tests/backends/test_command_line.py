@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from acfun_core import __version__, adapter_file
 from acfun_core.command_line import build_parser, flags, main
@@ -119,6 +120,21 @@ def test_info_says_what_a_file_holds(trained):
     assert "description: " + PROMPT in acfun("info", path).out
 
 
+def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tmp_path):
+    path, _ = trained
+    small, embedding = tmp_path / "small.safetensors", tmp_path / "style.safetensors"
+    ended = acfun("export", path, "--rank", 4, "--compact", "--out", small, "--json")
+    assert ended.code == 0, ended.err
+    assert (
+        ended.result["bytes"] == small.stat().st_size < path.stat().st_size / 3 and 0 < ended.result["energy_kept"] <= 1
+    )
+    drawn = base.sample(PROMPT, members=[(adapter_file.load(small), Strengths())], steps=1)
+    assert drawn.isfinite().all() and not torch.equal(drawn, base.sample(PROMPT, steps=1))
+    assert main(["export", str(path), "--textual-inversion", "--out", str(embedding)]) == 0
+    [tensor] = load_file(embedding).values()
+    assert torch.equal(tensor[0], adapter_file.load(path).e_a)
+
+
 def test_splice_needs_no_base(tmp_path):
     out, who = tmp_path / "face.png", tmp_path / "who.png"
     landmarks = ["--landmarks", POINTS, "--landmarks", POINTS]
@@ -137,7 +153,7 @@ def test_splice_of_bands(tmp_path, capsys):
     assert Image.open(out).size == (64, 64) and "cuts: 0.5" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["info"], ["splice"]], ids=" ".join)
+@pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["info"], ["export"], ["splice"]], ids=" ".join)
 def test_help_explains_every_command(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*command, "--help"])
@@ -173,6 +189,11 @@ def test_wrong_usage_ends_with_2(arguments, capsys):
     [
         (["info", "nowhere.safetensors"], "nowhere.safetensors cannot be read"),
         (["info", STYLE], "cannot be read"),
+        (["export", "a.safetensors", "--out", "b.safetensors"], "Nothing says what to export"),
+        (
+            ["export", "a.safetensors", "--out", "b.safetensors", "--rank", "4", "--textual-inversion"],
+            "An embedding cannot",
+        ),
         (["sample", "--out", "p.png"], "neither a prompt nor an adapter"),
         (["sample", "--prompt", "a", "--out", "p.jpg"], "does not end in .png"),
         (["sample", "--prompt", "a", "--out", STYLE], "is there already"),

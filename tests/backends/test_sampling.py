@@ -3,10 +3,17 @@
 import pytest
 import torch
 
-from acfun_core.backends.sampling import ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
-from acfun_core.schedule import NoiseSchedule
+from acfun_core.backends.sampling import (
+    SampledSchedule,
+    ddim,
+    guide,
+    nearest_timestep,
+    normal_sigmas,
+    same_length,
+    starting_noise,
+)
 
-SCHEDULE = NoiseSchedule.stable_diffusion()
+SCHEDULE = SampledSchedule.stable_diffusion()
 
 
 def test_levels_fall_from_the_noisiest_to_the_cleanest_and_then_to_zero():

@@ -1,0 +1,60 @@
+"""``acfun export``: an adapter in a smaller or more portable form."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import adapter_file
+from ..errors import ACFunError
+from ..export import compact, low_rank, save_embedding
+from . import output
+
+_DESCRIPTION = """\
+Write an adapter in another form. --rank replaces each map of CFun by the nearest one of a rank; --compact leaves out what
+only learning needs; both can be combined. --textual-inversion writes S* alone, as an embedding that other Stable Diffusion
+1.x programs load. All adapter files hold half-precision weights already.
+"""
+
+
+def add(commands) -> None:
+    usage = "ADAPTER --out FILE.safetensors (--rank N | --compact | --textual-inversion)"
+    parser = output.new_parser(commands, "export", "make an adapter smaller, or an embedding", _DESCRIPTION, usage)
+    parser.set_defaults(run=run)
+    parser.add_argument("adapter", type=Path, metavar="ADAPTER", help="adapter file (.safetensors)")
+    output.add_out(parser, "the export", ".safetensors")
+    parser.add_argument("--rank", type=int, metavar="N", help="low rank of CFun's maps, 1 to 512; 16 is good")
+    parser.add_argument("--compact", action="store_true", help="leave out AFun's layers and the style picture's tokens")
+    parser.add_argument("--textual-inversion", action="store_true", help="S* alone, as an embedding")
+    parser.add_argument(
+        "--abstract",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="abstract strength of the embedding, 0 to 2 (default: 1)",
+    )
+    output.add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> dict:
+    smaller = arguments.rank is not None or arguments.compact
+    if smaller == arguments.textual_inversion:
+        raise ACFunError(
+            "An embedding cannot be of low rank or compact." if smaller else "Nothing says what to export.",
+            "--rank, --compact or both, or --textual-inversion",
+            "choose one",
+        )
+    path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
+    adapter = adapter_file.load(arguments.adapter)
+    told: dict = {"export": str(path)}
+    if arguments.textual_inversion:
+        if not 0 <= arguments.abstract <= 2:
+            raise ACFunError(f"The abstract strength is {arguments.abstract}.", "a number from 0 to 2", "use 1")
+        save_embedding(adapter, path, arguments.abstract)
+    else:
+        if arguments.rank is not None:
+            if not 1 <= arguments.rank <= 512:
+                raise ACFunError(f"The rank is {arguments.rank}.", "a whole number from 1 to 512", "use 16")
+            adapter, told["energy_kept"] = low_rank(adapter, arguments.rank)
+        adapter_file.save(compact(adapter) if arguments.compact else adapter, path)
+    return {**told, "bytes_before": arguments.adapter.stat().st_size, "bytes": path.stat().st_size}
