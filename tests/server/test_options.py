@@ -1,0 +1,270 @@
+"""Options inside the real server: saved with the workflow, kept in the file, and felt in the picture."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from host.client import NodeError
+from safetensors import safe_open
+
+from acfun_core import adapter_file
+from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.options import default_of, options_of
+
+from .graphs import PROMPT, apply_node, base_graph, compare_node, ksampler_nodes, node, sampler_node, train_node
+
+SMALL = 64
+SIZE = {"width": SMALL, "height": SMALL}
+NOT_A_WIDGET = {"description", "compact", "steps", "learning_rate", "style_weight", "face_weight", "seed"}
+DEFAULTS = {
+    name: default_of(config, name)
+    for config in (AdapterConfig, TrainConfig)
+    for name in options_of(config)
+    if name not in NOT_A_WIDGET
+}
+USAGE = {name: default_of(Strengths, name) for name in options_of(Strengths)}
+USAGE = {name: value for name, value in USAGE.items() if "_" in name or name in ("blocks", "guidance")}
+
+
+def train_options(**changes) -> dict:
+    assert changes.keys() <= DEFAULTS.keys() | {"style_mask", "face_mask"}
+    return node("ACFunTrainOptions", **{**DEFAULTS, **changes})
+
+
+def adapter_options(**changes) -> dict:
+    return node("ACFunAdapterOptions", **{**USAGE, **changes})
+
+
+def small_training(**changes) -> dict:
+    return train_node(resolution=SMALL, **changes)
+
+
+def portrait(applied: str, **changes) -> dict:
+    return sampler_node([applied, 0], applied, **{**SIZE, **changes})
+
+
+def stock_small() -> dict:
+    nodes = ksampler_nodes()
+    nodes["noise"]["inputs"].update(SIZE)
+    return nodes
+
+
+def differences(client, graph: dict, **pairs) -> dict[str, float]:
+    """Largest differences of pairs of latents; all must be finite."""
+    run = client.run({**graph, **{f"compare {name}": compare_node(*pair) for name, pair in pairs.items()}})
+    answers = {name: run.texts(f"compare {name}")[0].split() for name in pairs}
+    assert all(finite == "finite=True" for _, finite, _ in answers.values())
+    return {name: float(difference) for name, (difference, _, _) in answers.items()}
+
+
+def test_the_widgets_are_the_declarations(client):
+    """So that a saved workflow names every option, and the simple node keeps the inputs it had."""
+    shown = client.object_info("ACFunTrainOptions")["input"]
+    assert list(shown["required"]) == list(DEFAULTS) and set(shown["optional"]) == {"style_mask", "face_mask"}
+    for name, value in DEFAULTS.items():
+        assert shown["required"][name][1]["default"] == value, name
+    simple = client.object_info("ACFunTrainStyle")["input"]
+    assert list(simple["required"])[6:] == [
+        "description",
+        "steps",
+        "learning_rate",
+        "style_weight",
+        "face_weight",
+        "seed",
+        "resolution",
+        "preview_every",
+        "name",
+    ]
+    assert list(simple["optional"]) == ["options"]
+    for kind in ("ACFunLoadAdapter", "ACFunApplyAdapter"):
+        inputs = client.object_info(kind)["input"]
+        assert list(inputs["required"])[-3:] == ["abstract_strength", "encoder_strength", "decoder_strength"]
+        assert list(inputs["optional"]) == ["options"]
+
+
+def test_untouched_options_change_nothing(client):
+    graph = {
+        **base_graph(),
+        "plain": small_training(name="plain"),
+        "options": train_options(),
+        "optioned": small_training(name="optioned", options=["options", 0]),
+        "one": apply_node(adapter=["plain", 0]),
+        "usage": adapter_options(),
+        "two": {**apply_node(adapter=["optioned", 0])},
+        "first": portrait("one"),
+        "second": portrait("two"),
+    }
+    graph["two"]["inputs"]["options"] = ["usage", 0]
+    assert differences(client, graph, same=(["first", 0], ["second", 0])) == {"same": 0.0}
+
+
+CHOICES = [
+    {"abstract_mode": "sequence"},
+    {"abstract_mode": "sequence_literal", "prompt": "pseudo_word"},
+    {"form": "low_rank", "rank": 4, "stats": "mean_std", "place": "attention", "blocks": "all"},
+    {"form": "per_channel", "place": "norm", "image_tokens": "pooled", "learned_row": False},
+    {"noisy_source": "blend", "target": "x0", "min_snr_gamma": 5.0, "stats": "none"},
+    {"style_crop": 0.3, "style_flip": True, "style_colour": 0.2, "style_variants": 3, "timestep_split": 0.4},
+]
+
+
+@pytest.mark.parametrize("options", CHOICES, ids=lambda options: "-".join(map(str, options.values())))
+def test_every_option_reaches_the_file_and_the_picture(client, comfy, options):
+    before = set(comfy.folder("models/acfun").glob("*"))
+    graph = {
+        **base_graph(),
+        "options": train_options(**options),
+        "train": small_training(name="optioned", options=["options", 0]),
+        "apply": apply_node(),
+        "drawn": portrait("apply"),
+        "off": apply_node(strengths=(0.0, 0.0, 0.0)),
+        "undrawn": portrait("off"),
+        **stock_small(),
+    }
+    graph["encoded"] = node("CLIPTextEncode", clip=["apply", 1], text=PROMPT)
+    graph["by_stock"] = {**graph["stock"], "inputs": {**graph["stock"]["inputs"], "model": ["apply", 0]}}
+    graph["by_stock"]["inputs"]["positive"] = ["encoded", 0]
+    found = differences(
+        client,
+        graph,
+        change=(["drawn", 0], ["stock", 0]),
+        base=(["undrawn", 0], ["stock", 0]),
+        stock_nodes=(["by_stock", 0], ["drawn", 0]),
+    )
+    assert found["base"] == 0.0 and found["stock_nodes"] == 0.0 and found["change"] > 1e-4
+    [path] = set(comfy.folder("models/acfun").glob("*")) - before
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    kept = {**json.loads(metadata["options"]), **json.loads(metadata["training"])["settings"]}
+    assert kept.items() >= options.items()
+    assert adapter_file.load(path).config.as_dict() == json.loads(metadata["options"])
+    loaded = node(
+        "ACFunLoadAdapter",
+        model=["base", 0],
+        clip=["base", 1],
+        adapter_name=path.name,
+        abstract_strength=1.0,
+        encoder_strength=1.0,
+        decoder_strength=1.0,
+    )
+    graph |= {"load": loaded, "from_file": portrait("load")}
+    assert differences(client, graph, same=(["drawn", 0], ["from_file", 0])) == {"same": 0.0}
+
+
+def usage_graph(**usages: dict) -> dict:
+    """One training, and for each usage an adapter applied with it and its portrait under that name."""
+    graph = {**base_graph(), "train": small_training(name="usage"), "apply": apply_node(), "full": portrait("apply")}
+    for name, usage in usages.items():
+        graph |= {f"{name}_options": usage, f"{name}_apply": apply_node(), name: portrait(f"{name}_apply")}
+        graph[f"{name}_apply"]["inputs"]["options"] = [f"{name}_options", 0]
+    return graph
+
+
+def test_windows_guidance_blocks_and_masks(client):
+    nothing, everything = ({"value": value, "width": 32, "height": 32} for value in (0.0, 1.0))
+    usages = {
+        "early": adapter_options(decoder_end=0.5),
+        "late": adapter_options(encoder_start=0.5, decoder_start=0.5),
+        "word_late": adapter_options(abstract_start=0.5),
+        "cond": adapter_options(guidance="cond"),
+        "encoder": adapter_options(blocks="encoder"),
+        "masked": adapter_options(mask=["nothing", 0]),
+        "unmasked": adapter_options(mask=["everything", 0]),
+    }
+    graph = usage_graph(**usages) | {
+        "nothing": node("SolidMask", **nothing),
+        "everything": node("SolidMask", **everything),
+        "word": apply_node(strengths=(1.0, 0.0, 0.0)),
+        "word_only": portrait("word"),
+    }
+    found = differences(
+        client,
+        graph,
+        **{f"{name}_change": ([name, 0], ["full", 0]) for name in usages},
+        mask_of_nothing=(["masked", 0], ["word_only", 0]),
+    )
+    assert found.pop("unmasked_change") < 1e-3
+    assert found.pop("mask_of_nothing") == 0.0
+    assert all(change > 1e-4 for change in found.values()), found
+
+
+def test_a_mix_of_one_adapter_with_itself_is_that_adapter(client):
+    graph = {
+        **base_graph(),
+        "train": small_training(name="usage"),
+        "apply": apply_node(),
+        "full": portrait("apply"),
+        "other": small_training(name="other", seed=5),
+        "same": node("ACFunMixAdapters", adapter_1=["train", 0], weight_1=0.5, adapter_2=["train", 0], weight_2=0.5),
+        "both": node("ACFunMixAdapters", adapter_1=["train", 0], weight_1=0.5, adapter_2=["other", 0], weight_2=0.5),
+        "apply_same": apply_node(adapter=["same", 0]),
+        "apply_both": apply_node(adapter=["both", 0]),
+        "same_portrait": portrait("apply_same"),
+        "both_portrait": portrait("apply_both"),
+    }
+    found = differences(
+        client, graph, same=(["same_portrait", 0], ["full", 0]), both=(["both_portrait", 0], ["full", 0])
+    )
+    assert found["same"] < 1e-3 < found["both"]
+
+
+def test_a_mix_is_not_a_file(client):
+    graph = {
+        **base_graph(),
+        "train": small_training(name="usage"),
+        "mix": node("ACFunMixAdapters", adapter_1=["train", 0], weight_1=0.5, adapter_2=["train", 0], weight_2=0.5),
+        "save": node("ACFunSaveAdapter", adapter=["mix", 0], name="mixed"),
+    }
+    with pytest.raises(NodeError, match="mix of 2 adapters cannot be saved"):
+        client.run(graph)
+
+
+def test_small_files_and_embeddings_draw_the_same(client, comfy):
+    """A compact file bit for bit; the embedding is what S* means when the ResBlocks are off."""
+    before = set(comfy.folder("models/embeddings").glob("*"))
+    graph = {
+        **base_graph(),
+        "train": small_training(name="usage"),
+        "apply": apply_node(),
+        "full": portrait("apply"),
+        "small": node("ACFunExportAdapter", adapter=["train", 0], kind="adapter", rank=0, compact=True, name="small"),
+        "narrow": node("ACFunExportAdapter", adapter=["train", 0], kind="adapter", rank=2, compact=True, name="narrow"),
+        "alone": node(
+            "ACFunExportAdapter", adapter=["train", 0], kind="embedding", rank=0, compact=False, name="alone"
+        ),
+        "apply_small": apply_node(adapter=["small", 0]),
+        "apply_narrow": apply_node(adapter=["narrow", 0]),
+        "small_portrait": portrait("apply_small"),
+        "narrow_portrait": portrait("apply_narrow"),
+        "word": apply_node(strengths=(1.0, 0.0, 0.0)),
+        "word_only": portrait("word"),
+    }
+    found = differences(
+        client, graph, small=(["small_portrait", 0], ["full", 0]), narrow=(["narrow_portrait", 0], ["full", 0])
+    )
+    assert found["small"] == 0.0 and found["narrow"] > 0.0
+    [path] = set(comfy.folder("models/embeddings").glob("*")) - before
+    graph |= stock_small()
+    graph["positive"] = node("CLIPTextEncode", clip=["base", 1], text=PROMPT.replace("S*", f"embedding:{path.stem}"))
+    assert differences(client, graph, embedding=(["stock", 0], ["word_only", 0])) == {"embedding": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"abstract_mode": "sequence_literal", "image_tokens": "pooled"}, "softmax"),
+        ({"timestep_split": 0.4, "noisy_source": "face"}, "share a timestep"),
+        ({"face_mask": ["wrong", 0]}, "face mask has shape"),
+    ],
+)
+def test_options_that_do_not_go_together(client, options, says):
+    graph = {
+        **base_graph(),
+        "wrong": node("SolidMask", value=1.0, width=32, height=48),
+        "options": train_options(**options),
+        "train": small_training(name="bad", options=["options", 0]),
+    }
+    with pytest.raises(NodeError, match=says) as error:
+        client.run(graph)
+    assert error.value.exception_type.endswith("ACFunError")
