@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
 from acfun_core.blocks import channels_to_train  # noqa: E402
 from acfun_core.config import AdapterConfig, Strengths  # noqa: E402
 from acfun_core.mixing import Members  # noqa: E402
+from acfun_core.strengths import PARTS  # noqa: E402
 from acfun_core.training import seeded  # noqa: E402
 
 LIMIT = 1e-3
@@ -39,62 +41,77 @@ SETTINGS = {"prompt": DESCRIPTION, "negative": "", "seed": 7, "steps": 40, "cfg"
 IMAGE_WIDTH, STYLE_TOKENS = 256, 65
 
 
-def random_adapter(base: StableDiffusion, seed: int = 0) -> StyleAdapter:
-    """An adapter that was never trained but changes everything it can: S* and every map of CFun."""
-    config = AdapterConfig(DESCRIPTION)
-    text = base.core_base(DESCRIPTION).text
+def random_adapter(base: StableDiffusion, seed: int = 0, **options) -> StyleAdapter:
+    """An adapter that was never trained but changes everything it can: e_a and every map of CFun."""
+    config = AdapterConfig(DESCRIPTION, **options)
+    text = base.core_base(config.training_text).text
     channels = channels_to_train(base.sites, config.blocks, config.place)
     with seeded(seed, torch.device("cpu")) as generator:
         tokens = torch.randn(STYLE_TOKENS, IMAGE_WIDTH, generator=generator)
         adapter = StyleAdapter(config, text.initial_row, tokens, channels)
         with torch.no_grad():
-            for parameter in adapter.afun.to_row.parameters():
-                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            # What starts at zero; the attention before it starts at random.
+            for parameter in adapter.afun.parameters():
+                if not parameter.any():
+                    parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
             for parameter in adapter.cfun.parameters():
                 parameter.add_(0.005 * torch.randn(parameter.shape, generator=generator))
     adapter.settle(text)
     return adapter.requires_grad_(False)
 
 
+def node(kind: str, **inputs) -> dict:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def three_strengths(strengths: Strengths) -> dict:
+    return {f"{part}_strength": getattr(strengths, part) for part in PARTS}
+
+
 def comfy_graph(names: Sequence[str], strengths: Sequence[Strengths], settings: dict, side: int) -> dict:
-    """Adapter files of models/acfun, one on the other, and the latent that ACFun Sampler draws."""
-    graph = {"base": {"class_type": "ACFunLoadDemoBase", "inputs": {}}}
-    last = "base"
-    for index, (name, strength) in enumerate(zip(names, strengths)):
-        graph[f"load_{index}"] = {
-            "class_type": "ACFunLoadAdapter",
-            "inputs": {
-                "model": [last, 0],
-                "clip": ["base", 1],
-                "adapter_name": name,
-                "abstract_strength": strength.abstract,
-                "encoder_strength": strength.encoder,
-                "decoder_strength": strength.decoder,
-            },
-        }
-        last = f"load_{index}"
-    sampler = {name: settings[name] for name in ("prompt", "negative", "seed", "steps", "cfg")}
-    graph["draw"] = {
-        "class_type": "ACFunSampler",
-        "inputs": {
-            "model": [last, 0],
-            "clip": ["base", 1],
-            "adapter": [last, 2],
-            **sampler,
-            "sampler_name": "ddim",
-            "scheduler": "normal",
-            "width": side,
-            "height": side,
-            "batch_size": settings["batch"],
-        },
+    """One adapter file of models/acfun, or the mix of several with the first one's strengths, and what ACFun Sampler draws."""
+    first = strengths[0]
+    windows = {name: getattr(first, name) for part in PARTS for name in (f"{part}_start", f"{part}_end")}
+    chosen = {"clip": ["base", 1], **three_strengths(first), "options": ["options", 0]}
+    graph = {
+        "base": node("ACFunLoadDemoBase"),
+        "options": node("ACFunAdapterOptions", **windows, blocks=first.blocks, guidance=first.guidance),
     }
-    graph["save"] = {"class_type": "SaveLatent", "inputs": {"samples": ["draw", 0], "filename_prefix": "parity"}}
+    if len(names) == 1:
+        graph["style"] = node("ACFunLoadAdapter", model=["base", 0], adapter_name=names[0], **chosen)
+    else:
+        graph["style"] = node("ACFunApplyAdapter", model=["base", 0], adapter=["mix", 0], **chosen)
+        mixed = {f"adapter_{number}": [f"load_{number}", 2] for number in range(1, len(names) + 1)}
+        mixed |= {f"weight_{number}": strength.weight for number, strength in enumerate(strengths, 1)}
+        graph["mix"] = node("ACFunMixAdapters", **mixed)
+        for number, name in enumerate(names, 1):
+            graph[f"load_{number}"] = node(
+                "ACFunLoadAdapter",
+                model=["base", 0],
+                clip=["base", 1],
+                adapter_name=name,
+                **three_strengths(Strengths()),
+            )
+    graph["draw"] = node(
+        "ACFunSampler",
+        model=["style", 0],
+        clip=["base", 1],
+        adapter=["style", 2],
+        **{name: settings[name] for name in ("prompt", "negative", "seed", "steps", "cfg")},
+        sampler_name="ddim",
+        scheduler="normal",
+        width=side,
+        height=side,
+        batch_size=settings["batch"],
+    )
+    graph["save"] = node("SaveLatent", samples=["draw", 0], filename_prefix="parity")
     return graph
 
 
 def comfy_latents(server: ComfyServer, client: ComfyClient, members: Members, settings: dict, side: int) -> Tensor:
     """(batch, 4, h, w) from the server; the adapters travel as files, as a user's would."""
-    names = [f"parity_{index}.safetensors" for index in range(len(members))]
+    # Names of their own: the server keeps the files it has read.
+    names = [f"parity_{uuid.uuid4().hex}.safetensors" for _ in members]
     for name, (adapter, _) in zip(names, members):
         adapter_file.save(adapter, server.folder("models/acfun") / name)
     known = set(server.folder("output").glob("parity*.latent"))

@@ -30,3 +30,28 @@ def test_forty_steps_end_within_a_thousandth(comfy, client, base):
 def test_prompts_and_strengths_mean_the_same(comfy, client, base, strengths, settings):
     found = parity.compare(comfy, client, base, [(parity.random_adapter(base), strengths)], steps=7, **settings)
     assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("strengths", "options"),
+    [
+        (Strengths(abstract_start=0.3, encoder_end=0.5, decoder_start=0.2, guidance="cond", blocks="both"), {}),
+        (Strengths(0.8, abstract_end=0.5), {"abstract_mode": "sequence", "place": "output"}),
+        (Strengths(), {"form": "low_rank", "stats": "mean_std", "blocks": "all", "place": "attention"}),
+        (Strengths(), {"abstract_mode": "sequence_literal", "form": "per_channel", "place": "norm"}),
+    ],
+    ids=["windows", "sequence", "attention", "literal"],
+)
+def test_every_kind_of_adapter_means_the_same(comfy, client, base, strengths, options):
+    """No window ends exactly on a step: there ComfyUI takes the mean of both meanings of S*, diffusers the one inside."""
+    members = [(parity.random_adapter(base, **options), strengths)]
+    found = parity.compare(comfy, client, base, members, steps=6)
+    assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
+
+
+@pytest.mark.server
+def test_a_mix_means_the_same(comfy, client, base):
+    members = [(parity.random_adapter(base, seed), Strengths(weight=weight)) for seed, weight in ((1, 0.7), (2, 0.4))]
+    found = parity.compare(comfy, client, base, members, steps=6)
+    assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
