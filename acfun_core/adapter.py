@@ -40,6 +40,8 @@ class TrainingRecord:
         before, after: [style, face] terms on the same fixed timesteps and noises, before and after training.
         skipped_steps: optimizer steps left out because half-precision gradients overflowed.
         resolution: (height, width) in pixels at which it was trained.
+        looks: [step, copied share, weighted loss] of each look of the copy guard.
+        kept_step: the step whose weights the guard kept, or None without a guard or a look below its limit.
     """
 
     settings: dict = field(default_factory=dict)
@@ -49,6 +51,8 @@ class TrainingRecord:
     after: list[float] = field(default_factory=list)
     skipped_steps: int = 0
     resolution: tuple[int, int] = (0, 0)
+    looks: list[list[float]] = field(default_factory=list)
+    kept_step: int | None = None
 
 
 class StyleAdapter(nn.Module):

@@ -48,16 +48,22 @@ def to_tensors(adapter: StyleAdapter) -> dict[str, Tensor]:
 
 def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     """Metadata of the file; every value is a string, structured ones are JSON."""
+    record, version = dataclasses.asdict(adapter.record), adapter.config.format_version
+    if record["looks"]:
+        version = max(version, 2)
+    else:
+        # Version 1 does not know the copy guard.
+        del record["looks"], record["kept_step"]
     return {
         "format": FORMAT,
-        "format_version": str(adapter.config.format_version),
+        "format_version": str(version),
         "written_by": f"ACFun {__version__}",
         "base_family": adapter.base_family,
         "blocks": json.dumps(adapter.cfun.channels),
         "options": json.dumps(adapter.config.as_dict()),
         "prompt": adapter.config.description,
         "steps": str(len(adapter.record.style_loss)),
-        "training": json.dumps(dataclasses.asdict(adapter.record)),
+        "training": json.dumps(record),
     }
 
 

@@ -206,6 +206,19 @@ class TrainConfig:
         256,
         "How many variants of the style picture are encoded before the training, with crops, flips or colour.",
     )
+    copy_guard_every: int = whole(
+        0,
+        0,
+        100_000,
+        "Looks every so many steps whether the adapter only copies its two pictures, keeps the best one that does not, and "
+        "stops when it does; 0 is off. A look costs about ten steps.",
+    )
+    copy_limit: float = number(
+        0.8,
+        0.0,
+        1.0,
+        "How much of a drawn picture may be explained by the two training pictures (R^2, 1 is a copy or a blend).",
+    )
 
     def __post_init__(self):
         check_options(self)

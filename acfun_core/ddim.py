@@ -23,7 +23,7 @@ def ddim_sample(
 
     Args:
         noise: (1, 4, h, w) start, unit variance.
-        context, empty: (1, T, width) conditions with and without the prompt.
+        context, empty: (1, T, width) conditions with and without the prompt; with cfg 1 the second is not looked at.
 
     Returns:
         (1, 4, h, w) clean latent.
@@ -32,8 +32,11 @@ def ddim_sample(
     both = torch.cat([context, empty])
     z = noise
     for t, t_next in zip(timesteps[:-1], timesteps[1:]):
-        eps, eps_empty = predict_noise(z.expand(2, -1, -1, -1), t.expand(2), both).chunk(2)
-        eps = eps_empty + cfg * (eps - eps_empty)
+        if cfg == 1:
+            eps = predict_noise(z, t[None], context)
+        else:
+            eps, eps_empty = predict_noise(z.expand(2, -1, -1, -1), t.expand(2), both).chunk(2)
+            eps = eps_empty + cfg * (eps - eps_empty)
         z_0 = (z - schedule.s(t[None]) * eps) / schedule.a(t[None])
         z = schedule.add_noise(z_0, eps, t_next[None])
     return z_0

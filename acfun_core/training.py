@@ -4,49 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from .adapter import StyleAdapter, TextSide, TrainingRecord, block_transforms
-from .alignment import FACE, STYLE, PairNoise, PredictNoise, alignment_terms, measure_alignment
-from .blocks import ResBlockSite, channels_to_train
+from .adapter import StyleAdapter, TrainingRecord, block_transforms
+from .alignment import FACE, STYLE, PairNoise, alignment_terms
+from .base import Base, measure_adapter
+from .blocks import channels_to_train
 from .config import AdapterConfig, Strengths, TrainConfig
+from .guard import CopyGuard
 from .injection import injected
 from .material import Material
 from .optimiser import Optimiser
-from .schedule import NoiseSchedule
 
-
-@dataclass(frozen=True)
-class Base:
-    """The frozen model an adapter is learned on.
-
-    Attributes:
-        predict_noise: see :data:`~acfun_core.alignment.PredictNoise`.
-        sites: ResBlocks of the UNet behind ``predict_noise``.
-        text: CLIP's text side, bound to the description.
-        schedule: the noise schedule.
-        device: where the UNet computes.
-    """
-
-    predict_noise: PredictNoise
-    sites: Mapping[str, ResBlockSite]
-    text: TextSide
-    schedule: NoiseSchedule
-    device: torch.device
+__all__ = ["Base", "OnStep", "StepReport", "measure_adapter", "seeded", "train_adapter"]
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Handed to ``on_step`` after each optimizer step. ``step`` counts from 1; losses are unweighted."""
+    """Handed to ``on_step`` after each optimizer step. ``step`` counts from 1; losses are unweighted.
+
+    ``readouts`` are further numbers of this step by name, such as ``copy`` after a look of the copy guard.
+    """
 
     step: int
     steps: int
     style_loss: float
     face_loss: float
     adapter: StyleAdapter
+    readouts: Mapping[str, float] = field(default_factory=dict)
 
 
 OnStep = Callable[[StepReport], bool | None]
@@ -94,6 +82,7 @@ def train_adapter(
         optimiser = Optimiser(adapter, config)
         record = TrainingRecord(settings=config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
         record.before = measure_adapter(base, adapter, latents)
+        guard = CopyGuard(base, latents, config)
         transforms = block_transforms([(adapter, Strengths())])
         for step in range(1, config.steps + 1):
             pair, masks = material.step(latents, generator)
@@ -106,23 +95,13 @@ def train_adapter(
                 record.skipped_steps += not optimiser.step(loss, step)
             record.style_loss.append(terms[STYLE].item())
             record.face_loss.append(terms[FACE].item())
-            report = StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter)
-            if on_step is not None and on_step(report):
+            readouts = {"copy": guard.look(adapter, step).copy} if guard.due(step) else {}
+            report = StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter, readouts)
+            if on_step is not None and on_step(report) or guard.must_stop:
                 break
+        record.kept_step = guard.restore_best(adapter, step)
+        record.looks = [[look.step, look.copy, look.loss] for look in guard.looks]
         adapter.settle(base.text)
         record.after = measure_adapter(base, adapter, latents)
     adapter.record = record
     return adapter.requires_grad_(False)
-
-
-@torch.no_grad()
-def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor) -> list[float]:
-    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises; its mode is kept."""
-    training = adapter.training
-    adapter.eval()
-    try:
-        with injected(base.sites, block_transforms([(adapter, Strengths())])):
-            context = adapter.condition(base.text)
-            return measure_alignment(base.predict_noise, base.schedule, latents, context).tolist()
-    finally:
-        adapter.train(training)

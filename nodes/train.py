@@ -277,7 +277,7 @@ def learn(
             due = preview_every and (report.step % preview_every == 0 or report.step == report.steps)
             portrait = preview(report.adapter) if due else None
             progress.update_absolute(report.step, report.steps, portrait)
-            return watch.step(report, portrait and portrait[1])
+            return watch.step(report, portrait and portrait[1], report.readouts)
 
         return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
 
