@@ -18,9 +18,8 @@ from ..acfun_core import faces
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.yunet import find_landmarks
 from .host.files import FOLDER
-from .schema import schema
+from .schema import Landmarks, schema
 
-Landmarks = io.Custom("ACFUN_LANDMARKS")
 Crop = io.Custom("ACFUN_CROP")
 
 NO_DETECTOR = "none"
