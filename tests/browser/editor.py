@@ -153,6 +153,19 @@ class Editor:
         )
         return self.js(script)
 
+    def unnamed_parts(self) -> list[str]:
+        """Parts of the panel that a screen reader could not name."""
+        return self.js(
+            """
+            const named = (each) => each.getAttribute('aria-label') || each.alt || each.textContent.trim();
+            const parts = '[role=group], [role=img], button, img, ul, a';
+            const panel = document.querySelector(arguments[0]);
+            const missing = [panel, ...panel.querySelectorAll(parts)].filter((each) => !named(each) && !each.title);
+            return missing.map((each) => each.outerHTML.slice(0, 80));
+            """,
+            PANEL,
+        )
+
     def press(self, label: str) -> None:
         """Press a button of the panel with the keyboard: focus it, then Enter."""
         buttons = self.browser.find_elements("css selector", f"{PANEL} button")

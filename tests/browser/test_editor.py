@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+from host.install import REPO
 
+from tools.registry.locales import load_phrases
 from tools.workflows import api
 
 from .editor import Editor
@@ -15,6 +18,13 @@ TRAIN = "ACFunTrainStyle"
 LOADER_VALUES = """
 const node = window.app.graph.nodes.find((each) => each.type === 'ACFunLoadAdapter');
 return node.widgets.find((each) => each.name === 'adapter_name').options.values;
+"""
+LABELS = """
+const node = window.app.graph.nodes.find((each) => each.type === arguments[0]);
+const labels = {};
+for (const input of node.inputs) labels[input.name] = input.localized_name ?? input.label;
+for (const widget of node.widgets) labels[widget.name] = widget.label ?? labels[widget.name];
+return [node.title, labels];
 """
 ADD_LOADER = """
 const node = window.LiteGraph.createNode('ACFunLoadAdapter');
@@ -68,6 +78,7 @@ def test_a_training_from_the_first_step_to_the_dropdown(editor: Editor, server, 
     editor.show(TRAIN)
     editor.screenshot(f"panel_{look}_after_reload")
 
+    assert editor.unnamed_parts() == [], "everything in the panel has a name for screen readers"
     editor.press("Cancel")
     editor.wait(lambda: editor.panel().startswith("Cancelled at step"), "the panel says that it was cancelled")
     assert not list(server.folder("models/acfun").glob(f"cancelled_{look}_*"))
@@ -87,3 +98,24 @@ def test_a_training_from_the_first_step_to_the_dropdown(editor: Editor, server, 
     assert (server.folder("models/acfun") / kept).is_file()
     assert editor.errors_of_the_pack() == []
     editor.js("fetch('/api/interrupt', {method: 'POST'})")
+
+
+@pytest.mark.parametrize("language", ["zh", "ja", "ko", "fr", "es"])
+def test_node_and_panel_speak_the_users_language(editor: Editor, language):
+    phrases = load_phrases(language)
+    panel = json.loads((REPO / "locales" / language / "main.json").read_text(encoding="utf-8"))["acfun"]["panel"]
+    editor.setting("Comfy.ColorPalette", "dark")
+    editor.setting("Comfy.VueNodes.Enabled", False)
+    editor.setting("Comfy.Locale", language)
+    try:
+        editor.reload()
+        editor.js("window.app.graph.clear()")
+        editor.js("window.app.graph.add(window.LiteGraph.createNode(arguments[0]))", TRAIN)
+        editor.show(TRAIN)
+        editor.wait(lambda: editor.panel() == panel["idle"], "the panel speaks the language", 20)
+        title, labels = editor.js(LABELS, TRAIN)
+        assert title == phrases["Train ACFun Style"]
+        assert labels["steps"] == phrases["steps"] and labels["face_image"] == phrases["face_image"]
+        editor.screenshot(f"language_{language}")
+    finally:
+        editor.setting("Comfy.Locale", "en")

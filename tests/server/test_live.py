@@ -152,6 +152,34 @@ def test_two_browsers_and_a_queue_are_not_mixed_up(comfy):
     assert not adapters(comfy, "one") and len(adapters(comfy, "two")) == 1
 
 
+def test_ten_queued_prompts_of_two_browsers_and_one_taken_out(comfy, client):
+    """Each ends as its own browser's training, in order; the one deleted from the queue never starts."""
+    with comfy.client() as other:
+        browsers = {"left": client, "right": other}
+        queued = [
+            (side, number, browsers[side].queue(graph(steps=2, seed=40 + number, name=f"queue_{side}_{number}")))
+            for number in range(5)
+            for side in browsers
+        ]
+        dropped = queued[-1]
+        client.request("/queue", {"delete": [dropped[2]]})
+        kept = queued[:-1]
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and not all(client.history(prompt) for _, _, prompt in kept):
+            time.sleep(0.5)
+        assert client.history(dropped[2]) is None
+        for side, number, prompt in kept:
+            assert client.history(prompt)["status"]["status_str"] == "success"
+            assert len(adapters(comfy, f"queue_{side}_{number}")) == 1
+        assert not adapters(comfy, f"queue_{dropped[0]}_{dropped[1]}")
+        for side, browser in browsers.items():
+            listed = trainings(browser)
+            mine = [prompt for who, _, prompt in kept if who == side]
+            assert [state["prompt_id"] for state in listed] == mine[-len(listed) :]
+            assert {state["phase"] for state in listed} == {"finished"}
+            assert all(state["adapter_name"].startswith(f"queue_{side}_") for state in listed)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "says"),
     [
