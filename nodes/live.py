@@ -54,9 +54,13 @@ class Watch:
         self._stopped = request == "stop" and report.step < report.steps
         return self._stopped
 
-    def saved(self, path: Path) -> None:
-        """The adapter is in its file: the panel may offer it."""
-        self.training.end("stopped" if self._stopped else "finished", adapter_name=path.name)
+    def saved(self, path: Path, kept_step: int | None = None) -> None:
+        """The adapter is in its file: the panel may offer it.
+
+        Args:
+            kept_step: the step whose weights the copy guard kept, if it did.
+        """
+        self.training.end("stopped" if self._stopped else "finished", adapter_name=path.name, kept_step=kept_step)
         self.send()
 
     def send(self) -> None:

@@ -13,7 +13,7 @@ MAX_POINTS = 240
 MAX_PREVIEWS = 12
 MAX_TRAININGS = 8
 RUNNING = ("preparing", "training")
-ENDED = ("finished", "stopped", "cancelled", "failed")
+ENDED = ("finished", "stopped", "guarded", "cancelled", "failed")
 
 
 class LossPoints:
@@ -90,6 +90,7 @@ class LiveTraining:
         self._readouts: dict[str, float] = {}
         self._previews: list[tuple[int, bytes]] = []
         self._request: str | None = None
+        self._kept_step: int | None = None
 
     def add_step(
         self, step: int, style_loss: float, face_loss: float, jpeg: bytes | None = None, readouts: dict | None = None
@@ -124,11 +125,17 @@ class LiveTraining:
         with self._lock:
             return self._request
 
-    def end(self, phase: str, adapter_name: str = "", message: str = "") -> None:
-        """Close the record; only the first call counts."""
+    def end(self, phase: str, adapter_name: str = "", message: str = "", kept_step: int | None = None) -> None:
+        """Close the record; only the first call counts.
+
+        Args:
+            phase: one of ``ENDED``; "guarded" if the copy guard kept the weights of an earlier step than the last.
+        """
         with self._lock:
             if self._phase in RUNNING:
-                self._phase, self._adapter_name, self._message = phase, adapter_name, message
+                earlier = phase in ("finished", "stopped") and kept_step not in (None, self._step)
+                self._phase = "guarded" if earlier else phase
+                self._adapter_name, self._message, self._kept_step = adapter_name, message, kept_step
                 self._seconds_left = None
 
     def preview(self, step: int) -> bytes | None:
@@ -157,6 +164,7 @@ class LiveTraining:
                 "previews": [step for step, _ in self._previews],
                 "adapter_name": self._adapter_name,
                 "message": self._message,
+                "kept_step": self._kept_step,
             }
 
 

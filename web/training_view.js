@@ -187,7 +187,7 @@ export class TrainingView {
 
   #statusLine(state) {
     if (RUNNING.includes(state.phase) && state.request) return this.text[`asked_${state.request}`];
-    const values = { step: state.step, steps: state.steps, name: state.adapter_name, message: state.message };
+    const values = { step: state.step, steps: state.steps, name: state.adapter_name, message: state.message, kept: state.kept_step };
     return fill(this.text[`phase_${state.phase}`] ?? state.phase, values);
   }
 

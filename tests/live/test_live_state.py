@@ -85,6 +85,26 @@ def test_buttons_count_only_while_it_runs_and_cancel_wins():
     assert (snapshot["phase"], snapshot["adapter_name"], snapshot["request"]) == ("cancelled", "", None)
 
 
+@pytest.mark.parametrize(
+    ("phase", "kept_step", "shown"),
+    [
+        ("finished", None, "finished"),
+        ("finished", 4, "finished"),
+        ("finished", 2, "guarded"),
+        ("stopped", 2, "guarded"),
+        ("failed", 2, "failed"),
+    ],
+)
+def test_the_panel_knows_when_the_copy_guard_kept_an_earlier_step(phase, kept_step, shown):
+    record = training()
+    for step in range(1, 5):
+        record.add_step(step, 1.0, 1.0)
+    record.end(phase, adapter_name="a.safetensors", kept_step=kept_step)
+    snapshot = record.snapshot()
+    assert (snapshot["phase"], snapshot["kept_step"]) == (shown, kept_step)
+    assert snapshot["phase"] in live_state.ENDED
+
+
 def test_only_the_latest_trainings_are_kept_and_each_tab_sees_its_own():
     trainings = live_state.Trainings()
     mine = [training() for _ in range(live_state.MAX_TRAININGS)]

@@ -146,7 +146,7 @@ def test_the_panel_speaks_every_language(language):
 def test_the_panel_uses_every_text_it_has_and_has_every_text_it_uses():
     scripts = "".join(path.read_text(encoding="utf-8") for path in (REPO / "web").glob("*.js"))
     used = set(re.findall(r"\btext\.(\w+)", scripts))
-    phases = {"preparing", "training", "finished", "stopped", "cancelled", "failed", "lost"}
+    phases = {"preparing", "training", "finished", "stopped", "guarded", "cancelled", "failed", "lost"}
     used |= {f"phase_{phase}" for phase in phases} | {"asked_stop", "asked_cancel", "style_term", "face_term"}
     used |= {key for key in read("en", "main")["acfun"]["panel"] if key.startswith("readout_")}
     assert used == set(read("en", "main")["acfun"]["panel"])
