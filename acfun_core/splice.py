@@ -68,6 +68,20 @@ def splice_bands(faces: list[Tensor], cuts: list[float], blend: float = 0.0, sid
     return spliced
 
 
+def moved_onto_first(faces: Sequence[Tensor], landmarks: Sequence[Tensor]) -> list[Tensor]:
+    """The first face as it is and the others, (1, H, W, 3) each, in its frame, with eyes, nose and mouth at the same places.
+
+    Args:
+        landmarks: one (5, 2) a face, see :mod:`acfun_core.landmarks`.
+    """
+    height, width = faces[0].shape[1:3]
+    others = zip(faces[1:], landmarks[1:])
+    return [
+        faces[0],
+        *(warp(face, Similarity.fit(landmarks[0], points), height, width)[0] for face, points in others),
+    ]
+
+
 @dataclass(frozen=True)
 class SplicedFace:
     """What :func:`splice_parts` makes.

@@ -11,8 +11,9 @@ from PIL import Image
 
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image
-from ..acfun_core.splice import splice_bands
-from .schema import schema
+from ..acfun_core.landmarks import check_landmarks
+from ..acfun_core.splice import MOST_FACES, moved_onto_first, splice_bands
+from .schema import Landmarks, schema
 
 # Not "examples": ComfyUI would take that folder for the pack's workflow templates.
 EXAMPLES = Path(__file__).resolve().parent.parent / "pictures"
@@ -75,7 +76,7 @@ class SpliceFaces(io.ComfyNode):
             display_name="Splice Faces",
             description=(
                 "Puts one face together from bands of two to four faces, from top to bottom. The faces should be "
-                "at the same place in each picture."
+                "at the same place in each picture, or come with their landmarks."
             ),
             inputs=[
                 io.Image.Input("face_1", tooltip="Gives the top: hair, forehead and eyes."),
@@ -99,12 +100,25 @@ class SpliceFaces(io.ComfyNode):
                 io.Int.Input(
                     "size", default=512, min=64, max=2048, step=8, tooltip="Side of the result in pixels. Good: 512."
                 ),
+                *(
+                    Landmarks.Input(
+                        f"landmarks_{number}",
+                        optional=True,
+                        tooltip=(
+                            f"Eyes, nose tip and mouth corners of face {number}, from Find Face. With those of all faces, "
+                            "the others are moved onto the first before they are cut."
+                        ),
+                    )
+                    for number in range(1, MOST_FACES + 1)
+                ),
             ],
             outputs=[io.Image.Output(display_name="face", tooltip="The spliced face, for Train ACFun Style.")],
         )
 
     @classmethod
-    def execute(cls, face_1, face_2, cut_1, cut_2, cut_3, blend, size, face_3=None, face_4=None) -> io.NodeOutput:
+    def execute(
+        cls, face_1, face_2, cut_1, cut_2, cut_3, blend, size, face_3=None, face_4=None, **landmarks
+    ) -> io.NodeOutput:
         if face_3 is None and face_4 is not None:
             raise ACFunError(
                 "face_4 is connected but face_3 is not.", "faces without a gap", "connect the fourth face to face_3"
@@ -114,4 +128,28 @@ class SpliceFaces(io.ComfyNode):
             for number, face in enumerate((face_1, face_2, face_3, face_4), 1)
             if face is not None
         ]
+        faces = aligned(faces, landmarks)
         return io.NodeOutput(splice_bands(faces, [cut_1, cut_2, cut_3][: len(faces) - 1], blend, size))
+
+
+def aligned(faces: list[torch.Tensor], connected: dict) -> list[torch.Tensor]:
+    """The faces moved onto the first where landmarks are connected; without any they stay as they are.
+
+    Raises:
+        ACFunError: landmarks of some faces are missing, or are left over.
+    """
+    points = {name: value for name, value in connected.items() if value is not None}
+    if not points:
+        return faces
+    names = [f"landmarks_{number}" for number in range(1, len(faces) + 1)]
+    if set(points) != set(names):
+        raise ACFunError(
+            f"There are {len(faces)} faces and {', '.join(sorted(points))}.",
+            "landmarks of all faces or of none",
+            f"connect exactly {', '.join(names)}, or disconnect all landmarks",
+        )
+    found = [
+        check_landmarks(points[name], face, f"landmarks of face {number}")
+        for number, (name, face) in enumerate(zip(names, faces), 1)
+    ]
+    return moved_onto_first(faces, found)

@@ -6,6 +6,7 @@ Only safetensors files are read and nothing is ever downloaded.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,14 +113,22 @@ def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtyp
     # diffusion_pytorch_model.safetensors, or diffusion_pytorch_model.fp16.safetensors where fp16 is the "variant".
     _, _, variant = file.stem.partition(".")
     model_class = imported("diffusers", class_name)
+    settings = {"torch_dtype": dtype, "variant": variant or None, "use_safetensors": True, "output_loading_info": True}
     try:
-        return model_class.from_pretrained(
-            str(folder), subfolder=part, torch_dtype=dtype, variant=variant or None, use_safetensors=True, **_LOCAL
-        )
+        model, loading = model_class.from_pretrained(str(folder), subfolder=part, **settings, **_LOCAL)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ACFunError(
             f"{folder / part} cannot be loaded: {str(error)[:300]}.", f"a whole {class_name}", "copy the folder again"
         ) from error
+    # diffusers would leave these at random and go on.
+    missing = list(loading["missing_keys"])
+    if missing:
+        raise ACFunError(
+            f"{file} lacks {len(missing)} weights ({', '.join(missing[:2])} ...).",
+            f"a whole {class_name}",
+            "copy the folder again",
+        )
+    return model
 
 
 def read_json(path: Path) -> dict:
@@ -251,20 +260,17 @@ def load_strictly(
 _UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 _UNET_TEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 _TEXT_PREFIX = "cond_stage_model.transformer."
-_VAE_PREFIX = "first_stage_model."
+_PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
 
 
-def _from_checkpoint(
-    path: Path, tokenizer: str | Path | None, dtype: torch.dtype, configs: Path = SD1_CONFIGS
-) -> Parts:
+def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtype) -> Parts:
     if path.suffix != ".safetensors":
         raise ACFunError(
             f"{path.name} is not a .safetensors file.",
             "a safetensors checkpoint (pickled .ckpt files are not read)",
             "get the safetensors version of this base",
         )
-    unet_config = read_json(configs / "unet" / "config.json")
-    _check_checkpoint(path, unet_config)
+    _check_checkpoint(path, read_json(SD1_CONFIGS / "unet" / "config.json"))
     if tokenizer is None:
         raise ACFunError(
             f"The checkpoint {path.name} holds no tokenizer.",
@@ -273,9 +279,9 @@ def _from_checkpoint(
         )
     words = load_tokenizer(Path(tokenizer))
     return Parts(
-        _from_single_file(path, configs, "unet", "UNet2DConditionModel", dtype),
-        _from_single_file(path, configs, "vae", "AutoencoderKL", torch.float32),
-        load_text_encoder(read_json(configs / "text_encoder" / "config.json"), _tensors_under(path, _TEXT_PREFIX)),
+        _from_single_file(path, "unet", "UNet2DConditionModel", dtype),
+        _from_single_file(path, "vae", "AutoencoderKL", torch.float32),
+        load_text_encoder(read_json(SD1_CONFIGS / "text_encoder" / "config.json"), _tensors_under(path, _TEXT_PREFIX)),
         words,
         SampledSchedule.stable_diffusion(),
     )
@@ -295,7 +301,7 @@ def _check_checkpoint(path: Path, unet_config: Mapping) -> None:
     fix = "name a whole Stable Diffusion 1.x checkpoint (UNet, VAE and CLIP in one file)"
     if len(shapes) < 2:
         raise ACFunError(f"{path.name} holds no Stable Diffusion UNet.", "a checkpoint in the original layout", fix)
-    for prefix, part in ((_VAE_PREFIX, "VAE"), (_TEXT_PREFIX, "CLIP text encoder")):
+    for prefix, part in ((_PREFIXES["vae"], "VAE"), (_TEXT_PREFIX, "CLIP text encoder")):
         if not any(key.startswith(prefix) for key in keys):
             raise ACFunError(f"{path.name} holds no {part} ({prefix}...).", "a Stable Diffusion 1.x checkpoint", fix)
     channels, have_text = shapes[_UNET_INPUT][1], shapes[_UNET_TEXT][1]
@@ -307,16 +313,33 @@ def _check_checkpoint(path: Path, unet_config: Mapping) -> None:
         )
 
 
-def _from_single_file(path: Path, configs: Path, part: str, class_name: str, dtype: torch.dtype) -> Any:
+def _from_single_file(path: Path, part: str, class_name: str, dtype: torch.dtype) -> Any:
     model_class = imported("diffusers", class_name)
     try:
-        return model_class.from_single_file(str(path), config=str(configs), subfolder=part, torch_dtype=dtype, **_LOCAL)
+        model = model_class.from_single_file(
+            str(path), config=str(SD1_CONFIGS), subfolder=part, torch_dtype=dtype, **_LOCAL
+        )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise ACFunError(
             f"The {part} in {path.name} cannot be loaded: {str(error)[:300]}.",
             "a Stable Diffusion 1.x checkpoint",
             "copy the file again or name another",
         ) from error
+    # diffusers would leave weights that are missing at random and go on.
+    want, have = sum(value.numel() for value in model.state_dict().values()), _numbers_under(path, _PREFIXES[part])
+    if have < want:
+        raise ACFunError(
+            f"The {part} in {path.name} is not whole: {have} of {want} numbers are there.",
+            "a whole Stable Diffusion 1.x checkpoint",
+            "copy the file again or name another",
+        )
+    return model
+
+
+def _numbers_under(path: Path, prefix: str) -> int:
+    """How many numbers the tensors of one part hold, by their shapes alone."""
+    with safe_open(str(path), framework="pt") as file:
+        return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys() if key.startswith(prefix))
 
 
 def _tensors_under(path: Path, prefix: str) -> dict[str, Tensor]:
