@@ -6,6 +6,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { texts } from "./locale.js";
 import { RUNNING, TrainingView } from "./training_view.js";
 
 const NODE_TYPE = "ACFunTrainStyle";
@@ -131,17 +132,10 @@ function addPanel(node) {
   views.set(node, view);
 }
 
-/** The panel's words in the editor's language, English where a translation is missing. */
-async function loadText() {
-  const all = await (await api.fetchApi("/i18n")).json();
-  const locale = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
-  text = { ...all.en?.acfun?.panel, ...all[locale]?.acfun?.panel };
-}
-
 app.registerExtension({
   name: "ACFun.TrainingPanel",
   async setup() {
-    await loadText();
+    text = (await texts()).panel;
     api.addEventListener(EVENT, onTraining);
     api.addEventListener("reconnected", recover);
     // The tab learns its own id with the first status message.

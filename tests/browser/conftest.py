@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory):
-    with ComfyServer(log_path=tmp_path_factory.mktemp("browser") / "server.log") as server, server.client() as client:
+    """The server; FRONTEND=folder tries another frontend, the ``static`` folder of a comfyui-frontend-package."""
+    other = os.environ.get("FRONTEND")
+    arguments = ["--front-end-root", other] if other else []
+    log_path = tmp_path_factory.mktemp("browser") / "server.log"
+    with ComfyServer(extra_args=arguments, log_path=log_path) as server, server.client() as client:
         client.request("/settings", QUIET)
         yield server
 

@@ -24,7 +24,8 @@ const node = window.app.graph.nodes.find((each) => each.type === arguments[0]);
 const labels = {};
 for (const input of node.inputs) labels[input.name] = input.localized_name ?? input.label;
 for (const widget of node.widgets) labels[widget.name] = widget.label ?? labels[widget.name];
-return [node.title, labels];
+const tooltip = node.constructor.nodeData.inputs.steps.tooltip;
+return [node.title, labels, node.outputs.map((each) => each.localized_name), tooltip];
 """
 ADD_LOADER = """
 const node = window.LiteGraph.createNode('ACFunLoadAdapter');
@@ -113,9 +114,11 @@ def test_node_and_panel_speak_the_users_language(editor: Editor, language):
         editor.js("window.app.graph.add(window.LiteGraph.createNode(arguments[0]))", TRAIN)
         editor.show(TRAIN)
         editor.wait(lambda: editor.panel() == panel["idle"], "the panel speaks the language", 20)
-        title, labels = editor.js(LABELS, TRAIN)
+        title, labels, outputs, tooltip = editor.js(LABELS, TRAIN)
         assert title == phrases["Train ACFun Style"]
         assert labels["steps"] == phrases["steps"] and labels["face_image"] == phrases["face_image"]
+        assert outputs == [phrases[name] for name in ("adapter", "loss_curve", "path")]
+        assert tooltip in phrases.values()
         editor.screenshot(f"language_{language}")
     finally:
         editor.setting("Comfy.Locale", "en")
