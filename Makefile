@@ -1,9 +1,9 @@
-# make demo | make test | make parity | make test-browser | make setup | make clean
+# make demo | make test | make parity | make test-browser | make base-report | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test parity test-browser clean
+.PHONY: help setup demo test parity test-browser base-report clean
 
 VENV_PYTHON := .venv/bin/python
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
@@ -13,6 +13,7 @@ help:
 	@echo "make test   run all tests (ARGS='-k name' selects)"
 	@echo "make parity draw one portrait in ComfyUI and in diffusers, print how far apart they are"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
+	@echo "make base-report  measure the embedded base, print one JSON line (DATA=folder of the training data)"
 	@echo "make setup  only create .venv and the ComfyUI copy"
 	@echo "make clean  remove .venv, .cache and out"
 
@@ -37,6 +38,13 @@ parity: setup
 test-browser: setup
 	@$(VENV_PYTHON) -c 'import selenium' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r requirements-browser.txt
 	@$(VENV_PYTHON) -m pytest tests/browser $(ARGS)
+
+# Where the pictures that the base was trained on lie; they are not part of the repository.
+DATA ?= ../shared/data
+
+base-report: setup
+	@$(VENV_PYTHON) -c 'import dlib, onnx' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r tools/measure/requirements.txt
+	@$(VENV_PYTHON) -m tools.base.report --data $(DATA) --run out/base_run $(ARGS)
 
 clean:
 	rm -rf .venv .cache out .pytest_cache .ruff_cache

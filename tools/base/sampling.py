@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
-from . import models
+from . import media, models
 from .tokenizer import encode
 
 GRID = [
@@ -25,6 +27,35 @@ GRID = [
     "a painting of a woman in pointillism style",
     "a painting of a man in low poly style",
 ]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A caption and what it asks for; `medium` is None where the caption leaves it open."""
+
+    text: str
+    sex: str
+    medium: str | None
+
+
+def _wanted(sex: str) -> list[Wanted]:
+    who = {"male": "man", "female": "woman"}[sex]
+    photos = (
+        f"a photo of a {who}",
+        f"a photo of an old {who}",
+        f"a photo of a smiling {who}",
+        f"a photo of a {who} with glasses",
+    )
+    paintings = (f"a painting of a {who}", f"a portrait painting of a {who}")
+    return [
+        *(Wanted(text, sex, "photo") for text in photos),
+        *(Wanted(f"a painting of a {who} in {name} style", sex, name) for name in media.MEDIA),
+        *(Wanted(text, sex, None) for text in paintings),
+    ]
+
+
+REPORT_GRID = [w for pair in zip(_wanted("male"), _wanted("female")) for w in pair]
+"""32 captions: photos, every medium and plain paintings of both sexes."""
 
 
 @torch.no_grad()

@@ -37,19 +37,17 @@ VARIANTS = 4  # captions prepared for each picture
 def views(
     records: list[dict], chosen: list[int], size: int, seed: int, margin: int
 ) -> list[tuple[int, int, int, bool]]:
-    """(picture, y, x, mirrored) of the views to encode, jittered by up to 2 pixels.
+    """(picture, y, x, mirrored) of the views to encode, jittered by up to 3 pixels.
 
-    Encoding costs more than a training step, so photos are seen both ways at small size only, and
-    at the native size every second simulated picture is left out.
+    Photos and art, which are few, are seen both ways; encoding costs more than a training step, so
+    that a simulated picture, of which every photo has several, is seen one way.
     """
     rng = np.random.default_rng(seed + size)
     out = []
     for i in chosen:
-        if size > 128 and records[i]["kind"] == "media" and i % 2:
-            continue
-        both = records[i]["kind"] == "photo" and size <= 128
-        for mirrored in (False, True) if both else (bool(rng.random() < 0.5),):
-            y, x = margin // 2 + rng.integers(-2, 3, 2)
+        one_way = records[i]["kind"] == "media"
+        for mirrored in (bool(rng.random() < 0.5),) if one_way else (False, True):
+            y, x = margin // 2 + rng.integers(-3, 4, 2)
             out.append((i, int(y), int(x), mirrored))
     return out
 
@@ -75,19 +73,23 @@ def cached_latents(args, team: Team, vae, size: int) -> tuple[torch.Tensor, np.n
     images, records = data.load(args.run)
     chosen = [i for i, r in enumerate(records) if r["portrait"] and not r["heldout"]]
     todo = views(records, chosen, size, args.cfg.seed, args.cfg.align.margin)
-    parts = [args.run / f"latents_{size}_{k}of{team.count}.safetensors" for k in range(team.count)]
-    mine = parts[team.rank]
-    if not mine.exists():
-        save_weights(mine, {"z": encode_views(vae, images, todo[team.rank :: team.count], args.cfg.image_size, size)})
-    team.wait()
+    parts = sorted(args.run.glob(f"latents_{size}_*of*.safetensors"))
+    if not parts or len(parts) != int(parts[0].stem.rpartition("of")[2]):
+        mine = todo[team.rank :: team.count]
+        save_weights(
+            args.run / f"latents_{size}_{team.rank}of{team.count}.safetensors",
+            {"z": encode_views(vae, images, mine, args.cfg.image_size, size)},
+        )
+        team.wait()
+        parts = sorted(args.run.glob(f"latents_{size}_*of{team.count}.safetensors"))
     z = torch.empty(len(todo), 4, size // 8, size // 8)
     for k, part in enumerate(parts):
-        z[k :: team.count] = load_file(part)["z"].float()
+        z[k :: len(parts)] = load_file(part)["z"].float()
     return z, np.array([v[0] for v in todo])
 
 
 class Batches:
-    """Draws latents and contexts: a fixed share of photos, the rest media and art."""
+    """Draws latents and contexts, a fixed share of each kind: photos, simulated media, real art."""
 
     def __init__(self, records: list[dict], text_encoder, tokenizer, cfg, seed: int, rng: np.random.Generator) -> None:
         words = np.random.default_rng(seed)
@@ -104,11 +106,7 @@ class Batches:
         """Switch to these latents; `owner` is the picture each was made from."""
         self.z, self.owner = z, owner
         kinds = np.array([self.records[i]["kind"] for i in owner])
-        rest = 1 - self.cfg.photo_share
-        self.groups = [
-            (np.flatnonzero(kinds == kind), share)
-            for kind, share in (("photo", 1 - rest), ("media", 0.75 * rest), ("art", 0.25 * rest))
-        ]
+        self.groups = [(np.flatnonzero(kinds == kind), share) for kind, share in vars(self.cfg.shares).items()]
 
     def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = self.rng

@@ -1,0 +1,64 @@
+"""What the measurements of the base and its captions rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from host.launcher import define_torchvision_operators
+
+define_torchvision_operators()
+
+from tools.base import captions, judges, likeness  # noqa: E402
+from tools.base.sampling import REPORT_GRID  # noqa: E402
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_a_copy_is_nearer_than_any_two_sitters():
+    rng = np.random.default_rng(0)
+    sitters = unit(rng.standard_normal((40, 128)))
+    limit = np.quantile(likeness.nearest_of_others(sitters), 0.99)
+    copy = unit(sitters[3:4] + 0.02 * rng.standard_normal((1, 128)))
+    stranger = unit(rng.standard_normal((1, 128)))
+    assert (copy @ sitters.T).max() > limit > (stranger @ sitters.T).max()
+
+
+def test_spread_is_the_mean_square_distance_of_pairs():
+    rows = np.random.default_rng(1).standard_normal((7, 5))
+    pairs = [((a - b) ** 2).sum() for i, a in enumerate(rows) for b in rows[:i]]
+    assert likeness.spread(rows) == pytest.approx(np.sqrt(np.mean(pairs)))
+    assert likeness.spread(np.ones((4, 3))) == 0
+
+
+def test_the_judge_of_media_tells_textures_apart():
+    """Two textures on random colours: learnt from some pictures, right on others."""
+    rng = np.random.default_rng(2)
+    stripes = np.tile((np.arange(192) // 4 % 2)[None, :, None], (192, 1, 3))
+    pictures = np.stack(
+        [
+            np.clip(rng.integers(40, 160, 3) + 60 * (stripes if k % 2 else rng.random((192, 192, 1))), 0, 255)
+            for k in range(24)
+        ]
+    ).astype(np.uint8)
+    labels = np.arange(24) % 2
+    judge = judges.medium_judge()
+    judge.classes = judge.classes[:2]
+    judge.fit(pictures[:16], labels[:16], steps=25, batch=16)
+    assert (judge(pictures[16:]) == labels[16:]).all()
+
+
+def test_the_report_asks_for_ten_media_and_both_sexes_evenly():
+    assert len({w.medium for w in REPORT_GRID if w.medium not in (None, "photo")}) >= 10
+    assert sum(w.sex == "female" for w in REPORT_GRID) * 2 == len(REPORT_GRID)
+    assert all((" woman" in w.text) == (w.sex == "female") for w in REPORT_GRID)
+
+
+def test_painted_media_are_often_called_a_plain_painting():
+    """The method's prompt names no medium: the base drew noise for it when such captions were rare."""
+    record = {"kind": "media", "medium": "oil", "gender": "female", "portrait": True}
+    rng = np.random.default_rng(3)
+    texts = [captions.caption(record, rng) for _ in range(300)]
+    plain = [text for text in texts if text.startswith("a painting of") and "oil" not in text]
+    assert 0.2 < len(plain) / len(texts) < 0.6

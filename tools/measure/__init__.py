@@ -1,0 +1,1 @@
+"""Measurements of pictures, shared by reports and benchmarks. Not needed by users."""
