@@ -151,7 +151,13 @@ class StableDiffusion:
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
-        """Raise unless the adapter's blocks and S* are as wide as this base's."""
+        """Raise unless the adapter is for Stable Diffusion 1.x and its blocks and S* are as wide as this base's."""
+        if adapter.base_family != "sd1":
+            raise ACFunError(
+                f"The adapter is for a base of family {adapter.base_family}, this one is Stable Diffusion 1.x.",
+                "an adapter that was trained on Stable Diffusion 1.x",
+                "use it in ComfyUI with its own base",
+            )
         have, want = channels_of(self.sites), adapter.cfun.channels
         wrong = misfits(self.sites, want, adapter.config.place)
         if wrong:

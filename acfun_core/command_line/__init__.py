@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from .. import __version__
@@ -46,20 +48,54 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class Interrupts:
+    """While active, remembers whether Ctrl-C was pressed, beside raising KeyboardInterrupt for it as usual."""
+
+    seen = False
+
+    def __enter__(self) -> Interrupts:
+        self._restored = None
+        if threading.current_thread() is threading.main_thread():
+            self._restored = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._restored is not None:
+            signal.signal(signal.SIGINT, self._restored)
+
+    def _note(self, number, frame) -> None:
+        self.seen = True
+        raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. -> exit code. Wrong usage raises SystemExit(2), as argparse does."""
     arguments = build_parser().parse_args(argv)
-    try:
-        result = arguments.run(arguments)
-    except ACFunError as error:
-        for title, text in (("", error.what), ("Expected: ", error.expected), ("To fix it: ", error.fix)):
-            if text:
-                print(f"{title}{text}", file=sys.stderr)
-        if arguments.json:
-            print(json.dumps({"error": {"what": error.what, "expected": error.expected, "fix": error.fix}}))
-        return MISTAKE
-    except KeyboardInterrupt:
-        print("Cancelled; no file is half-written.", file=sys.stderr)
-        return CANCELLED
+    with Interrupts() as interrupts:
+        try:
+            result = arguments.run(arguments)
+        except KeyboardInterrupt:
+            return _cancelled()
+        except Exception as error:
+            # Inside an import or a native function Ctrl-C comes out as an error of another type.
+            if interrupts.seen:
+                return _cancelled()
+            if isinstance(error, ACFunError):
+                return _mistaken(error, arguments.json)
+            raise
     print(json.dumps(result) if arguments.json else "\n".join(as_lines(result)))
     return DONE
+
+
+def _cancelled() -> int:
+    print("Cancelled; no file is half-written.", file=sys.stderr)
+    return CANCELLED
+
+
+def _mistaken(error: ACFunError, as_json: bool) -> int:
+    for title, text in (("", error.what), ("Expected: ", error.expected), ("To fix it: ", error.fix)):
+        if text:
+            print(f"{title}{text}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": {"what": error.what, "expected": error.expected, "fix": error.fix}}))
+    return MISTAKE

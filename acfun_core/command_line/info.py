@@ -55,6 +55,8 @@ def trained(adapter: StyleAdapter) -> dict:
     record = adapter.record
     return {
         "steps": len(record.style_loss),
+        "kept_step": record.kept_step,
+        "looks_of_the_copy_guard": len(record.looks),
         "skipped_steps": record.skipped_steps,
         "resolution": list(record.resolution),
         "before": dict(zip(("style", "face"), record.before)),

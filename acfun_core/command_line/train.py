@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace) -> dict:
     with output.Progress("training", config.steps, arguments.quiet) as progress:
 
         def on_step(report: StepReport) -> None:
-            progress.step(f"style {report.style_loss:.4f}, face {report.face_loss:.4f}")
+            losses = {"style": report.style_loss, "face": report.face_loss, **report.readouts}
+            progress.step(", ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
         adapter = base.train(style, face, kind, config, arguments.resolution, on_step, style_mask, face_mask)
     adapter_file.save(adapter, path)
@@ -89,6 +90,7 @@ def run(arguments: argparse.Namespace) -> dict:
         "adapter": str(path),
         "bytes": path.stat().st_size,
         "steps": len(record.style_loss),
+        "kept_step": record.kept_step,
         "skipped_steps": record.skipped_steps,
         "resolution": list(record.resolution),
         "before": {"style": record.before[0], "face": record.before[1]},

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from acfun_core import __version__, adapter_file
-from acfun_core.command_line import build_parser, flags, main
+from acfun_core.command_line import build_parser, flags, info, main, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.options import options_of
@@ -100,27 +100,47 @@ def test_sample_draws_what_the_library_draws(trained, base, tmp_path):
     assert told["prompt"] == PROMPT and told["seed"] == 3 and told["software"] == f"ACFun {__version__}"
 
 
-def test_a_batch_of_a_mix_is_numbered(trained, tmp_path):
+@pytest.fixture
+def loaded(base, monkeypatch) -> None:
+    """The base of the session in place of loading it anew, for commands that run in this process."""
+    for command in (sample, train):
+        monkeypatch.setattr(command, "load_base", lambda arguments: base)
+
+
+def test_a_batch_of_a_mix_is_numbered(trained, loaded, tmp_path):
     path, _ = trained
-    mix = [path, path, "--weight", "0.5,0.5", "--decoder-end", 0.5, "--guidance", "cond"]
-    ended = acfun(
-        "sample", *mix, "--batch", 2, "--steps", 1, "--width", 64, "--height", 96, "--out", tmp_path / "p.png", "--json"
-    )
-    assert ended.code == 0, ended.err
+    mix = [path, path, "--weight", "0.5,0.5", "--decoder-end", 0.5, "--guidance", "cond", "--mask", FACE]
+    size = ["--batch", 2, "--steps", 1, "--width", 64, "--height", 96]
+    assert main(list(map(str, ["sample", *mix, *size, "--out", tmp_path / "p.png"]))) == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p_1.png", "p_2.png"]
-    assert Image.open(tmp_path / "p_2.png").size == (64, 96)
+    with Image.open(tmp_path / "p_2.png") as picture:
+        told = json.loads(picture.text["acfun"])
+        assert picture.size == (64, 96) and told["index"] == 1
+    assert [one["weight"] for one in told["adapters"]] == [0.5, 0.5] and told["adapters"][0]["masked"]
 
 
-def test_info_says_what_a_file_holds(trained):
+def test_train_takes_every_option(loaded, tmp_path, capsys):
+    chosen = ["--form", "low_rank", "--rank", 4, "--style-flip", "--no-learned-row", "--style-mask", STYLE, "--quiet"]
+    guard = ["--copy-guard-every", 1, "--copy-limit", 1.0]
+    out = tmp_path / "a.safetensors"
+    assert main(list(map(str, [*TRAIN, *chosen, *guard, "--steps", 2, "--out", out, "--json"]))) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["kept_step"] in (1, 2) and shown.err == ""
+    config, record = adapter_file.load(out).config, adapter_file.load(out).record
+    assert (config.form, config.rank, config.learned_row) == ("low_rank", 4, False)
+    assert record.settings["style_flip"] and len(record.looks) == 2
+
+
+def test_info_says_what_a_file_holds(trained, capsys):
     path, _ = trained
-    ended = acfun("info", path, "--json")
-    [told] = ended.result["adapters"]
-    assert ended.code == 0 and told["description"] == PROMPT and told["base_family"] == "sd1"
+    assert main(["info", str(path), "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)["adapters"]
+    assert told["description"] == PROMPT and told["base_family"] == "sd1"
     assert told["training"]["steps"] == 3 and told["options"]["blocks"] == "both" and told["not_default"] == []
-    assert "description: " + PROMPT in acfun("info", path).out
+    assert main(["info", str(path)]) == 0 and "description: " + PROMPT in capsys.readouterr().out
 
 
-def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tmp_path):
+def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tmp_path, capsys):
     path, _ = trained
     small, embedding = tmp_path / "small.safetensors", tmp_path / "style.safetensors"
     ended = acfun("export", path, "--rank", 4, "--compact", "--out", small, "--json")
@@ -135,16 +155,16 @@ def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tm
     assert torch.equal(tensor[0], adapter_file.load(path).e_a)
 
 
-def test_splice_needs_no_base(tmp_path):
+def test_splice_takes_parts_and_writes_who_gave_what(tmp_path, capsys):
     out, who = tmp_path / "face.png", tmp_path / "who.png"
     landmarks = ["--landmarks", POINTS, "--landmarks", POINTS]
-    ended = acfun("splice", FACE, STYLE, *landmarks, "--out", out, "--map", who, "--json")
-    assert ended.code == 0, ended.err
+    assert main(list(map(str, ["splice", FACE, STYLE, *landmarks, "--out", out, "--map", who, "--json"]))) == 0
+    told = json.loads(capsys.readouterr().out)
     with Image.open(who) as picture:
         numbers = np.asarray(picture)
         assert picture.mode == "P" and set(np.unique(numbers)) == {1, 2}
     assert numbers[219, 200] == 2 and numbers[5, 5] == 1
-    assert ended.result["shares"][0] > ended.result["shares"][1] > 0
+    assert told["shares"][0] > told["shares"][1] > 0
 
 
 def test_splice_of_bands(tmp_path, capsys):
@@ -219,7 +239,7 @@ def test_mistakes_end_with_1_and_say_how_to_mend_them(arguments, says, capsys, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_adapter_of_another_base_is_named(trained, tmp_path, capsys, monkeypatch):
+def test_an_adapter_of_another_base_is_named(trained, loaded, tmp_path, capsys, monkeypatch):
     path, _ = trained
     adapter = adapter_file.load(path)
     adapter.afun.row = torch.nn.Parameter(torch.zeros(768))
@@ -244,8 +264,22 @@ def test_control_c_leaves_nothing(tmp_path):
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130 and "Cancelled" in stderr and "Traceback" not in stderr
+    assert process.returncode == 130, shown + stderr
+    assert "Cancelled" in stderr and "Traceback" not in stderr
     assert stdout == "" and list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_that_comes_out_as_another_error_is_one(monkeypatch, capsys):
+    def run(arguments):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise ValueError("could not determine the shape") from interrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(info, "run", run)
+    assert main(["info", "a"]) == 130 and "Cancelled" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_core_imports_without_diffusers_and_transformers():

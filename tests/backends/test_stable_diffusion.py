@@ -168,6 +168,13 @@ def test_an_adapter_of_another_base_is_refused(base, adapter):
         base.sample(PROMPT, members=[(other, Strengths())], **SHORT)
 
 
+def test_an_adapter_of_another_family_is_refused(base, adapter):
+    other = copy.deepcopy(adapter)
+    other.base_family = "sdxl"
+    with pytest.raises(ACFunError, match="family sdxl"):
+        base.sample(PROMPT, members=[(other, Strengths())], **SHORT)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
