@@ -14,6 +14,7 @@ const WIDGET = "acfun_training";
 const EVENT = "acfun.training";
 const LOADER = { type: "ACFunLoadAdapter", widget: "adapter_name" };
 const LATEST = 16;
+const MARGIN = 8;
 
 let text = {};
 /** Latest state of each node that was trained from this tab: workflow and node id -> state. */
@@ -124,8 +125,9 @@ function addPanel(node) {
   const widget = node.addDOMWidget(WIDGET, WIDGET, view.element, {
     hideOnZoom: false,
     serialize: false,
-    getMinHeight: () => view.height,
-    getMaxHeight: () => view.height,
+    margin: MARGIN,
+    getMinHeight: () => view.height + 2 * MARGIN,
+    getMaxHeight: () => view.height + 2 * MARGIN,
   });
   // The option keeps it out of the prompt, the property out of the saved workflow.
   widget.serialize = false;

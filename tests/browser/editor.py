@@ -92,16 +92,15 @@ class Editor:
 
     def load_template(self, name: str) -> None:
         """Choose a workflow of this pack in the template browser."""
-        open_one = "return window.app.extensionManager.workflow.activeWorkflow?.path ?? ''"
-        before = self.js(open_one)
+        self.js("for (const node of window.app.graph.nodes) node.wasThereBefore = true")
         self.js("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
         self.wait(lambda: self._nav_item(PACK), "the template browser lists the pack").click()
         self.click(f'[data-testid="template-workflow-{name}"]', f"the template {name} is listed")
+        loaded = "const nodes = window.app.graph.nodes; return nodes.length > 2 && nodes.every((each) => !each.wasThereBefore)"
         self.wait(
-            lambda: self.js(open_one) != before and not self._visible('[data-testid="template-workflows-content"]'),
+            lambda: self.js(loaded) and not self._visible('[data-testid="template-workflows-content"]'),
             f"the template {name} opens",
         )
-        self.wait(lambda: self.js("return window.app.graph.nodes.length > 2"), "its nodes are there")
         time.sleep(1.0)
 
     def _nav_item(self, label: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 
 import pytest
@@ -112,3 +113,15 @@ def test_icon_and_banner_are_what_the_script_draws():
     drawn = draw.draw_icon()
     difference = [abs(a - b) for a, b in zip(icon.resize((20, 20)).tobytes(), drawn.resize((20, 20)).tobytes())]
     assert sum(difference) / len(difference) < 2
+
+
+def test_help_pictures_are_those_the_pages_show():
+    docs = REPO / "web" / "docs"
+    shown = {
+        name
+        for page in docs.glob("*.md")
+        for name in re.findall(r"!\[[^\]]+\]\(pictures/([^)]+)\)", page.read_text("utf-8"))
+    }
+    drawn = {path.name for path in (docs / "pictures").iterdir()}
+    assert shown == drawn
+    assert sum((docs / "pictures" / name).stat().st_size for name in drawn) < 1e6
