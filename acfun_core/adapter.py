@@ -17,6 +17,9 @@ from .errors import ACFunError
 from .injection import Transform
 from .windows import Moment, factor
 
+FAMILIES = ("sd1", "sdxl")
+"""Kinds of base: Stable Diffusion 1.x, and SDXL with both text encoders side by side in one row."""
+
 
 class TextSide(Protocol):
     """CLIP's text side of a base, bound to one face description or prompt. The host provides it."""
@@ -62,13 +65,20 @@ class StyleAdapter(nn.Module):
         initial_row: (text_width,) embedding of the initial word.
         style_tokens: (N, image_width) CLIP tokens of the style image, e_is.
         channels: canonical block name -> channels, for the blocks that carry CFun.
+        base_family: one of :data:`FAMILIES`.
     """
 
-    base_family = "sd1"
-
-    def __init__(self, config: AdapterConfig, initial_row: Tensor, style_tokens: Tensor, channels: dict[str, int]):
+    def __init__(
+        self,
+        config: AdapterConfig,
+        initial_row: Tensor,
+        style_tokens: Tensor,
+        channels: dict[str, int],
+        base_family: str = "sd1",
+    ):
         super().__init__()
         self.config = config
+        self.base_family = base_family
         self.afun = AFun(initial_row, style_tokens.shape[-1], config)
         self.cfun = CFunStack(channels, config)
         # CLIP vision puts its class token first.

@@ -3,9 +3,9 @@
 Keys: ``afun.*``, ``cfun.<block>.gamma.weight`` and so on with ``<block>`` as in :mod:`acfun_core.blocks`, ``style_tokens``,
 ``e_a``. The embedding rows stay in float32: a token embedding is small, and half precision would round it away.
 
-Version 1 of the format knows the options of the default method, version 2 all of :class:`~acfun_core.config.AdapterConfig`. A
-file states the oldest version that can say all of it, so a pack that knows version 1 only still reads adapters with default
-options.
+Version 1 of the format knows the options of the default method on Stable Diffusion 1.x. Version 2 adds all others of
+:class:`~acfun_core.config.AdapterConfig`, the copy guard's looks and SDXL. A file states the oldest version that can say all of
+it, so a pack that knows version 1 only still reads adapters with default options.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from . import __version__
-from .adapter import StyleAdapter, TrainingRecord
+from .adapter import FAMILIES, StyleAdapter, TrainingRecord
 from .cfun import block_key
 from .config import AdapterConfig
 from .errors import ACFunError
@@ -49,9 +49,9 @@ def to_tensors(adapter: StyleAdapter) -> dict[str, Tensor]:
 def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     """Metadata of the file; every value is a string, structured ones are JSON."""
     record, version = dataclasses.asdict(adapter.record), adapter.config.format_version
-    if record["looks"]:
+    if record["looks"] or adapter.base_family != "sd1":
         version = max(version, 2)
-    else:
+    if not record["looks"]:
         # Version 1 does not know the copy guard.
         del record["looks"], record["kept_step"]
     return {
@@ -146,6 +146,12 @@ def _check_format(path: Path, metadata: dict[str, str]) -> None:
             f"version {FORMAT_VERSION} or older, which this pack (ACFun {__version__}) reads",
             f"update the ACFun node pack to one that reads version {version}" if version else "copy the file again",
         )
+    if metadata.get("base_family", "sd1") not in FAMILIES:
+        raise ACFunError(
+            f"{path.name} is for a base of family {metadata['base_family'][:40]!r}{_writer(metadata)}.",
+            f"one of {', '.join(FAMILIES)}, which format version {FORMAT_VERSION} knows",
+            "update the ACFun node pack to the version that wrote the file, or a later one",
+        )
 
 
 def _writer(metadata: dict[str, str]) -> str:
@@ -180,7 +186,8 @@ def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -
         channels = {str(name): int(width) for name, width in json.loads(metadata["blocks"]).items()}
         record = TrainingRecord(**json.loads(metadata["training"]))
         record.resolution = tuple(record.resolution)
-        adapter = StyleAdapter(AdapterConfig(**options), tensors["afun.initial_row"], tensors["style_tokens"], channels)
+        rows = tensors["afun.initial_row"], tensors["style_tokens"]
+        adapter = StyleAdapter(AdapterConfig(**options), *rows, channels, metadata.get("base_family", "sd1"))
         state = {_internal_key(key, channels): value for key, value in tensors.items()}
         adapter.load_state_dict(state, strict=True)
     # The text of a foreign file is not ours to trust: whatever does not fit ends here, as one clear message.

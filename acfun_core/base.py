@@ -26,6 +26,7 @@ class Base:
         text: CLIP's text side, bound to the description.
         schedule: the noise schedule.
         device: where the UNet computes.
+        family: kind of base, one of :data:`~acfun_core.adapter.FAMILIES`.
     """
 
     predict_noise: PredictNoise
@@ -33,6 +34,7 @@ class Base:
     text: TextSide
     schedule: NoiseSchedule
     device: torch.device
+    family: str = "sd1"
 
 
 @torch.no_grad()

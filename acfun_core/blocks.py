@@ -149,7 +149,8 @@ def _ldm_sites(unet: nn.Module) -> Iterator[ResBlockSite]:
             index += 1
         elif type(children[0]).__name__ == "Downsample":
             level, index = level + 1, 0
-    middle = list(unet.middle_block)
+    # Some small SDXL variants have no middle.
+    middle = [] if unet.middle_block is None else list(unet.middle_block)
     for index, position in enumerate(p for p, child in enumerate(middle) if _is_ldm_resblock(child)):
         yield _ldm_site(f"mid.{index}", middle[position], _ldm_attention(middle[position:]))
     index = 0

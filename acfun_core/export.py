@@ -2,7 +2,7 @@
 
 * :func:`low_rank`   CFun's full maps as the nearest maps of a rank (truncated SVD)
 * :func:`compact`    without AFun's layers and the style picture's tokens: enough to draw
-* :func:`save_embedding`   S* alone, as a textual-inversion file for any Stable Diffusion 1.x program
+* :func:`save_embedding`   S* alone, as a textual-inversion file for any program of the base's family
 
 All adapter files hold half-precision weights already.
 """
@@ -24,6 +24,9 @@ from .steering import LowRank
 
 EMBEDDING_KEY = "emb_params"
 """The name that textual-inversion files have for their one tensor."""
+
+SDXL_EMBEDDINGS = {"clip_l": 768, "clip_g": 1280}
+"""Names and widths of the two tensors in textual-inversion files for SDXL."""
 
 
 def low_rank(adapter: StyleAdapter, rank: int) -> tuple[StyleAdapter, float]:
@@ -77,7 +80,8 @@ def compact(adapter: StyleAdapter) -> StyleAdapter:
 def _rebuilt(adapter: StyleAdapter, config: AdapterConfig, style_tokens: Tensor) -> StyleAdapter:
     """An adapter of another config with all the tensors that both have alike."""
     with torch.random.fork_rng(devices=[]):
-        other = StyleAdapter(config, adapter.afun.initial_row, style_tokens, adapter.cfun.channels)
+        channels = adapter.cfun.channels
+        other = StyleAdapter(config, adapter.afun.initial_row, style_tokens, channels, adapter.base_family)
     state, wanted = adapter.state_dict(), other.state_dict()
     alike = {key: value for key, value in state.items() if key in wanted and value.shape == wanted[key].shape}
     other.load_state_dict(alike, strict=False)
@@ -114,5 +118,10 @@ def save_embedding(adapter: StyleAdapter, path: str | Path, strength: float = 1.
     Raises:
         ACFunError: as for :func:`embedding`, or the file cannot be written.
     """
+    row = embedding(adapter, strength)
+    if adapter.base_family == "sdxl":
+        parts = dict(zip(SDXL_EMBEDDINGS, row.split(list(SDXL_EMBEDDINGS.values()), dim=1)))
+    else:
+        parts = {EMBEDDING_KEY: row}
     metadata = {"format": "pt", "description": adapter.config.description}
-    return write_whole({EMBEDDING_KEY: embedding(adapter, strength).contiguous()}, metadata, path)
+    return write_whole({name: part.contiguous() for name, part in parts.items()}, metadata, path)

@@ -69,6 +69,11 @@ class Strengths:
         return self.weight * getattr(self, part_of(name))
 
     @property
+    def needs_moment(self) -> bool:
+        """Whether CFun's change depends on where in the sampling it is."""
+        return self.guidance == "cond" or any(self.window(part) != (0.0, 1.0) for part in ("encoder", "decoder"))
+
+    @property
     def abstract_share(self) -> float:
         """How far S* has moved toward e_a, the weight in a mix counted in."""
         return self.weight * self.abstract

@@ -78,7 +78,8 @@ def train_adapter(
     material = (material or Material()).to(base.device)
     material.check(config, latents)
     with seeded(config.seed, base.device) as generator:
-        adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels).to(base.device).train()
+        adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels, base.family)
+        adapter = adapter.to(base.device).train()
         optimiser = Optimiser(adapter, config)
         record = TrainingRecord(settings=config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
         record.before = measure_adapter(base, adapter, latents)

@@ -18,8 +18,7 @@ class ACFunExportAdapter(io.ComfyNode):
             node_id="ACFunExportAdapter",
             display_name="Export ACFun Adapter",
             description=(
-                "Writes an adapter as a small file, or its S* as a textual-inversion embedding that every Stable Diffusion "
-                "1.x program loads."
+                "Writes an adapter as a small file, or its S* as a textual-inversion embedding that other programs load."
             ),
             search_aliases=["textual inversion", "shrink adapter"],
             is_output_node=True,

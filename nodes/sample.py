@@ -11,8 +11,9 @@ import nodes as comfy_nodes
 
 from ..acfun_core.config import PLACEHOLDER
 from ..acfun_core.errors import ACFunError
+from .host.families import check_model
 from .host.text import with_style
-from .host.unet import applied_adapters, check_sd1
+from .host.unet import applied_adapters
 from .schema import Adapter, LinkedAdapter, schema
 
 
@@ -160,7 +161,7 @@ class ACFunSampler(io.ComfyNode):
         height,
         batch_size,
     ) -> io.NodeOutput:
-        check_sd1(model)
+        check_model(model)
         check_carried(model, adapter)
         if PLACEHOLDER not in prompt:
             raise ACFunError(

@@ -22,9 +22,10 @@ from ..acfun_core.training import Base, StepReport, train_adapter
 from . import live
 from .host import files
 from .host.encoding import check_picture_mask, encode_material, encode_pair, style_tokens
+from .host.families import check_together, text_width
 from .host.frozen import differentiable
-from .host.text import DescriptionSide, check_sd1_clip, embedding_table, encode_tokens
-from .host.unet import NoisePredictor, check_sd1, schedule_of
+from .host.text import DescriptionSide, encode_tokens
+from .host.unet import NoisePredictor, schedule_of
 from .options import ChosenOptions
 from .previews import draw_loss_curve, preview_image
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema
@@ -48,7 +49,7 @@ class TrainACFunStyle(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="A Stable Diffusion 1.x MODEL. It is only read: what is learned goes into the adapter.",
+                    tooltip="A Stable Diffusion 1.x or SDXL MODEL. It is only read: what is learned goes into the adapter.",
                 ),
                 io.Clip.Input("clip", tooltip="The text encoder of the same checkpoint."),
                 io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
@@ -126,7 +127,7 @@ class TrainACFunStyle(io.ComfyNode):
                     step=64,
                     tooltip=(
                         "Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, "
-                        "192 for the demo base."
+                        "1024 for SDXL, 192 for the demo base."
                     ),
                 ),
                 io.Int.Input(
@@ -201,9 +202,7 @@ class TrainACFunStyle(io.ComfyNode):
             )
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
-        check_sd1(model)
-        check_sd1_clip(clip)
-        check_context_width(model, clip)
+        check_together(model, clip)
         style, face = check_image(style_image, "style image"), check_image(face_image, "face image")
         masks = (
             check_picture_mask(options.style_mask, style, "style"),
@@ -228,23 +227,12 @@ class TrainACFunStyle(io.ComfyNode):
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
 
 
-def check_context_width(model, clip) -> None:
-    """Raise unless the CLIP is as wide as the UNet's cross-attention."""
-    want, have = model.model.model_config.unet_config["context_dim"], embedding_table(clip).shape[1]
-    if want != have:
-        raise ACFunError(
-            f"The MODEL takes text {want} wide, this CLIP gives {have}.",
-            "MODEL and CLIP of one checkpoint",
-            "connect both from the same loader",
-        )
-
-
 def expected_file_bytes(model, clip, config: AdapterConfig) -> int:
     """Upper estimate of the adapter's file size."""
     sites = find_sites(model.model.diffusion_model)
     inputs = 2 if config.stats == "mean_std" else 1
     cfun = sum(2 * (inputs * c * c + c) for c in channels_to_train(sites, config.blocks, config.place).values())
-    afun = config.layers * 4 * config.heads * config.head_width * 2048 + embedding_table(clip).shape[1] ** 2
+    afun = config.layers * 4 * config.heads * config.head_width * 2048 + text_width(clip) ** 2
     return 2 * (cfun + afun) + 2**20
 
 
@@ -265,11 +253,11 @@ def learn(
         [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
     )
     schedule = schedule_of(model)
-    predict_noise = NoisePredictor(model, schedule)
     progress = comfy.utils.ProgressBar(config.steps)
     with differentiable(model.model, clip.cond_stage_model):
         text = DescriptionSide(clip, adapter_config.training_text)
-        base = Base(predict_noise, find_sites(model.model.diffusion_model), text, schedule, model.load_device)
+        predict_noise, sites = NoisePredictor(model, schedule, text), find_sites(model.model.diffusion_model)
+        base = Base(predict_noise, sites, text, schedule, model.load_device, text.family.name)
         preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
 
         def on_step(report: StepReport) -> bool:
@@ -291,7 +279,7 @@ class PortraitPreview:
             base.device
         )
         with torch.no_grad():
-            self.empty = encode_tokens(clip, clip.tokenize("")).to(base.device)
+            self.empty = encode_tokens(clip, clip.tokenize(""))[0].to(base.device)
 
     @torch.no_grad()
     def __call__(self, adapter: StyleAdapter) -> tuple:

@@ -12,29 +12,14 @@ from ...acfun_core.adapter import StyleAdapter
 from ...acfun_core.config import INITIAL_WORD, PLACEHOLDER
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.mixing import Members, abstract_intervals, is_plain, mixed_context, mixed_row, windowed
+from .families import SDXL, check_clip, embedding_tables, text_width
 
 _MARKER = "acfun_style_row"
 
 
-def check_sd1_clip(clip) -> None:
-    """Raise unless ``clip`` is a Stable Diffusion 1.x text encoder."""
-    if not hasattr(clip.cond_stage_model, "clip_l") or hasattr(clip.cond_stage_model, "clip_g"):
-        raise ACFunError(
-            f"The CLIP is a {type(clip.cond_stage_model).__name__}.",
-            "a Stable Diffusion 1.x text encoder",
-            "connect the CLIP of the same checkpoint as the MODEL",
-        )
-
-
-def embedding_table(clip) -> Tensor:
-    """Token embeddings, (vocabulary, width)."""
-    return clip.cond_stage_model.clip_l.transformer.get_input_embeddings().weight
-
-
 def check_text_width(adapter: StyleAdapter, clip) -> None:
     """Raise unless the adapter's S* fits the CLIP."""
-    check_sd1_clip(clip)
-    width = embedding_table(clip).shape[1]
+    width = text_width(clip)
     if width != adapter.text_width:
         raise ACFunError(
             f"The adapter's S* is {adapter.text_width} wide, this CLIP's embeddings are {width} wide.",
@@ -47,13 +32,16 @@ class StyleTokenizer:
     """A tokenizer that also knows S*: the stock one, with one more embedding.
 
     Args:
-        tokenizer: ComfyUI's SD1 tokenizer.
+        tokenizer: ComfyUI's tokenizer of Stable Diffusion 1.x or SDXL.
         row: (width,) what stands for S*, or None for the plain initial word.
+
+    Attributes:
+        rows: each text encoder's part of the row; in tokens, they are known by being these very tensors.
     """
 
     def __init__(self, tokenizer, row: Tensor | None):
         self.plain = plain_tokenizer(tokenizer)
-        self.row = row
+        self.rows = {} if row is None else split_row(row, self.plain)
 
     def __getattr__(self, name):
         if name == "plain":
@@ -63,28 +51,60 @@ class StyleTokenizer:
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **kwargs):
         if PLACEHOLDER not in text:
             return self.plain.tokenize_with_weights(text, return_word_ids, **kwargs)
-        if self.row is None:
+        if not self.rows:
             return self.plain.tokenize_with_weights(text.replace(PLACEHOLDER, INITIAL_WORD), return_word_ids, **kwargs)
         marked = text.replace(PLACEHOLDER, f" embedding:{_MARKER}")
         return self._with_style_embedding().tokenize_with_weights(marked, return_word_ids, **kwargs)
 
     def _with_style_embedding(self):
         outer = copy.copy(self.plain)
-        inner = copy.copy(getattr(outer, outer.clip))
-        if inner.embedding_directory is None:
-            inner.embedding_directory = []
-        stock_lookup = inner._try_get_embedding
-        # (embedding, leftover text), and in newer hosts the name in between.
-        between = [_MARKER] * (len(stock_lookup(_MARKER)) - 2)
-
-        def lookup(name: str):
-            if name.startswith(_MARKER):
-                return self.row, *between, name.removeprefix(_MARKER).strip()
-            return stock_lookup(name)
-
-        inner._try_get_embedding = lookup
-        setattr(outer, outer.clip, inner)
+        for name, row in self.rows.items():
+            setattr(outer, name, _knowing(getattr(outer, name), row))
         return outer
+
+
+def _knowing(tokenizer, row: Tensor):
+    """A copy of one encoder's tokenizer that finds ``row`` where the marker stands."""
+    knowing = copy.copy(tokenizer)
+    if knowing.embedding_directory is None:
+        knowing.embedding_directory = []
+    stock_lookup = knowing._try_get_embedding
+    # (embedding, leftover text), and in newer hosts the name in between.
+    between = [_MARKER] * (len(stock_lookup(_MARKER)) - 2)
+
+    def lookup(name: str):
+        if name.startswith(_MARKER):
+            return row, *between, name.removeprefix(_MARKER).strip()
+        return stock_lookup(name)
+
+    knowing._try_get_embedding = lookup
+    return knowing
+
+
+def encoder_tokenizers(tokenizer) -> dict[str, object]:
+    """The tokenizer of each text encoder by its name (clip_l, clip_g)."""
+    plain = plain_tokenizer(tokenizer)
+    names = [plain.clip] if hasattr(plain, "clip") else [name for name in SDXL.encoders if hasattr(plain, name)]
+    return {name: getattr(plain, name) for name in names}
+
+
+def split_row(row: Tensor, tokenizer) -> dict[str, Tensor]:
+    """S* (width,) -> each text encoder's part of it."""
+    tokenizers = encoder_tokenizers(tokenizer)
+    return dict(zip(tokenizers, row.split([part.embedding_size for part in tokenizers.values()])))
+
+
+def replace_rows(tokens: dict, old: dict[str, Tensor], new: dict[str, Tensor]) -> dict:
+    """Tokens of all encoders with other tensors where the old rows stand."""
+
+    def replaced(key: str, sections: list) -> list:
+        name = f"clip_{key}"
+        return [
+            [(new[name] if token[0] is old[name] else token[0], *token[1:]) for token in section]
+            for section in sections
+        ]
+
+    return {key: replaced(key, sections) if f"clip_{key}" in old else sections for key, sections in tokens.items()}
 
 
 def plain_tokenizer(tokenizer):
@@ -112,23 +132,23 @@ class StyledCLIP(comfy.sd.CLIP):
     """
 
     members: Members
-    marker: Tensor
+    tokenizer: StyleTokenizer
 
     @classmethod
     def of(cls, clip, members: Members) -> StyledCLIP:
-        """A clone of any Stable Diffusion 1.x CLIP with these adapters behind S*."""
+        """A clone of a CLIP with these adapters behind S*."""
         marker = members[0][0].row(1.0).detach().cpu().clone()
-        return cls._around(clip.clone(), tuple(members), marker, StyleTokenizer(clip.tokenizer, marker))
+        return cls._around(clip.clone(), tuple(members), StyleTokenizer(clip.tokenizer, marker))
 
     @classmethod
-    def _around(cls, clip, members: Members, marker: Tensor, tokenizer) -> StyledCLIP:
+    def _around(cls, clip, members: Members, tokenizer: StyleTokenizer) -> StyledCLIP:
         styled = cls(no_init=True)
         styled.__dict__.update(clip.__dict__)
-        styled.members, styled.marker, styled.tokenizer = members, marker, tokenizer
+        styled.members, styled.tokenizer = members, tokenizer
         return styled
 
     def clone(self, **kwargs) -> StyledCLIP:
-        return self._around(super().clone(**kwargs), self.members, self.marker, self.tokenizer)
+        return self._around(super().clone(**kwargs), self.members, self.tokenizer)
 
     def encode_from_tokens_scheduled(self, tokens, unprojected=False, add_dict=None, show_pbar=True):
         """As the stock CLIP, once for each part of the sampling in which S* means something else."""
@@ -140,7 +160,7 @@ class StyledCLIP(comfy.sd.CLIP):
         for start, end, members in abstract_intervals(self.members):
             start, end = max(start, first), min(end, last)
             if start < end:
-                part = self._around(super().clone(), members, self.marker, self.tokenizer)
+                part = self._around(super().clone(), members, self.tokenizer)
                 during = {**add_dict, "start_percent": start, "end_percent": end}
                 conditioning += part.encode_from_tokens_scheduled(tokens, unprojected, during, show_pbar)
         return conditioning
@@ -168,7 +188,7 @@ class StyledCLIP(comfy.sd.CLIP):
                 return _condition(answers[-1]).to(row)
 
         context = mixed_context(self.members, Prompt())
-        # The last answer is the styled prompt's in all modes; SD1's UNet does not look at its pooled part.
+        # The last answer is the styled prompt's in all modes: its pooled part is what SDXL's UNet looks at, SD1's does not.
         answer = answers[-1]
         context = context.to(_condition(answer))
         if return_dict:
@@ -176,15 +196,18 @@ class StyledCLIP(comfy.sd.CLIP):
         return (context, *answer[1:]) if return_pooled else context
 
     def _holds_marker(self, tokens: dict) -> bool:
-        return any(token[0] is self.marker for section in tokens["l"] for token in section)
+        markers = list(self.tokenizer.rows.values())
+        return any(
+            token[0] is marker
+            for sections in tokens.values()
+            for section in sections
+            for token in section
+            for marker in markers
+        )
 
     def _with_row(self, tokens: dict, row: Tensor) -> dict:
         """The tokens with another embedding where the marker stands."""
-        sections = [
-            [(row.cpu() if token[0] is self.marker else token[0], *token[1:]) for token in section]
-            for section in tokens["l"]
-        ]
-        return {**tokens, "l": sections}
+        return replace_rows(tokens, self.tokenizer.rows, split_row(row.cpu(), self.tokenizer))
 
 
 def _condition(answer) -> Tensor:
@@ -195,44 +218,46 @@ def _condition(answer) -> Tensor:
 
 
 class DescriptionSide:
-    """The core's TextSide: one face description on one CLIP, S* left open."""
+    """The core's TextSide: one face description on one CLIP, S* left open.
+
+    Attributes:
+        pooled: (1, P) pooled embedding of the last text that was encoded, differentiable; None where the family has none.
+    """
 
     def __init__(self, clip, description: str):
-        check_sd1_clip(clip)
-        self.clip = clip
-        table = embedding_table(clip)
-        words = self._tokenize(INITIAL_WORD, None)
-        ids = [token for token, _ in words[0]][1:]
-        ids = ids[: ids.index(_end_token(clip))]
+        self.clip, self.family = clip, check_clip(clip)
+        self.pooled: Tensor | None = None
+        tables = embedding_tables(clip)
         with torch.inference_mode(False):
-            self.initial_row = table.detach()[ids].float().mean(dim=0).cpu().clone()
-        self._marker = torch.zeros(table.shape[1])
-        self._sections = self._tokenize(description, self._marker)
-        flat = [token for section in self._sections for token, _ in section]
-        self.position = next(index for index, token in enumerate(flat) if token is self._marker)
-
-    def _tokenize(self, text: str, row: Tensor | None) -> list:
-        tokens = StyleTokenizer(self.clip.tokenizer, row).tokenize_with_weights(text)
-        return tokens["l"]
+            self.initial_row = torch.cat(
+                [_mean_embedding(clip, name, table) for name, table in zip(self.family.encoders, tables)]
+            )
+        self._styled = StyleTokenizer(clip.tokenizer, torch.zeros(len(self.initial_row)))
+        self._tokens = self._styled.tokenize_with_weights(description)
+        markers = list(self._styled.rows.values())
+        flat = [token[0] for section in self._tokens["l"] for token in section]
+        self.position = next(index for index, token in enumerate(flat) if any(token is one for one in markers))
 
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device; honours clip skip and prompt weights, differentiable."""
-        sections = [
-            [(row if token is self._marker else token, weight) for token, weight in section]
-            for section in self._sections
-        ]
-        return encode_tokens(self.clip, {"l": sections}).to(row.device)
+        tokens = replace_rows(self._tokens, self._styled.rows, split_row(row, self._styled))
+        hidden, pooled = encode_tokens(self.clip, tokens)
+        self.pooled = pooled.to(row.device) if self.family.pooled else None
+        return hidden.to(row.device)
 
 
-def _end_token(clip) -> int:
-    tokenizer = plain_tokenizer(clip.tokenizer)
-    return getattr(tokenizer, tokenizer.clip).end_token
+def _mean_embedding(clip, name: str, table: Tensor) -> Tensor:
+    """(width,) embedding of the initial word in one text encoder; the mean, if it is more than one token there."""
+    tokenizer = encoder_tokenizers(clip.tokenizer)[name]
+    ids = [token[0] for token in tokenizer.tokenize_with_weights(INITIAL_WORD)[0]][1:]
+    ids = ids[: ids.index(tokenizer.end_token)]
+    return table.detach()[ids].float().mean(dim=0).cpu().clone()
 
 
-def encode_tokens(clip, tokens: dict) -> Tensor:
-    """The hidden states that condition the UNet, (1, T, width). The text encoder must be loaded."""
+def encode_tokens(clip, tokens: dict) -> tuple[Tensor, Tensor | None]:
+    """Hidden states (1, T, width) and pooled embedding that condition the UNet. The text encoders must be loaded."""
     text_model = clip.cond_stage_model
     text_model.reset_clip_options()
     if clip.layer_idx is not None:
         text_model.set_clip_options({"layer": clip.layer_idx})
-    return text_model.encode_token_weights(tokens)[0]
+    return text_model.encode_token_weights(tokens)[:2]

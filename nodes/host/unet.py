@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 
-import comfy.model_base
 import comfy.patcher_extension
-import comfy.supported_models
 import torch
 from torch import Tensor
 
@@ -19,34 +17,21 @@ from ...acfun_core.injection import injected
 from ...acfun_core.mixing import Members
 from ...acfun_core.schedule import NoiseSchedule
 from ...acfun_core.windows import Moment
+from .families import TITLES, check_model
+from .text import DescriptionSide
 
 WRAPPER_KEY = "acfun"
 
 
-def check_sd1(model) -> None:
-    """Raise unless ``model`` (ModelPatcher) is a Stable Diffusion 1.x text-to-image model with epsilon prediction."""
-    inner = model.model
-    config = getattr(inner, "model_config", None)
-    fix = "connect the MODEL of a Stable Diffusion 1.x checkpoint or of Load ACFun Demo Base"
-    if not isinstance(config, comfy.supported_models.SD15):
-        raise ACFunError(
-            f"The MODEL is a {type(config).__name__}, not Stable Diffusion 1.x.", "a Stable Diffusion 1.x MODEL", fix
-        )
-    if config.unet_config.get("in_channels", 4) != 4:
-        raise ACFunError(
-            "The MODEL is an inpainting or image-editing variant.", "a text-to-image MODEL with 4 latent channels", fix
-        )
-    if inner.model_type != comfy.model_base.ModelType.EPS:
-        raise ACFunError(
-            f"The MODEL predicts {inner.model_type.name}, not noise.",
-            "epsilon prediction, as Stable Diffusion 1.x",
-            fix,
-        )
-
-
 def check_fits(adapter: StyleAdapter, model) -> None:
-    """Raise unless the adapter's blocks exist in the model with the same channels."""
-    check_sd1(model)
+    """Raise unless the adapter is of the model's family and its blocks exist there with the same channels."""
+    family = check_model(model)
+    if adapter.base_family != family.name:
+        raise ACFunError(
+            f"The adapter was trained on {TITLES[adapter.base_family]}, this MODEL is {family.title}.",
+            "the kind of base the adapter was trained on",
+            "load that base or train the adapter on this one",
+        )
     sites = find_sites(model.model.diffusion_model)
     want = adapter.cfun.channels
     wrong = misfits(sites, want, adapter.config.place)
@@ -62,10 +47,14 @@ def check_fits(adapter: StyleAdapter, model) -> None:
 
 
 class NoisePredictor:
-    """``PredictNoise`` of the core over ``model.apply_model``, which honours LoRA, casts and attention patches."""
+    """``PredictNoise`` of the core over ``model.apply_model``, which honours LoRA, casts and attention patches.
 
-    def __init__(self, model, schedule: NoiseSchedule):
-        self.model, self.schedule = model, schedule
+    Args:
+        text: the text side of the training; on SDXL, its last pooled embedding goes with every context.
+    """
+
+    def __init__(self, model, schedule: NoiseSchedule, text: DescriptionSide):
+        self.model, self.schedule, self.text = model, schedule, text
         self.transformer_options = model.model_options.get("transformer_options", {})
 
     def __call__(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
@@ -73,8 +62,17 @@ class NoisePredictor:
         # ComfyUI's models take x = z_t / a_t = z_0 + sigma eps and return the denoised z_0.
         x = z_t / self.schedule.a(t)
         options = copy.copy(self.transformer_options)
-        denoised = self.model.model.apply_model(x, sigma, c_crossattn=context, transformer_options=options)
+        further = self._pooled_condition(z_t)
+        denoised = self.model.model.apply_model(x, sigma, c_crossattn=context, transformer_options=options, **further)
         return (x - denoised) / sigma[:, None, None, None]
+
+    def _pooled_condition(self, z_t: Tensor) -> dict[str, Tensor]:
+        """SDXL's vector of pooled text and picture size, as sampling gives it."""
+        if self.text.pooled is None:
+            return {}
+        height, width = (8 * side for side in z_t.shape[-2:])
+        y = self.model.model.encode_adm(pooled_output=self.text.pooled, width=width, height=height, device=z_t.device)
+        return {"y": y.to(z_t.device).expand(len(z_t), -1)}
 
 
 def schedule_of(model) -> NoiseSchedule:
@@ -93,11 +91,14 @@ class AdapterWrapper:
     def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...], timesteps: int):
         self.adapters = adapters
         self.timesteps = timesteps
+        self._needs_moment = any(strengths.needs_moment for _, strengths in adapters)
         self._on_device: dict[torch.device, tuple] = {}
 
     def __call__(self, executor, x: Tensor, timesteps=None, context=None, y=None, control=None, options=None, **kwargs):
-        passes = (options or {}).get("cond_or_uncond")
-        moment = Moment.at(timesteps, self.timesteps, rows_with_prompt(passes, len(x)))
+        moment = None
+        if self._needs_moment:
+            rows = rows_with_prompt((options or {}).get("cond_or_uncond"), len(x))
+            moment = Moment.at(timesteps, self.timesteps, rows)
         transforms = block_transforms(self._adapters_on(x.device), moment)
         arguments = (x, timesteps, context, y, control, {} if options is None else options)
         if not transforms:

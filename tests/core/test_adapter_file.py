@@ -115,6 +115,17 @@ def test_unknown_options_say_which_version_is_needed(path, options):
         adapter_file.load(path)
 
 
+def test_the_family_of_the_base_is_kept(adapter, path, tmp_path):
+    adapter.base_family = "sdxl"
+    other = adapter_file.save(adapter, tmp_path / "large.safetensors")
+    with adapter_file.safe_open(str(other), "pt") as file:
+        assert file.metadata()["base_family"] == "sdxl" and file.metadata()["format_version"] == "2"
+    assert adapter_file.load(other).base_family == "sdxl" and adapter_file.load(path).base_family == "sd1"
+    rewrite(path, base_family="sd9", written_by="ACFun 7.0")
+    with pytest.raises(ACFunError, match="family 'sd9' .written by ACFun 7.0.*version 2.*update"):
+        adapter_file.load(path)
+
+
 def test_truncated(path):
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(ACFunError, match="cannot be read"):

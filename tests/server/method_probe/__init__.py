@@ -134,6 +134,92 @@ class ProbeWideClip(ProbeNode):
         return (comfy.sd.CLIP(Target),)
 
 
+class ProbeSDXL(ProbeNode):
+    """A small SDXL with random weights in the real layout: two text encoders of the real widths, pooled conditioning."""
+
+    RETURN_TYPES = ("MODEL", "CLIP")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {}}
+
+    def run(self):
+        config = {
+            "image_size": 32,
+            "in_channels": 4,
+            "out_channels": 4,
+            "model_channels": 32,
+            "channel_mult": [1, 2, 4],
+            "num_res_blocks": [2, 2, 2],
+            "transformer_depth": [0, 0, 1, 1, 1, 1],
+            "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1],
+            "transformer_depth_middle": 1,
+            "use_spatial_transformer": True,
+            "use_linear_in_transformer": True,
+            "context_dim": 2048,
+            "legacy": False,
+            "num_classes": "sequential",
+            "adm_in_channels": 2816,
+            "num_heads": -1,
+            "num_head_channels": 32,
+            "dtype": torch.float32,
+        }
+        model_config = comfy.supported_models.SDXL(config)
+        model_config.set_inference_dtype(torch.float32, None)
+        model = comfy.model_base.SDXL(model_config, comfy.model_base.ModelType.EPS)
+        fill_with_chance(model.diffusion_model, seed=0)
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu), self.text_encoders()
+
+    def text_encoders(self):
+        import comfy.sd
+        import comfy.sdxl_clip
+        import folder_paths
+
+        def encoder(width: int, **settings):
+            config = {
+                "hidden_act": "gelu",
+                "hidden_size": width,
+                "intermediate_size": width,
+                "max_position_embeddings": 77,
+                "num_attention_heads": width // 64,
+                "num_hidden_layers": 3,
+                "eos_token_id": 49407,
+                "vocab_size": 49408,
+            }
+            return comfy.sd1_clip.SDClipModel(
+                layer="hidden", layer_idx=-2, layer_norm_hidden_state=False, textmodel_json_config=config, **settings
+            )
+
+        class Encoders(comfy.sdxl_clip.SDXLClipModel):
+            def __init__(self, device="cpu", dtype=None, model_options=None):
+                torch.nn.Module.__init__(self)
+                where = {"device": device, "dtype": dtype, "model_options": model_options or {}}
+                special = {"start": 49406, "end": 49407, "pad": 0}
+                self.clip_l = encoder(768, **where)
+                self.clip_g = encoder(1280, special_tokens=special, return_projected_pooled=True, **where)
+                self.dtypes = {dtype}
+
+        class Target:
+            clip, tokenizer, params = Encoders, comfy.sdxl_clip.SDXLTokenizer, {}
+
+        clip = comfy.sd.CLIP(Target, embedding_directory=folder_paths.get_folder_paths("embeddings"))
+        fill_with_chance(clip.cond_stage_model, seed=1)
+        return clip
+
+
+@torch.no_grad()
+def fill_with_chance(module, seed: int) -> None:
+    """Weights that keep activations finite; ComfyUI's layers leave them unset."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim > 1:
+            scale = 0.02 if "embed" in name else parameter[0].numel() ** -0.5
+            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+        else:
+            parameter.fill_(float(name.endswith("weight")))
+
+
 class ProbeBreaksAfter(ProbeNode):
     """A MODEL whose UNet raises at the given call: an error in mid-training."""
 
@@ -180,6 +266,7 @@ NODE_CLASS_MAPPINGS = {
         ProbePicture,
         ProbeOtherModel,
         ProbeWideClip,
+        ProbeSDXL,
         ProbeBreaksAfter,
         ProbeDiskSpace,
     )

@@ -1,0 +1,101 @@
+"""The families of base models that the pack knows, and what tells them apart.
+
+SDXL has two text encoders. Their embeddings, and their hidden states, stand side by side in one vector: S* is 768 + 1280 = 2048
+wide there, and everything else of the method stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import comfy.model_base
+import comfy.supported_models
+from torch import Tensor
+
+from ...acfun_core.errors import ACFunError
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of base.
+
+    Attributes:
+        name: as in the adapter file.
+        title: for people.
+        encoders: its text encoders in the order of their parts of S*; names of ComfyUI's modules and tokenizers.
+        pooled: whether the UNet is also conditioned with a pooled text embedding.
+    """
+
+    name: str
+    title: str
+    encoders: tuple[str, ...]
+    pooled: bool
+
+
+SD1 = Family("sd1", "Stable Diffusion 1.x", ("clip_l",), pooled=False)
+SDXL = Family("sdxl", "SDXL", ("clip_l", "clip_g"), pooled=True)
+TITLES = {family.name: family.title for family in (SD1, SDXL)}
+
+
+def check_model(model) -> Family:
+    """The family of a MODEL, or an error unless it is a text-to-image model of one, with epsilon prediction."""
+    inner = model.model
+    config = getattr(inner, "model_config", None)
+    expected = "a Stable Diffusion 1.x or SDXL MODEL"
+    fix = "connect the MODEL of such a checkpoint or of Load ACFun Demo Base"
+    if isinstance(config, comfy.supported_models.SD15):
+        family = SD1
+    elif isinstance(config, comfy.supported_models.SDXL):
+        family = SDXL
+    else:
+        raise ACFunError(f"The MODEL is a {type(config).__name__}, not Stable Diffusion 1.x or SDXL.", expected, fix)
+    if config.unet_config.get("in_channels", 4) != 4:
+        raise ACFunError(
+            "The MODEL is an inpainting or image-editing variant.", "a text-to-image MODEL with 4 latent channels", fix
+        )
+    if inner.model_type != comfy.model_base.ModelType.EPS:
+        raise ACFunError(
+            f"The MODEL predicts {inner.model_type.name}, not noise.",
+            "epsilon prediction, as Stable Diffusion 1.x and SDXL",
+            fix,
+        )
+    return family
+
+
+def check_clip(clip) -> Family:
+    """The family of a CLIP, or an error."""
+    has = [name for name in ("clip_l", "clip_g") if hasattr(clip.cond_stage_model, name)]
+    others = [name for name in ("t5xxl", "clip_h") if hasattr(clip.cond_stage_model, name)]
+    for family in (SD1, SDXL):
+        if has == list(family.encoders) and not others:
+            return family
+    raise ACFunError(
+        f"The CLIP is a {type(clip.cond_stage_model).__name__}.",
+        "the text encoder of a Stable Diffusion 1.x or SDXL checkpoint",
+        "connect the CLIP of the same checkpoint as the MODEL",
+    )
+
+
+def embedding_tables(clip) -> list[Tensor]:
+    """Token embeddings of each text encoder, (vocabulary, width)."""
+    model = clip.cond_stage_model
+    return [getattr(model, name).transformer.get_input_embeddings().weight for name in check_clip(clip).encoders]
+
+
+def text_width(clip) -> int:
+    """Width of S* and of the encoded prompt."""
+    return sum(table.shape[1] for table in embedding_tables(clip))
+
+
+def check_together(model, clip) -> Family:
+    """The family of a MODEL and its CLIP, or an error unless the CLIP is as wide as the UNet's cross-attention."""
+    family = check_model(model)
+    check_clip(clip)
+    want, have = model.model.model_config.unet_config["context_dim"], text_width(clip)
+    if want != have:
+        raise ACFunError(
+            f"The MODEL takes text {want} wide, this CLIP gives {have}.",
+            "MODEL and CLIP of one checkpoint",
+            "connect both from the same loader",
+        )
+    return family

@@ -1,0 +1,104 @@
+"""SDXL's layout with random weights: two text encoders, 2048-wide text, pooled conditioning. Real weights were not at hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from host.client import NodeError
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from .graphs import PROMPT, apply_node, base_graph, compare_node, node
+from .test_options import portrait, small_training, stock_small, train_options
+
+
+def sdxl_graph(**training) -> dict:
+    """The demo base's VAE and CLIP vision, MODEL and CLIP of the random SDXL, and one short training."""
+    graph = {**base_graph(), "sdxl": node("ProbeSDXL")}
+    graph["train"] = small_training(**{"model": ["sdxl", 0], "clip": ["sdxl", 1], "name": "sdxl", **training})
+    return graph
+
+
+def applied(**changes) -> dict:
+    one = apply_node(model=["sdxl", 0], **changes)
+    one["inputs"]["clip"] = ["sdxl", 1]
+    return one
+
+
+def drawn(name: str, **changes) -> dict:
+    return portrait(name, clip=["sdxl", 1], **changes)
+
+
+def stock(positive: str = PROMPT.replace("S*", "painting"), applied_as: str | None = None) -> dict:
+    """Stock nodes, plain or behind an applied adapter."""
+    nodes = stock_small()
+    clip = ["sdxl", 1] if applied_as is None else [applied_as, 1]
+    nodes["positive"] = node("CLIPTextEncode", clip=clip, text=positive)
+    nodes["negative"]["inputs"]["clip"] = ["sdxl", 1]
+    nodes["stock"]["inputs"]["model"] = ["sdxl", 0] if applied_as is None else [applied_as, 0]
+    return nodes
+
+
+def difference(client, graph: dict, one: list, two: list) -> float:
+    found, finite, _ = client.run({**graph, "compare": compare_node(one, two)}).texts("compare")[0].split()
+    assert finite == "finite=True"
+    return float(found)
+
+
+@pytest.mark.parametrize("mode", ["token", "sequence"])
+def test_trains_and_draws(client, comfy, mode):
+    before = set(comfy.folder("models/acfun").glob("*"))
+    graph = sdxl_graph(options=["options", 0], name=f"sdxl_{mode}")
+    graph |= {
+        "options": train_options(abstract_mode=mode),
+        "apply": applied(),
+        "drawn": drawn("apply"),
+        "off": applied(strengths=(0.0, 0.0, 0.0)),
+        "undrawn": drawn("off"),
+    }
+    assert difference(client, {**graph, **stock()}, ["drawn", 0], ["stock", 0]) > 1e-3
+    assert difference(client, {**graph, **stock()}, ["undrawn", 0], ["stock", 0]) == 0.0
+    assert difference(client, {**graph, **stock(PROMPT, "apply")}, ["drawn", 0], ["stock", 0]) == 0.0
+    [path] = set(comfy.folder("models/acfun").glob("*")) - before
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    record = json.loads(metadata["training"])
+    assert metadata["base_family"] == "sdxl" and metadata["format_version"] == "2"
+    assert len(json.loads(metadata["blocks"])) == 15
+    assert all(after < before for before, after in zip(record["before"], record["after"])), record
+    loaded = node(
+        "ACFunLoadAdapter",
+        model=["sdxl", 0],
+        clip=["sdxl", 1],
+        adapter_name=path.name,
+        abstract_strength=1.0,
+        encoder_strength=1.0,
+        decoder_strength=1.0,
+    )
+    assert difference(client, {**graph, "load": loaded, "again": drawn("load")}, ["drawn", 0], ["again", 0]) == 0.0
+
+
+def test_the_embedding_has_a_part_for_each_encoder(client, comfy):
+    before = set(comfy.folder("models/embeddings").glob("*"))
+    graph = sdxl_graph() | {
+        "export": node("ACFunExportAdapter", adapter=["train", 0], kind="embedding", rank=0, compact=False, name="xl"),
+        "word": applied(strengths=(1.0, 0.0, 0.0)),
+        "word_only": drawn("word"),
+    }
+    client.run(graph)
+    [path] = set(comfy.folder("models/embeddings").glob("*")) - before
+    assert {name: tuple(part.shape) for name, part in load_file(path).items()} == {
+        "clip_l": (1, 768),
+        "clip_g": (1, 1280),
+    }
+    by_stock = stock(PROMPT.replace("S*", f"embedding:{path.stem}"))
+    assert difference(client, {**graph, **by_stock}, ["stock", 0], ["word_only", 0]) == 0.0
+
+
+def test_families_do_not_mix(client):
+    graph = sdxl_graph() | {"apply": apply_node(), "end": node("PreviewAny", source=["apply", 0])}
+    with pytest.raises(NodeError, match="trained on SDXL, this MODEL is Stable Diffusion 1.x"):
+        client.run(graph)
+    with pytest.raises(NodeError, match="takes text 2048 wide, this CLIP gives 256"):
+        client.run(sdxl_graph(clip=["base", 1]))
