@@ -217,7 +217,7 @@ class TrainACFunStyle(io.ComfyNode):
             tokens = style_tokens(clip_vision, style)
             adapter = learn(model, clip, vae, latents, tokens, material, adapter_config, config, preview_every, watch)
             adapter_file.save(adapter, path)
-            watch.saved(path)
+            watch.saved(path, adapter.record.kept_step)
 
         if adapter.record.skipped_steps:
             logging.warning(
