@@ -24,6 +24,7 @@ Crop = io.Custom("ACFUN_CROP")
 
 NO_DETECTOR = "none"
 MIDDLE, STOP = "middle square", "stop"
+MOST_PREVIEWS = 4
 _MARK = (40, 200, 90)
 
 
@@ -130,7 +131,8 @@ class FindFace(io.ComfyNode):
             notices.append(notice)
         landmarks, notice = torch.stack(found), "\n".join(notices)
         tell(notice)
-        preview = ui.PreviewImage(draw_faces(pictures, landmarks), cls=cls)
+        # A video of many frames is not drawn as a whole.
+        preview = ui.PreviewImage(draw_faces(pictures[:MOST_PREVIEWS], landmarks), cls=cls)
         return io.NodeOutput(landmarks, box_masks(pictures, landmarks), notice, ui=preview)
 
 

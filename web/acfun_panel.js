@@ -60,8 +60,8 @@ function showAll() {
 /** Ask for the trainings that this tab started; what the server has forgotten, it no longer runs. */
 async function recover() {
   if (!api.clientId) return;
-  const answer = await api.fetchApi(`/acfun/trainings?client_id=${encodeURIComponent(api.clientId)}`);
-  if (!answer.ok) return;
+  const answer = await api.fetchApi(`/acfun/trainings?client_id=${encodeURIComponent(api.clientId)}`).catch(() => null);
+  if (!answer?.ok) return;
   const { trainings } = await answer.json();
   const known = new Set(trainings.map((state) => state.id));
   for (const state of [...latest.values()]) {
@@ -72,10 +72,15 @@ async function recover() {
 }
 
 async function press(state, button) {
-  const answer = await api.fetchApi(`/acfun/trainings/${state.id}/${button}`, { method: "POST" });
-  const body = await answer.json().catch(() => ({}));
-  if (answer.ok) return remember(body.training);
-  const detail = body.error?.message ?? `HTTP ${answer.status}`;
+  let detail;
+  try {
+    const answer = await api.fetchApi(`/acfun/trainings/${state.id}/${button}`, { method: "POST" });
+    const body = await answer.json();
+    if (answer.ok) return remember(body.training);
+    detail = body.error?.message ?? `HTTP ${answer.status}`;
+  } catch (error) {
+    detail = String(error);
+  }
   app.extensionManager?.toast?.add({ severity: "error", summary: text.title, detail, life: 8000 });
   return recover();
 }

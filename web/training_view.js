@@ -68,7 +68,7 @@ function shape(tag, attributes) {
 
 /** "{step} of {steps}" with the values filled in. */
 export function fill(template, values) {
-  return template.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  return (template ?? "").replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
 /** 75 -> "1 min 15 s". */
