@@ -1,0 +1,74 @@
+"""Numbers about drawn pictures beside their two training pictures: copies, blends, texture, style; and how sure they are.
+
+Pictures are uint8 RGB arrays [h, w, 3].
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+DETAIL, COARSE = 48, 12
+"""Sides at which pictures are compared: nearly all of a small portrait, and only where light and dark lie."""
+
+
+def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
+    """The picture as float [side * side, 3] without each channel's mean, values about -1 to 1."""
+    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA).astype(np.float64).reshape(-1, 3) / 255
+    return small - small.mean(0)
+
+
+def likeness(picture: np.ndarray, other: np.ndarray, side: int = DETAIL) -> float:
+    """Cosine of two pictures without their mean colour: 1 for a copy, also a paler one."""
+    one, two = shrunk(picture, side).ravel(), shrunk(other, side).ravel()
+    size = np.linalg.norm(one) * np.linalg.norm(two)
+    return float(one @ two / size) if size > 0 else 0.0
+
+
+def explained(picture: np.ndarray, references: list[np.ndarray], side: int = DETAIL) -> float:
+    """R^2 of the least-squares fit ``picture = sum_i a_i reference_i + c``: 1 for a copy of any of them and for any blend."""
+    wanted = shrunk(picture, side).ravel()
+    basis = np.stack([shrunk(reference, side).ravel() for reference in references], axis=1)
+    factors = np.linalg.lstsq(basis, wanted, rcond=None)[0]
+    spread = float(wanted @ wanted)
+    return float(1 - np.square(wanted - basis @ factors).sum() / spread) if spread > 0 else 0.0
+
+
+def texture(picture: np.ndarray) -> float:
+    """Mean size of the Laplacian of the grey picture, values 0-1: high for strokes and sharp edges, low for blur."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean())
+
+
+def token_statistics(tokens: np.ndarray) -> np.ndarray:
+    """Mean and deviation of CLIP vision's patch tokens [N, width], the class token first, -> [2 width]."""
+    patches = np.asarray(tokens, np.float64)[1:]
+    return np.concatenate([patches.mean(0), patches.std(0)])
+
+
+def style_margins(drawn: np.ndarray, styles: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much closer each picture is to its own style than to the others, and whether its own is the closest.
+
+    Args:
+        drawn, styles: :func:`token_statistics` of the drawn pictures [n, d] and of the style pictures [k, d], k > 1.
+        own: index of each drawn picture's style [n].
+
+    Returns:
+        cosine to the own style minus the mean cosine to the others [n], and bool [n]; statistics are standardised over
+        all pictures first.
+    """
+    both = np.concatenate([drawn, styles])
+    scaled = (both - both.mean(0)) / (both.std(0) + 1e-9)
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True) + 1e-9
+    cosines = scaled[: len(drawn)] @ scaled[len(drawn) :].T
+    mine = cosines[np.arange(len(drawn)), own]
+    others = (cosines.sum(1) - mine) / (len(styles) - 1)
+    return mine - others, cosines.argmax(1) == own
+
+
+def paired_interval(differences: np.ndarray, draws: int = 4000, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean of paired differences [n], by bootstrap."""
+    rng = np.random.default_rng(seed)
+    means = np.asarray(differences)[rng.integers(len(differences), size=(draws, len(differences)))].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
