@@ -153,6 +153,12 @@ class StyledCLIP(comfy.sd.CLIP):
     def encode_from_tokens_scheduled(self, tokens, unprojected=False, add_dict=None, show_pbar=True):
         """As the stock CLIP, once for each part of the sampling in which S* means something else."""
         add_dict = add_dict or {}
+        if self._holds_marker(tokens) and self.use_clip_schedule and self.patcher.forced_hooks is not None:
+            raise ACFunError(
+                "Scheduled CLIP hooks are set, which would pass this adapter's S* by.",
+                "a CLIP without scheduled hooks, or an adapter of abstract_mode token without abstract_start and abstract_end",
+                "turn off schedule_clip in Set CLIP Hooks, or encode before the hooks",
+            )
         if not self._holds_marker(tokens) or not windowed(self.members):
             return super().encode_from_tokens_scheduled(tokens, unprojected, add_dict, show_pbar)
         first, last = add_dict.get("start_percent", 0.0), add_dict.get("end_percent", 1.0)

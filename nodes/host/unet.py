@@ -94,13 +94,23 @@ class AdapterWrapper:
         self._needs_moment = any(strengths.needs_moment for _, strengths in adapters)
         self._on_device: dict[torch.device, tuple] = {}
 
-    def __call__(self, executor, x: Tensor, timesteps=None, context=None, y=None, control=None, options=None, **kwargs):
+    def __call__(
+        self,
+        executor,
+        x: Tensor,
+        timesteps=None,
+        context=None,
+        y=None,
+        control=None,
+        transformer_options=None,
+        **kwargs,
+    ):
         moment = None
         if self._needs_moment:
-            rows = rows_with_prompt((options or {}).get("cond_or_uncond"), len(x))
+            rows = rows_with_prompt((transformer_options or {}).get("cond_or_uncond"), len(x))
             moment = Moment.at(timesteps, self.timesteps, rows)
         transforms = block_transforms(self._adapters_on(x.device), moment)
-        arguments = (x, timesteps, context, y, control, {} if options is None else options)
+        arguments = (x, timesteps, context, y, control, {} if transformer_options is None else transformer_options)
         if not transforms:
             return executor(*arguments, **kwargs)
         with injected(find_sites(executor.class_obj), transforms):
