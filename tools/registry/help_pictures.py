@@ -106,6 +106,16 @@ def row(members: list[tuple[str, Image.Image]]) -> Image.Image:
     return sheet
 
 
+def examples() -> Image.Image:
+    """All example pictures with their names, four in a row."""
+    names = sorted(path.name for path in PICTURES.glob("*") if path.suffix in (".png", ".jpg"))
+    lines = [row([(name, image_of(load(name))) for name in names[at : at + 4]]) for at in range(0, len(names), 4)]
+    sheet = Image.new("RGB", (max(line.width for line in lines), sum(line.height for line in lines)), PAPER)
+    for index, line in enumerate(lines):
+        sheet.paste(line, (0, index * line.height))
+    return sheet
+
+
 def all_pictures() -> dict[str, Image.Image]:
     """File name -> picture."""
     photo, landmarks = tilted_photo()
@@ -121,6 +131,7 @@ def all_pictures() -> dict[str, Image.Image]:
     spliced = splice_parts(sources, points, givers, seam="pyramid")
     numbered = [(f"face {number}", image_of(source)) for number, source in enumerate(sources, 1)]
     return {
+        "example_images.jpg": examples(),
         "find_face.jpg": row([("picture", image_of(photo)), ("face found", marked(photo, landmarks))]),
         "crop_face.jpg": row([("where it is cut", framed(photo, crop)), ("crop", image_of(crops))]),
         "paste_face.jpg": row(
