@@ -10,7 +10,9 @@ from host.client import ComfyClient
 from host.install import REPO
 from host.server import ComfyServer, group_is_gone
 
-PROBE_PACKS = {name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe")}
+PROBE_PACKS = {
+    name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe", "combination_probe")
+}
 
 
 class RootIsNotAPackage:

@@ -14,6 +14,15 @@ NODE_IDS = {
     "ACFunLoadDemoBase",
     "ACFunExampleImage",
     "ACFunSpliceFaces",
+    "ACFunSpliceFaceParts",
+    "ACFunTrainOptions",
+    "ACFunAdapterOptions",
+    "ACFunMixAdapters",
+    "ACFunExportAdapter",
+    "ACFunFaceParts",
+    "ACFunFindFace",
+    "ACFunCropFace",
+    "ACFunPasteFace",
 }
 PACK_MODULE = "custom_nodes.ComfyUI-ACFun"
 

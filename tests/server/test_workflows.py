@@ -1,4 +1,4 @@
-"""The pack's workflows: their files, and both of them run in the real server as a user runs them."""
+"""The pack's workflows: their files, and all of them run in the real server as a user runs them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from dataclasses import dataclass
 import pytest
 from host.client import ComfyClient, Run
 from host.install import REPO
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageStat
 
-from tools.workflows import WORKFLOWS, api
+from tools.workflows import SUBGRAPHS, WORKFLOWS, api
 from tools.workflows.build import workflow_files
+from tools.workflows.node_types import FILE_CHOICES, NodeTypes
+from tools.workflows.stand_in import without_own_files
+
+from .files import write_control_net, write_lora
+from .graphs import PROMPT, base_graph
+from .workflow_runs import PREVIEW_EVERY, SAMPLER_STEPS, TRAIN_STEPS, differ, quick
 
 PACK, PACK_MODULE = "ComfyUI-ACFun", "custom_nodes.ComfyUI-ACFun"
 WIDGET_KINDS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 NOTES = {"MarkdownNote", "Note"}  # known to the editor only
-TRAIN_STEPS, PREVIEW_EVERY, SAMPLER_STEPS, SIDE = 30, 10, 8, 192
+SIDE = 192
+MAIN, APPS = ("stylization", "spliced_face"), ("portrait_app",)
+LESSONS = tuple(name for name in api.NAMES if name not in MAIN + APPS)
+BLUEPRINT = "ACFun portrait"
 
 pytestmark = pytest.mark.server
 each_workflow = pytest.mark.parametrize("name", api.NAMES)
@@ -78,6 +87,59 @@ def test_links_agree_with_inputs_and_outputs(name):
     )
 
 
+def test_the_blueprint_is_one_node_with_a_graph_inside(client, object_info):
+    """The server lists it; inside, links agree with both ends; outside, inputs and outputs are those of the inside."""
+    entries = {key: each for key, each in client.get_json("/global_subgraphs").items() if each["name"] == BLUEPRINT}
+    ((key, entry),) = entries.items()
+    assert entry["info"]["node_pack"] == PACK_MODULE
+    blueprint = json.loads(client.get_json(f"/global_subgraphs/{key}")["data"])
+    assert blueprint == json.loads((SUBGRAPHS / f"{BLUEPRINT}.json").read_text(encoding="utf-8"))
+    (outside,), (inside,) = blueprint["nodes"], blueprint["definitions"]["subgraphs"]
+    assert outside["type"] == inside["id"] and outside["title"] == inside["name"] == BLUEPRINT
+    for side in ("inputs", "outputs"):
+        assert [(each["name"], each["type"]) for each in outside[side]] == [
+            (each["name"], each["type"]) for each in inside[side]
+        ]
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    assert {node["type"] for node in nodes.values()} <= set(object_info)
+    widgets = {
+        (str(node["id"]), each["name"]) for node in nodes.values() for each in node["inputs"] if "widget" in each
+    }
+    assert {tuple(each) for each in outside["properties"]["proxyWidgets"]} <= widgets
+
+
+def test_the_blueprints_links_agree_with_both_ends():
+    blueprint = json.loads((SUBGRAPHS / f"{BLUEPRINT}.json").read_text(encoding="utf-8"))
+    (inside,) = blueprint["definitions"]["subgraphs"]
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    coming, going = {}, {}
+    for link in inside["links"]:
+        source = (
+            inside["inputs"][link["origin_slot"]]
+            if link["origin_id"] == inside["inputNode"]["id"]
+            else nodes[link["origin_id"]]["outputs"][link["origin_slot"]]
+        )
+        target = (
+            inside["outputs"][link["target_slot"]]
+            if link["target_id"] == inside["outputNode"]["id"]
+            else nodes[link["target_id"]]["inputs"][link["target_slot"]]
+        )
+        assert source["type"] == target["type"] == link["type"]
+        assert link["id"] in (source.get("linkIds") or source.get("links"))
+        assert link["id"] in (target.get("linkIds") or [target.get("link")])
+        coming.setdefault(link["target_id"], set()).add(link["target_slot"])
+        going.setdefault(link["origin_id"], set()).add(link["origin_slot"])
+    assert going[inside["inputNode"]["id"]] == set(range(len(inside["inputs"]))), "every input leads somewhere"
+    assert coming[inside["outputNode"]["id"]] == set(range(len(inside["outputs"])))
+    unconnected = [
+        (node["type"], each["name"])
+        for node in nodes.values()
+        for each in node["inputs"]
+        if each["link"] is None and "widget" not in each and "shape" not in each
+    ]
+    assert not unconnected
+
+
 def widgets_of(info: dict) -> list[tuple[str, bool]]:
     """(name, whether a seed control follows) of a node's widgets, in the editor's order."""
     widgets = []
@@ -110,6 +172,28 @@ def queued_by_the_editor(ui: dict, object_info: dict) -> dict:
 @each_workflow
 def test_both_formats_describe_the_same_graph(name, object_info):
     assert queued_by_the_editor(load_ui(name), object_info) == api.load(name)
+
+
+def test_only_choices_of_files_may_name_what_the_server_lacks(object_info):
+    types = NodeTypes(object_info)
+    files = {(node, each.name) for node in object_info for each in types[node].inputs if each.file_ending}
+    assert files == set(FILE_CHOICES)
+    sampler_name = types["KSampler"].input("sampler_name")
+    assert not sampler_name.may_name("mine.safetensors") and not sampler_name.may_name("no such sampler")
+    lora = types["LoraLoader"].input("lora_name")
+    assert lora.may_name("mine.safetensors") and not lora.may_name("mine.txt") and not lora.may_name(None)
+
+
+@each_workflow
+def test_without_a_users_files_every_choice_is_one_of_the_servers(name, object_info):
+    """What thumbnails and tests run: no checkpoint, LoRA or ControlNet is left, all links lead to nodes that are there."""
+    workflow, types = without_own_files(api.load(name)), NodeTypes(object_info)
+    for node in workflow.values():
+        assert node["class_type"] not in {kind for kind, _ in FILE_CHOICES}
+        for key, value in node["inputs"].items():
+            if isinstance(value, list):
+                source = types[workflow[value[0]]["class_type"]].outputs[value[1]]
+                assert source.kind == types[node["class_type"]].input(key).kind
 
 
 @each_workflow
@@ -166,17 +250,6 @@ class Finished:
         return image.convert("RGB")
 
 
-def quick(name: str) -> dict:
-    """The workflow with few steps, everywhere the same number, and an adapter name of its own."""
-    workflow = api.load(name)
-    for node in workflow.values():
-        if node["class_type"] in ("ACFunSampler", "KSampler"):
-            node["inputs"]["steps"] = SAMPLER_STEPS
-    train = workflow[api.node_id(workflow, "Train")]["inputs"]
-    train.update(steps=TRAIN_STEPS, preview_every=PREVIEW_EVERY, name=f"workflow_test_{name}")
-    return workflow
-
-
 @pytest.fixture(scope="module")
 def session(comfy):
     """One client for all runs: nothing is trained twice, as for a user who queues again."""
@@ -184,19 +257,14 @@ def session(comfy):
         yield client
 
 
-@pytest.fixture(scope="module", params=api.NAMES)
+@pytest.fixture(scope="module", params=MAIN)
 def finished(request, comfy, session: ComfyClient) -> Finished:
-    workflow = quick(request.param)
+    workflow = quick(request.param, adapter_name=f"workflow_test_{request.param}")
     folder = comfy.folder("models/acfun")
     before = {path.name for path in folder.glob("*.safetensors")}
     run = session.run(workflow, timeout=600)
     after = {path.name for path in folder.glob("*.safetensors")}
     return Finished(request.param, workflow, run, sorted(after - before))
-
-
-def differ(one: Image.Image, other: Image.Image) -> float:
-    """Mean absolute difference of two pictures, 0-255."""
-    return sum(ImageStat.Stat(ImageChops.difference(one, other)).mean) / 3
 
 
 def saved_pictures(workflow: dict) -> list[str]:
@@ -253,3 +321,73 @@ def test_the_saved_adapter_draws_the_same_picture(finished, session):
     keep[sampler]["inputs"].update(model=["load", 0], clip=["load", 1], adapter=["load", 2])
     (picture,) = session.run(keep).images(finished.id("Result"))
     assert differ(picture.convert("RGB"), finished.picture("Result")) == 0
+
+
+@pytest.fixture(scope="module")
+def own_files(comfy, session) -> dict[str, str]:
+    """The files that only a user has, for :func:`quick`."""
+    return {"lora": write_lora(comfy), "control_net": write_control_net(comfy, session)}
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_each_lesson_shows_a_difference(name, session, own_files):
+    """Every saved picture comes back, and no two are the same: words, mixes, masks, frames and patches all count."""
+    workflow = quick(name, **own_files)
+    run = session.run(workflow, timeout=600)
+    pictures = [image for title in saved_pictures(workflow) for image in run.images(api.node_id(workflow, title))]
+    assert len(pictures) >= 2
+    for picture in pictures:
+        assert picture.size == (SIDE, SIDE)
+        assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2, "one flat colour"
+    for number, picture in enumerate(pictures):
+        for other in pictures[:number]:
+            assert differ(picture, other) > 0.05
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_what_app_mode_shows_is_there_and_works(name, session):
+    """Pictures chosen in the form reach the portrait; all fields are widgets that nothing else feeds."""
+    saved, workflow = load_ui(name), quick(name)
+    form = saved["extra"]["linearData"]
+    for number, widget in form["inputs"]:
+        assert not isinstance(workflow[str(number)]["inputs"][widget], list)
+    for file, (number, widget) in zip(("face_astronaut.png", "style_woodblock.png"), form["inputs"]):
+        assert (workflow[str(number)]["class_type"], widget) == ("LoadImage", "image")
+        uploaded = session.upload_image(REPO / "pictures" / file, f"app_{file}")
+        workflow[str(number)]["inputs"][widget] = uploaded
+    run = session.run(workflow, timeout=600)
+    (shown,) = form["outputs"]
+    (picture,) = run.images(str(shown))
+    assert picture.size == (SIDE, SIDE)
+    assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2
+
+
+def flattened(inside: dict, object_info: dict, given: dict) -> dict:
+    """The prompt that the editor would queue for a blueprint's graph, with these values or sources for its inputs."""
+    ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    links = [[link[end] for end in ends] for link in inside["links"]]
+    prompt = queued_by_the_editor({**inside, "links": links}, object_info)
+    outside = str(inside["inputNode"]["id"])
+    for node in prompt.values():
+        for name, value in node["inputs"].items():
+            if isinstance(value, list) and value[0] == outside:
+                node["inputs"][name] = given[inside["inputs"][value[1]]["name"]]
+    return prompt
+
+
+def test_the_blueprint_draws_a_portrait(session, object_info):
+    """Its graph runs with what is given from outside: one size and one text for training and drawing."""
+    (inside,) = json.loads((SUBGRAPHS / f"{BLUEPRINT}.json").read_text(encoding="utf-8"))["definitions"]["subgraphs"]
+    given = {name: ["base", slot] for slot, name in enumerate(("model", "clip", "vae", "clip_vision"))}
+    given |= {"style_image": ["style", 0], "face_image": ["face", 0], "description": PROMPT, "size": SIDE}
+    assert set(given) == {each["name"] for each in inside["inputs"]}
+    graph = {**base_graph(), **flattened(inside, object_info, given)}
+    for node in graph.values():
+        if node["class_type"] in ("ACFunTrainStyle", "ACFunSampler"):
+            assert not [value for value in node["inputs"].values() if value == 512]
+            node["inputs"]["steps"] = SAMPLER_STEPS
+    (image,) = (link for link in inside["links"] if link["target_id"] == inside["outputNode"]["id"])
+    shown = {"class_type": "PreviewImage", "inputs": {"images": [str(image["origin_id"]), image["origin_slot"]]}}
+    (picture,) = session.run({**graph, "shown": shown}, timeout=600).images("shown")
+    assert picture.size == (SIDE, SIDE)
+    assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2

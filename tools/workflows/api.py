@@ -7,7 +7,17 @@ from typing import Any
 
 from . import WORKFLOWS
 
-NAMES = ("stylization", "spliced_face")
+NAMES = (
+    "stylization",
+    "spliced_face",
+    "text_edits",
+    "two_styles",
+    "face_parts",
+    "video_frames",
+    "own_checkpoint",
+    "lora_controlnet",
+    "portrait_app",
+)
 
 
 def load(name: str) -> dict[str, Any]:

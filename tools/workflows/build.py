@@ -1,4 +1,4 @@
-"""Write the workflows: ``python -m tools.workflows.build`` from the repository's root.
+"""Write workflows and blueprints: ``python -m tools.workflows.build`` from the repository's root.
 
 Names, order and widgets of all inputs come from a running server, so that the files fit it.
 """
@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import WORKFLOWS
-from .graphs import all_graphs
+from . import SUBGRAPHS, WORKFLOWS
+from .blueprint import NAME, acfun_portrait
+from .catalogue import all_graphs
 from .node_types import GraphError, NodeTypes
 
 from host.client import ComfyClient  # isort: skip
@@ -22,14 +23,16 @@ def to_text(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def workflow_files(client: ComfyClient, folder: Path = WORKFLOWS) -> dict[Path, str]:
-    """Path -> content of every workflow file, for the server that the client talks to."""
+def workflow_files(client: ComfyClient) -> dict[Path, str]:
+    """Path -> content of every file, for the server that the client talks to."""
     system = client.system_stats()["system"]
+    types = NodeTypes(client.object_info())
     files = {}
-    for graph in all_graphs(NodeTypes(client.object_info())):
+    for graph in all_graphs(types):
         ui = graph.to_ui(system["comfyui_version"], system["required_frontend_version"])
-        files[folder / f"{graph.name}.json"] = to_text(ui)
-        files[folder / "api" / f"{graph.name}.json"] = to_text(graph.to_api())
+        files[WORKFLOWS / f"{graph.name}.json"] = to_text(ui)
+        files[WORKFLOWS / "api" / f"{graph.name}.json"] = to_text(graph.to_api())
+    files[SUBGRAPHS / f"{NAME}.json"] = to_text(acfun_portrait(types).to_ui(system["comfyui_version"]))
     return files
 
 

@@ -87,6 +87,8 @@ class Graph:
         self.nodes: list[Node] = []
         self.notes: list[Note] = []
         self.groups: list[Group] = []
+        self.app_inputs: list[tuple[Node, str]] = []
+        self.app_outputs: list[Node] = []
         self._x = self._y = self._width = 0
         self._open_group: Group | None = None
 
@@ -132,6 +134,13 @@ class Graph:
         note = Note(self._next_id(), title, text.strip(), position, size)
         self.notes.append(note)
         self._remember(note)
+
+    def app(self, inputs: list[tuple[Node, str]], outputs: list[Node]) -> None:
+        """What App Mode shows: (node, widget) from top to bottom, and the nodes whose results it shows."""
+        for node, widget in inputs:
+            if widget in node.sources or not node.type.input(widget).is_widget:
+                raise GraphError(f"{node.title}.{widget} is no free widget")
+        self.app_inputs, self.app_outputs = list(inputs), list(outputs)
 
     def _next_id(self) -> int:
         return len(self.nodes) + len(self.notes) + 1
@@ -186,9 +195,20 @@ class Graph:
             "links": links,
             "groups": groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.7, "offset": [60, 160]}, "frontendVersion": frontend_version},
+            "extra": {
+                "ds": {"scale": 0.7, "offset": [60, 160]},
+                "frontendVersion": frontend_version,
+                **self._app_extra(),
+            },
             "version": SCHEMA_VERSION,
         }
+
+    def _app_extra(self) -> dict[str, Any]:
+        """App Mode's form. ``linearMode`` is left out: the workflow opens as a graph, as editors without it expect."""
+        if not self.app_inputs:
+            return {}
+        inputs = [[node.id, widget] for node, widget in self.app_inputs]
+        return {"linearData": {"inputs": inputs, "outputs": [node.id for node in self.app_outputs]}}
 
     def _links(self) -> list[list]:
         """[id, from node, from output, to node, to input, type], inputs counted as in :func:`_slots`."""
@@ -201,6 +221,7 @@ class Graph:
         return links
 
     def _ui_node(self, node: Node, links: list[list], order: int, comfy_version: str) -> dict[str, Any]:
+        """One node as the editor saves it; ``links`` as in :meth:`_links`."""
         incoming = {link[4]: link[0] for link in links if link[3] == node.id}
         outgoing = [
             [link[0] for link in links if link[1:3] == [node.id, index]] for index in range(len(node.type.outputs))
@@ -282,5 +303,5 @@ def _check(node_type: NodeType, each: InputType, source: Output | None, value: A
     elif not each.is_widget:
         if not each.optional:
             raise GraphError(f"{where} is not connected")
-    elif each.kind == "COMBO" and value not in each.options:
+    elif each.kind == "COMBO" and value not in each.options and not each.may_name(value):
         raise GraphError(f"{where} has no choice {value!r}, only {', '.join(map(str, each.options)) or 'none at all'}")

@@ -1,107 +1,29 @@
-"""The pack's two workflows. Node titles are stable: tests, thumbnails and scripts find nodes by them."""
+"""The main job: a face in a style, and the same with a spliced face."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from .graph import Graph, Node, Output
+from .graph import Graph
 from .node_types import NodeTypes
-
-FACE = "face_astronaut.png"
-STYLE = "style_woodblock.png"
-SPLICED_STYLE = "style_oil.jpg"
-
-SIDE = 192  # of the demo base's pictures, in pixels
-SAMPLING = {"seed": 0, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
-FACE_2_SEED = 1  # of the portrait that the base draws for the spliced face
-SIZE = {"width": SIDE, "height": SIDE, "batch_size": 1}
-TRAINING = {
-    "steps": 500,
-    "learning_rate": 1e-4,
-    "style_weight": 0.8,
-    "face_weight": 1.0,
-    "seed": 0,
-    "resolution": SIDE,
-    "preview_every": 50,
-}
-
-BLUE, GREEN, BROWN, GREY = "#3f789e", "#8A8", "#b06634", "#888"
-
-
-def note(name: str) -> str:
-    """A text for the canvas, in Markdown; one line for each paragraph, because the editor keeps line breaks."""
-    return (Path(__file__).with_name("notes") / f"{name}.md").read_text(encoding="utf-8")
-
-
-def load_base(graph: Graph) -> Node:
-    return graph.add("ACFunLoadDemoBase", "Demo base")
-
-
-def example(graph: Graph, title: str, picture: str) -> Node:
-    """An example picture, and a view of it."""
-    node = graph.add("ACFunExampleImage", title, picture=picture)
-    graph.add("PreviewImage", f"{title} preview", room=True, images=node["image"])
-    return node
-
-
-def train(graph: Graph, base: Node, style: Node, face: Output, description: str, name: str) -> Node:
-    return graph.add(
-        "ACFunTrainStyle",
-        "Train",
-        room=True,
-        model=base["model"],
-        clip=base["clip"],
-        vae=base["vae"],
-        clip_vision=base["clip_vision"],
-        style_image=style["image"],
-        face_image=face,
-        description=description,
-        name=name,
-        **TRAINING,
-    )
-
-
-def draw(graph: Graph, base: Node, trained: Node, prompt: str) -> Node:
-    """Apply the adapter and sample; returns the sampler."""
-    applied = graph.add(
-        "ACFunApplyAdapter", "Apply", model=base["model"], clip=base["clip"], adapter=trained["adapter"]
-    )
-    return graph.add(
-        "ACFunSampler",
-        "Sampler",
-        model=applied["model"],
-        clip=applied["clip"],
-        adapter=applied["adapter"],
-        prompt=prompt,
-        negative="",
-        **SAMPLING,
-        **SIZE,
-    )
-
-
-def decode(graph: Graph, base: Node, sampler: Node, title: str) -> Output:
-    return graph.add("VAEDecode", title, samples=sampler["latent"], vae=base["vae"])["image"]
-
-
-def save(graph: Graph, image: Output, title: str, prefix: str) -> None:
-    graph.add("SaveImage", title, room=True, images=image, filename_prefix=prefix)
-
-
-def plain_sampler(graph: Graph, base: Node, text: str, suffix: str, seed: int) -> Node:
-    """ComfyUI's own sampler on the base as it is; returns the sampler."""
-    positive = graph.add("CLIPTextEncode", f"Prompt {suffix}", clip=base["clip"], text=text)
-    negative = graph.add("CLIPTextEncode", f"Negative {suffix}", clip=base["clip"], text="")
-    empty = graph.add("EmptyLatentImage", f"Size {suffix}", **SIZE)
-    return graph.add(
-        "KSampler",
-        f"Sampler {suffix}",
-        model=base["model"],
-        positive=positive["conditioning"],
-        negative=negative["conditioning"],
-        latent_image=empty["latent"],
-        denoise=1.0,
-        **{**SAMPLING, "seed": seed},
-    )
+from .parts import (
+    BLUE,
+    BROWN,
+    FACE,
+    FACE_2_SEED,
+    GREEN,
+    GREY,
+    SAMPLING,
+    SIDE,
+    SPLICED_STYLE,
+    STYLE,
+    decode,
+    draw,
+    example,
+    load_base,
+    note,
+    plain_sampler,
+    save,
+    train,
+)
 
 
 def stylization(types: NodeTypes) -> Graph:
@@ -179,7 +101,3 @@ def spliced_face(types: NodeTypes) -> Graph:
         latent = draw(graph, base, trained, "a painting of a person in S* style")
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/spliced_result")
     return graph
-
-
-def all_graphs(types: NodeTypes) -> list[Graph]:
-    return [stylization(types), spliced_face(types)]

@@ -7,6 +7,14 @@ from typing import Any
 
 WIDGET_KINDS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 SEED_NAMES = ("seed", "noise_seed")
+# Choices that list the files of a user's folder: the server that writes a workflow need not have the file it names.
+FILE_CHOICES = {
+    ("CheckpointLoaderSimple", "ckpt_name"): ".safetensors",
+    ("CLIPVisionLoader", "clip_name"): ".safetensors",
+    ("LoraLoader", "lora_name"): ".safetensors",
+    ("ControlNetLoader", "control_net_name"): ".safetensors",
+    ("LoadImage", "image"): ".png",
+}
 
 
 class GraphError(ValueError):
@@ -15,13 +23,22 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True)
 class InputType:
-    """One input. ``kind`` is its type on the wire; a choice from a list is ``COMBO``."""
+    """One input. ``kind`` is its type on the wire; a choice from a list is ``COMBO``.
+
+    Attributes:
+        file_ending: of the files that a choice from :data:`FILE_CHOICES` lists, "" for any other input.
+    """
 
     name: str
     kind: str
     optional: bool
     settings: dict[str, Any]
     options: tuple = ()
+    file_ending: str = ""
+
+    def may_name(self, value: Any) -> bool:
+        """Whether the value names a file that another server may have."""
+        return bool(self.file_ending) and isinstance(value, str) and value.endswith(self.file_ending)
 
     @property
     def is_widget(self) -> bool:
@@ -103,11 +120,15 @@ class NodeTypes:
         outputs = zip(info["output_name"], info["output"])
         from_comfy = not info["python_module"].startswith("custom_nodes.")
         return NodeType(
-            name, info["display_name"] or name, _inputs(info), tuple(OutputType(*each) for each in outputs), from_comfy
+            name,
+            info["display_name"] or name,
+            _inputs(name, info),
+            tuple(OutputType(*each) for each in outputs),
+            from_comfy,
         )
 
 
-def _inputs(info: dict[str, Any]) -> tuple[InputType, ...]:
+def _inputs(node: str, info: dict[str, Any]) -> tuple[InputType, ...]:
     inputs = []
     for group in ("required", "optional"):
         specs = info["input"].get(group, {})
@@ -116,9 +137,7 @@ def _inputs(info: dict[str, Any]) -> tuple[InputType, ...]:
             settings = rest[0] if rest else {}
             # Older nodes write the list of choices where newer ones write "COMBO".
             options = kind if isinstance(kind, list) else settings.get("options", [])
-            inputs.append(
-                InputType(
-                    name, "COMBO" if isinstance(kind, list) else kind, group == "optional", settings, tuple(options)
-                )
-            )
+            kind = "COMBO" if isinstance(kind, list) else kind
+            ending = FILE_CHOICES.get((node, name), "")
+            inputs.append(InputType(name, kind, group == "optional", settings, tuple(options), ending))
     return tuple(inputs)

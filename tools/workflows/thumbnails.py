@@ -1,7 +1,8 @@
 """Write the workflows' thumbnails from real runs: ``python -m tools.workflows.thumbnails`` from the repository's root.
 
-Runs each API workflow in a server of its own, as it is, and puts the face, the style and the result into one small JPEG
-beside the workflow, where ComfyUI's template browser looks for it.
+Runs each API workflow in a server of its own and puts the face, the style and the result into one small JPEG beside the
+workflow, where ComfyUI's template browser looks for it. Files that only a user has are left out: the demo base stands in
+for a checkpoint, and LoRA and ControlNet are bypassed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import argparse
 import io
 import sys
 import time
+from typing import Any
 
 from PIL import Image
 
 from tools.contact_sheet import middle_square
 
 from . import WORKFLOWS, api
+from .stand_in import without_own_files
 
 from host.client import ComfyClient, NodeError, PromptTimeout, WorkflowRejected  # isort: skip
 from host.server import ComfyServer, ServerError  # isort: skip
@@ -23,7 +26,8 @@ from host.server import ComfyServer, ServerError  # isort: skip
 LARGE, SMALL, GAP = 340, 168, 4
 PAPER = (250, 249, 246)
 MAX_BYTES = 100_000
-FACES = {"stylization": "Face preview", "spliced_face": "Spliced face"}
+FACES = {"spliced_face": "Spliced face"}  # workflow -> title of the node that shows the face, where it is not the photo
+ADAPTER = "thumbnail"
 
 
 def compose(face: Image.Image, style: Image.Image, result: Image.Image) -> Image.Image:
@@ -45,14 +49,23 @@ def to_jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def prepare(name: str, steps: int | None) -> dict[str, Any]:
+    """The workflow as it runs here. All trainings have one name, so that the server runs those that are alike once."""
+    workflow = without_own_files(api.load(name))
+    for node in workflow.values():
+        if node["class_type"] == "ACFunTrainStyle":
+            node["inputs"]["name"] = ADAPTER
+            if steps is not None:
+                node["inputs"]["steps"] = steps
+    return workflow
+
+
 def thumbnail(client: ComfyClient, name: str, steps: int | None, timeout: float) -> Image.Image:
     """Run one workflow and compose its picture."""
-    workflow = api.load(name)
-    if steps is not None:
-        workflow[api.node_id(workflow, "Train")]["inputs"]["steps"] = steps
+    workflow = prepare(name, steps)
     run = client.run(workflow, timeout=timeout)
-    pictures = [run.images(api.node_id(workflow, title))[0] for title in (FACES[name], "Style preview", "Result")]
-    return compose(*pictures)
+    titles = (FACES.get(name, "Face preview"), "Style preview", "Result")
+    return compose(*(run.images(api.node_id(workflow, title))[0] for title in titles))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -75,7 +88,8 @@ def main() -> int:
     options = parse_arguments()
     try:
         with ComfyServer() as server, server.client() as client:
-            for name in options.names or api.NAMES:
+            # First those with a face of their own: a server keeps what it trained from one workflow to the next only.
+            for name in sorted(options.names or api.NAMES, key=lambda name: name not in FACES):
                 start = time.monotonic()
                 content = to_jpeg(thumbnail(client, name, options.steps, options.timeout))
                 path = WORKFLOWS / f"{name}.jpg"

@@ -1,0 +1,147 @@
+"""The adapter together with other people's parts: LoRA, ControlNet, patches on the attention, inpainting."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from tools.workflows import api
+
+from .files import write_control_net, write_lora
+from .graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, ksampler_nodes, node, sampler_node, train_node
+from .workflow_runs import differ, quick
+
+pytestmark = pytest.mark.server
+OFF = (0.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def control_net(comfy) -> str:
+    with comfy.client() as client:
+        return write_control_net(comfy, client)
+
+
+def compare(client, graph: dict, **pairs) -> dict[str, float]:
+    """Largest difference of pairs of a graph's latents, name -> difference; all must be finite."""
+    run = client.run({**graph, **{name: compare_node(*pair) for name, pair in pairs.items()}})
+    found = {}
+    for name in pairs:
+        difference, finite, _ = run.texts(name)[0].split()
+        assert finite == "finite=True"
+        found[name] = float(difference)
+    return found
+
+
+def control_nodes(control_net: str, strength: float = 1.0) -> dict:
+    """The face's edges on the plain prompt; positive and negative come out of ``control``."""
+    return {
+        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "edges": node("Canny", image=["small", 0], low_threshold=0.2, high_threshold=0.5),
+        "net": node("ControlNetLoader", control_net_name=control_net),
+        "control": node(
+            "ControlNetApplyAdvanced",
+            positive=["positive", 0],
+            negative=["negative", 0],
+            control_net=["net", 0],
+            image=["edges", 0],
+            strength=strength,
+            start_percent=0.0,
+            end_percent=1.0,
+        ),
+    }
+
+
+def variant(stock: dict, **inputs) -> dict:
+    """The stock sampler of :func:`ksampler_nodes` with other inputs."""
+    return {**stock, "inputs": {**stock["inputs"], **inputs}}
+
+
+def test_control_net_and_adapter_are_both_in_the_picture(client, control_net):
+    """With strength 0 the adapter leaves the controlled picture alone, bit for bit."""
+    graph = {**base_graph(), "train": train_node(), "on": apply_node(), "off": apply_node(strengths=OFF)}
+    graph |= {**ksampler_nodes(), **control_nodes(control_net)}
+    controlled = {"positive": ["control", 0], "negative": ["control", 1]}
+    for name, model in (("base_controlled", "base"), ("on_controlled", "on"), ("off_controlled", "off")):
+        graph[name] = variant(graph["stock"], model=[model, 0], **controlled)
+    graph["on_alone"] = variant(graph["stock"], model=["on", 0])
+    found = compare(
+        client,
+        graph,
+        off=(["off_controlled", 0], ["base_controlled", 0]),
+        style=(["on_controlled", 0], ["base_controlled", 0]),
+        control=(["on_controlled", 0], ["on_alone", 0]),
+    )
+    assert found["off"] == 0
+    assert found["style"] > 1e-4 and found["control"] > 1e-4, found
+
+
+def test_the_workflow_shows_lora_control_net_and_style(client, comfy, control_net):
+    """Each of the three changes the picture of the workflow "lora_controlnet" when it is taken out."""
+    workflow = quick("lora_controlnet", lora=write_lora(comfy), control_net=control_net)
+    result = api.node_id(workflow, "Result")
+    (picture,) = client.run(workflow, timeout=600).images(result)
+    without = {
+        "LoRA": {"strength_model": 0.0, "strength_clip": 0.0},
+        "Apply ControlNet": {"strength": 0.0},
+        "Apply": {"abstract_strength": 0.0, "encoder_strength": 0.0, "decoder_strength": 0.0},
+    }
+    for title, settings in without.items():
+        changed = copy.deepcopy(workflow)
+        changed[api.node_id(changed, title)]["inputs"].update(settings)
+        run = client.run(changed)
+        assert api.node_id(changed, "Train") in run.cached, "nothing is trained again"
+        (other,) = run.images(result)
+        assert differ(picture, other) > 0.05, title
+
+
+def test_a_patch_on_the_attention_works_before_and_after(client):
+    """As IPAdapter sets it: the same picture in both orders, and both the patch and the adapter are in it."""
+    graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
+    graph |= {
+        "patch_first": node("ProbeAttentionPatch", model=["base", 0], scale=1.5),
+        "then_apply": apply_node(model=["patch_first", 0]),
+        "then_patch": node("ProbeAttentionPatch", model=["apply", 0], scale=1.5),
+        "one": sampler_node(["then_apply", 0], "then_apply"),
+        "two": sampler_node(["then_patch", 0], "apply"),
+        "adapter_only": sampler_node(["apply", 0], "apply"),
+        **ksampler_nodes(model=["patch_first", 0]),
+    }
+    found = compare(
+        client,
+        graph,
+        order=(["one", 0], ["two", 0]),
+        patch=(["one", 0], ["adapter_only", 0]),
+        adapter=(["one", 0], ["stock", 0]),
+    )
+    assert found["order"] <= 1e-5, found
+    assert found["patch"] > 1e-4 and found["adapter"] > 1e-4, found
+
+
+def test_inpainting_changes_the_masked_half_only(client):
+    """The left half is drawn anew in the style, the right third stays what it was."""
+    graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
+    graph |= {
+        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "encode": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
+        "nothing": node("SolidMask", value=0.0, width=SIDE, height=SIDE),
+        "left": node("SolidMask", value=1.0, width=SIDE // 2, height=SIDE),
+        "mask": node("MaskComposite", destination=["nothing", 0], source=["left", 0], x=0, y=0, operation="add"),
+        "masked": node("SetLatentNoiseMask", samples=["encode", 0], mask=["mask", 0]),
+        **ksampler_nodes(model=["apply", 0], positive=["styled", 0], latent=["masked", 0]),
+        "styled": node("ACFunTextEncode", clip=["base", 1], adapter=["apply", 2], text=PROMPT),
+    }
+    graph["plain"] = variant(graph["stock"], model=["base", 0], positive=["positive", 0])
+    for name in ("encode", "stock", "plain"):
+        for side, x in (("left", 0), ("right", SIDE * 2 // 3)):
+            crop = node("LatentCrop", samples=[name, 0], width=SIDE // 3, height=SIDE, x=x, y=0)
+            graph[f"{name}_{side}"] = crop
+    found = compare(
+        client,
+        graph,
+        kept=(["stock_right", 0], ["encode_right", 0]),
+        drawn=(["stock_left", 0], ["encode_left", 0]),
+        styled=(["stock_left", 0], ["plain_left", 0]),
+    )
+    assert found["kept"] <= 1e-4, found
+    assert found["drawn"] > 0.1 and found["styled"] > 1e-4, found

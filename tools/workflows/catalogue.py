@@ -1,0 +1,26 @@
+"""All workflows of the pack, in the order in which one learns."""
+
+from __future__ import annotations
+
+from .apps import portrait_app
+from .chains import lora_controlnet, own_checkpoint
+from .graph import Graph
+from .graphs import spliced_face, stylization
+from .lessons import face_parts, text_edits, two_styles, video_frames
+from .node_types import NodeTypes
+
+WORKFLOWS = (
+    stylization,
+    spliced_face,
+    text_edits,
+    two_styles,
+    face_parts,
+    video_frames,
+    own_checkpoint,
+    lora_controlnet,
+    portrait_app,
+)
+
+
+def all_graphs(types: NodeTypes) -> list[Graph]:
+    return [workflow(types) for workflow in WORKFLOWS]

@@ -1,0 +1,206 @@
+"""What else an adapter can do: follow words, mix with another, act on parts of a face, work on frames."""
+
+from __future__ import annotations
+
+from .graph import Graph, Node
+from .node_types import NodeTypes
+from .parts import (
+    BLUE,
+    BROWN,
+    FACE,
+    GREEN,
+    GREY,
+    SAMPLING,
+    SIDE,
+    STYLE,
+    apply,
+    decode,
+    draw,
+    example,
+    load_base,
+    note,
+    sampler,
+    save,
+    train,
+)
+
+DESCRIPTION = "a painting of a woman in S* style"
+SECOND_STYLE = "style_pop.png"
+FACE_BOX = {"box_x": 138, "box_y": 116, "box_width": 236, "box_height": 295}  # of FACE, in pixels
+EDITS = {
+    "Smiling": "a painting of a smiling woman in S* style",
+    "Serious": "a painting of a serious woman in S* style",
+    "Glasses": "a painting of a woman with glasses in S* style",
+    "Hat": "a painting of a woman with a hat in S* style",
+    "Old": "a painting of an old woman in S* style",
+    "Child": "a painting of a child in S* style",
+    "Man": "a painting of a man in S* style",
+    "Drawing": "a pencil drawing of a woman in S* style",
+    "Blue background": "a painting of a woman in S* style, blue background",
+}
+COLUMN = 420  # pixels from one column to the next
+
+
+def _begin(name: str, types: NodeTypes, text: str) -> tuple[Graph, Node]:
+    """A graph with its note and the base."""
+    graph = Graph(name, types)
+    graph.column(x=0, width=380)
+    graph.note("Start here", note(text), height=360)
+    with graph.group("Base", GREY):
+        graph.column(x=0, width=380, y=490)
+        base = load_base(graph)
+    return graph, base
+
+
+def _face_and_style(graph: Graph) -> tuple[Node, Node]:
+    with graph.group("1  Face and style", BLUE):
+        graph.column(x=440, width=300)
+        return example(graph, "Face", FACE), example(graph, "Style", STYLE)
+
+
+def _picture(graph: Graph, base: Node, latent: Node, title: str, prefix: str) -> None:
+    save(graph, decode(graph, base, latent, f"Decode {title}"), title, f"acfun/{prefix}")
+
+
+def text_edits(types: NodeTypes) -> Graph:
+    """One adapter, many prompts: what is written around S* changes the portrait."""
+    graph, base = _begin("text_edits", types, "text_edits")
+    face, style = _face_and_style(graph)
+    with graph.group("2  Train once", GREEN):
+        graph.column(x=800, width=420)
+        trained = train(graph, base, style, face["image"], DESCRIPTION, "text_edits")
+        applied = apply(graph, base, trained["adapter"])
+    with graph.group("3  As trained", BROWN):
+        graph.column(x=1280, width=380)
+        _picture(graph, base, sampler(graph, applied, DESCRIPTION), "Result", "as_trained")
+    for number, (title, prompt) in enumerate(EDITS.items(), 1):
+        with graph.group(title, BLUE):
+            graph.column(x=1280 + number * COLUMN, width=380)
+            drawn = sampler(graph, applied, prompt, f"Sampler {title}")
+            _picture(graph, base, drawn, title, f"edit_{title.lower().replace(' ', '_')}")
+    return graph
+
+
+def two_styles(types: NodeTypes) -> Graph:
+    """Two adapters of one face, mixed by weight."""
+    graph, base = _begin("two_styles", types, "two_styles")
+    with graph.group("1  A face and two styles", BLUE):
+        graph.column(x=440, width=300)
+        face = example(graph, "Face", FACE)
+        style, second = example(graph, "Style", STYLE), example(graph, "Style 2", SECOND_STYLE)
+    with graph.group("2  Train two adapters", GREEN):
+        graph.column(x=800, width=420)
+        trained = train(graph, base, style, face["image"], DESCRIPTION, "two_styles_first")
+        other = train(graph, base, second, face["image"], DESCRIPTION, "two_styles_second", title="Train 2")
+    with graph.group("3  Mix", BROWN):
+        graph.column(x=1280, width=380)
+        mixed = graph.add(
+            "ACFunMixAdapters",
+            "Mix",
+            adapter_1=trained["adapter"],
+            weight_1=0.5,
+            adapter_2=other["adapter"],
+            weight_2=0.5,
+        )
+        drawn = draw(graph, base, mixed, DESCRIPTION)
+        graph.column(x=1700, width=380)
+        _picture(graph, base, drawn, "Result", "two_styles")
+    for number, (source, title) in enumerate(((trained, "First alone"), (other, "Second alone"))):
+        with graph.group(title, GREY):
+            graph.column(x=2120 + number * COLUMN, width=380)
+            alone = apply(graph, base, source["adapter"], f"Apply {title}")
+            _picture(graph, base, sampler(graph, alone, DESCRIPTION, f"Sampler {title}"), title, f"style_{number + 1}")
+    return graph
+
+
+def face_parts(types: NodeTypes) -> Graph:
+    """The style strong on hair and background, weak on eyes and mouth."""
+    graph, base = _begin("face_parts", types, "face_parts")
+    face, style = _face_and_style(graph)
+    with graph.group("2  Train", GREEN):
+        graph.column(x=800, width=420)
+        trained = train(graph, base, style, face["image"], DESCRIPTION, "face_parts")
+    with graph.group("3  Where the style acts", BLUE):
+        graph.column(x=1280, width=380)
+        found = graph.add("ACFunFindFace", "Find face", room=True, image=face["image"], **FACE_BOX)
+        weights = {"eyes": 0.4, "nose": 0.7, "mouth": 0.4, "skin": 1.0, "hair": 1.4, "background": 1.6}
+        parts = graph.add(
+            "ACFunFaceParts", "Parts", room=True, image=face["image"], landmarks=found["landmarks"], **weights
+        )
+        options = graph.add("ACFunAdapterOptions", "Options", mask=parts["mask"])
+    with graph.group("4  Draw", BROWN):
+        graph.column(x=1700, width=380)
+        applied = apply(graph, base, trained["adapter"], options=options["options"])
+        _picture(graph, base, sampler(graph, applied, DESCRIPTION), "Result", "face_parts")
+    with graph.group("The same everywhere", GREY):
+        graph.column(x=2120, width=380)
+        even = apply(graph, base, trained["adapter"], "Apply evenly")
+        _picture(graph, base, sampler(graph, even, DESCRIPTION, "Sampler evenly"), "Even", "face_parts_even")
+    return graph
+
+
+def video_frames(types: NodeTypes) -> Graph:
+    """Frames redrawn one by one from the same noise, so that the picture stays calm."""
+    graph, base = _begin("video_frames", types, "video_frames")
+    face, style = _face_and_style(graph)
+    with graph.group("2  Train", GREEN):
+        graph.column(x=800, width=420)
+        trained = train(graph, base, style, face["image"], DESCRIPTION, "video_frames")
+        applied = apply(graph, base, trained["adapter"])
+    with graph.group("3  Frames", BLUE):
+        graph.column(x=1280, width=340)
+        frames = None
+        for number in range(4):
+            cut = graph.add(
+                "ImageCrop", f"Frame {number + 1}", image=face["image"], width=448, height=448, x=16 * number, y=32
+            )
+            frames = (
+                cut
+                if frames is None
+                else graph.add("ImageBatch", f"Frames 1-{number + 1}", image1=frames["image"], image2=cut["image"])
+            )
+        scaled = graph.add(
+            "ImageScale",
+            "Frames",
+            image=frames["image"],
+            upscale_method="lanczos",
+            width=SIDE,
+            height=SIDE,
+            crop="center",
+        )
+    with graph.group("4  Redraw each from the same noise", BROWN):
+        graph.column(x=1680, width=380)
+        latent = graph.add("VAEEncode", "Encode frames", pixels=scaled["image"], vae=base["vae"])
+        fixed = graph.add(
+            "LatentBatchSeedBehavior", "One noise for all", samples=latent["latent"], seed_behavior="fixed"
+        )
+        positive = graph.add(
+            "ACFunTextEncode", "Prompt", clip=applied["clip"], adapter=applied["adapter"], text=DESCRIPTION
+        )
+        negative = graph.add("CLIPTextEncode", "Negative", clip=base["clip"], text="")
+        drawn = graph.add(
+            "KSampler",
+            "Sampler",
+            model=applied["model"],
+            positive=positive["conditioning"],
+            negative=negative["conditioning"],
+            latent_image=fixed["latent"],
+            denoise=0.6,
+            **SAMPLING,
+        )
+    with graph.group("5  Result", BROWN):
+        graph.column(x=2100, width=380)
+        images = decode(graph, base, drawn, "Decode")
+        save(graph, images, "Result", "acfun/frame")
+        graph.add(
+            "SaveAnimatedWEBP",
+            "Animation",
+            room=True,
+            images=images,
+            filename_prefix="acfun/frames",
+            fps=6.0,
+            lossless=False,
+            quality=90,
+            method="default",
+        )
+    return graph

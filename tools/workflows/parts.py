@@ -1,0 +1,131 @@
+"""What the workflows are put together from. Node titles are stable: tests, thumbnails and scripts find nodes by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .graph import Graph, Node, Output
+
+FACE = "face_astronaut.png"
+STYLE = "style_woodblock.png"
+SPLICED_STYLE = "style_oil.jpg"
+
+CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
+IMAGE_ENCODER = "clip_vision_h.safetensors"
+
+SIDE, LARGE_SIDE = 192, 512  # of the pictures of the demo base and of Stable Diffusion 1.x, in pixels
+SAMPLING = {"seed": 0, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
+FACE_2_SEED = 1  # of the portrait that the base draws for the spliced face
+SIZE = {"width": SIDE, "height": SIDE, "batch_size": 1}
+TRAINING = {
+    "steps": 500,
+    "learning_rate": 1e-4,
+    "style_weight": 0.8,
+    "face_weight": 1.0,
+    "seed": 0,
+    "resolution": SIDE,
+    "preview_every": 50,
+}
+
+BLUE, GREEN, BROWN, GREY = "#3f789e", "#8A8", "#b06634", "#888"
+
+
+def note(name: str) -> str:
+    """A text for the canvas, in Markdown; one line for each paragraph, because the editor keeps line breaks."""
+    return (Path(__file__).with_name("notes") / f"{name}.md").read_text(encoding="utf-8")
+
+
+Base = Node | Mapping[str, Output]  # gives "model", "clip", "vae" and "clip_vision"
+
+
+def load_base(graph: Graph) -> Node:
+    return graph.add("ACFunLoadDemoBase", "Demo base")
+
+
+def load_checkpoint(graph: Graph) -> dict[str, Output]:
+    """A Stable Diffusion 1.x base from files of the user's own, under the names that ComfyUI's templates use."""
+    checkpoint = graph.add("CheckpointLoaderSimple", "Checkpoint", ckpt_name=CHECKPOINT)
+    vision = graph.add("CLIPVisionLoader", "Image encoder", clip_name=IMAGE_ENCODER)
+    return {**{name: checkpoint[name] for name in ("model", "clip", "vae")}, "clip_vision": vision["clip_vision"]}
+
+
+def example(graph: Graph, title: str, picture: str) -> Node:
+    """An example picture, and a view of it."""
+    node = graph.add("ACFunExampleImage", title, picture=picture)
+    graph.add("PreviewImage", f"{title} preview", room=True, images=node["image"])
+    return node
+
+
+def train(
+    graph: Graph,
+    base: Base,
+    style: Node,
+    face: Output,
+    description: str | Output,
+    name: str,
+    title: str = "Train",
+    **changes,
+) -> Node:
+    return graph.add(
+        "ACFunTrainStyle",
+        title,
+        room=True,
+        model=base["model"],
+        clip=base["clip"],
+        vae=base["vae"],
+        clip_vision=base["clip_vision"],
+        style_image=style["image"],
+        face_image=face,
+        description=description,
+        name=name,
+        **{**TRAINING, **changes},
+    )
+
+
+def apply(graph: Graph, base: Base, adapter: Output, title: str = "Apply", **inputs) -> Node:
+    return graph.add("ACFunApplyAdapter", title, model=base["model"], clip=base["clip"], adapter=adapter, **inputs)
+
+
+def sampler(graph: Graph, applied: Node, prompt: str | Output, title: str = "Sampler", **changes) -> Node:
+    """Draws what an Apply or Load node carries."""
+    return graph.add(
+        "ACFunSampler",
+        title,
+        model=applied["model"],
+        clip=applied["clip"],
+        adapter=applied["adapter"],
+        prompt=prompt,
+        negative="",
+        **{**SAMPLING, **SIZE, **changes},
+    )
+
+
+def draw(graph: Graph, base: Base, trained: Node, prompt: str) -> Node:
+    """Apply the adapter and sample; returns the sampler."""
+    return sampler(graph, apply(graph, base, trained["adapter"]), prompt)
+
+
+def decode(graph: Graph, base: Base, sampler: Node, title: str) -> Output:
+    return graph.add("VAEDecode", title, samples=sampler["latent"], vae=base["vae"])["image"]
+
+
+def save(graph: Graph, image: Output, title: str, prefix: str) -> Node:
+    return graph.add("SaveImage", title, room=True, images=image, filename_prefix=prefix)
+
+
+def plain_sampler(graph: Graph, base: Base, text: str, suffix: str, seed: int) -> Node:
+    """ComfyUI's own sampler on the base as it is; returns the sampler."""
+    positive = graph.add("CLIPTextEncode", f"Prompt {suffix}", clip=base["clip"], text=text)
+    negative = graph.add("CLIPTextEncode", f"Negative {suffix}", clip=base["clip"], text="")
+    empty = graph.add("EmptyLatentImage", f"Size {suffix}", **SIZE)
+    return graph.add(
+        "KSampler",
+        f"Sampler {suffix}",
+        model=base["model"],
+        positive=positive["conditioning"],
+        negative=negative["conditioning"],
+        latent_image=empty["latent"],
+        denoise=1.0,
+        **{**SAMPLING, "seed": seed},
+    )
