@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from acfun_core.adapter import block_transforms
+from acfun_core.alignment import FACE, STYLE, measure_alignment
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.injection import injected
@@ -96,3 +97,20 @@ def test_the_sampling_is_cut_where_a_meaning_changes(pair):
     assert [[strengths.abstract for _, strengths in part] for _, _, part in cut] == [[0.9, 0.0], [0.9, 1.0], [0.0, 1.0]]
     assert not any(windowed(part) for _, _, part in cut)
     assert [(start, end) for start, end, _ in abstract_intervals([(one, Strengths())])] == [(0.0, 1.0)]
+
+
+def test_halves_trained_apart_are_composed(base, latents, style_tokens):
+    """A style half and a face half: the mix of both learns something of either picture."""
+
+    def half(**weights):
+        settings = TrainConfig(steps=60, learning_rate=1e-3, warmup_steps=0, **weights)
+        return train_adapter(base, latents, style_tokens, AdapterConfig("a painting in S* style"), settings)
+
+    style, face = half(face_weight=0.0), half(style_weight=0.0, seed=1)
+    members = [(style, Strengths(weight=0.5)), (face, Strengths(weight=0.5))]
+    with torch.no_grad(), injected(base.sites, block_transforms(members)):
+        context = mixed_context(members, base.text)
+        both = measure_alignment(base.predict_noise, base.schedule, latents, context)
+    before = torch.tensor(style.record.before)
+    assert style.record.after[STYLE] < style.record.before[STYLE] and face.record.after[FACE] < face.record.before[FACE]
+    assert (both < before).all(), (both, before)
