@@ -172,7 +172,9 @@ def check_unet_config(source: Path, config: Mapping) -> None:
             "a text-to-image UNet with 4 latent channels",
             "name a plain Stable Diffusion 1.x base",
         )
-    if config.get("addition_embed_type") is not None or not isinstance(config.get("cross_attention_dim"), int):
+    more = config.get("addition_embed_type") is not None or not isinstance(config.get("cross_attention_dim"), int)
+    # Stable Diffusion 2.x is built alike but for these projections, and has another text encoder.
+    if more or config.get("use_linear_projection"):
         raise ACFunError(
             f"The UNet of {source} is not Stable Diffusion 1.x.",
             "one text encoder and no further conditions",
@@ -188,9 +190,11 @@ def schedule_from_config(source: Path, config: Mapping) -> SampledSchedule:
             "epsilon prediction, as Stable Diffusion 1.x",
             "name a Stable Diffusion 1.x base",
         )
-    if config.get("beta_schedule", "scaled_linear") != "scaled_linear" or config.get("trained_betas") is not None:
+    # What a file leaves out has diffusers' own default.
+    kind = config.get("beta_schedule", "linear")
+    if kind != "scaled_linear" or config.get("trained_betas") is not None:
         raise ACFunError(
-            f"The base {source} has the noise schedule {config.get('beta_schedule')!r}.",
+            f"The base {source} has the noise schedule {kind!r}.",
             "scaled_linear, as Stable Diffusion 1.x",
             "name a Stable Diffusion 1.x base",
         )
@@ -199,7 +203,7 @@ def schedule_from_config(source: Path, config: Mapping) -> SampledSchedule:
             f"The base {source} has zero terminal SNR.", "the schedule of Stable Diffusion 1.x", "name another base"
         )
     return SampledSchedule.stable_diffusion(
-        config.get("num_train_timesteps", 1000), config.get("beta_start", 0.00085), config.get("beta_end", 0.012)
+        config.get("num_train_timesteps", 1000), config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
     )
 
 

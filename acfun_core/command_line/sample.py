@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> dict:
         "height": height,
         "sampler": "ddim",
         "scheduler": "normal",
-        "base": str((arguments.base or EMBEDDED).name),
+        "base": (arguments.base or EMBEDDED).resolve().name,
         "adapters": [
             {"file": path.name, **told_strengths(strengths)}
             for path, (_, strengths) in zip(arguments.adapters, members)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from acfun_core.backends import vision, weights
+from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.vision import load_image_encoder
 from acfun_core.backends.weights import SD1_CONFIGS, load_parts
 from acfun_core.errors import ACFunError
@@ -219,6 +220,7 @@ def changed_folder(tmp_path, part: str, **changes):
     [
         ("unet", {"in_channels": 9}, "takes 9 channels"),
         ("unet", {"addition_embed_type": "text_time"}, "not Stable Diffusion 1.x"),
+        ("unet", {"use_linear_projection": True}, "not Stable Diffusion 1.x"),
         ("scheduler", {"prediction_type": "v_prediction"}, "predicts v_prediction"),
         ("scheduler", {"beta_schedule": "linear"}, "noise schedule 'linear'"),
         ("scheduler", {"rescale_betas_zero_snr": True}, "zero terminal SNR"),
@@ -238,6 +240,17 @@ def test_a_folder_with_weights_missing_is_named(tmp_path):
     save_file(state, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
     with pytest.raises(ACFunError, match="lacks 1 weights .conv_out.weight"):
         load_parts(folder)
+
+
+def test_nothing_is_asked_of_a_network(monkeypatch):
+    def refuse(*arguments, **settings):
+        raise AssertionError("a connection was opened")
+
+    for name in ("socket.socket.connect", "socket.getaddrinfo"):
+        monkeypatch.setattr(name, refuse)
+    base = StableDiffusion.load(BASE)
+    assert base.native_side == 192 and base.condition("a photo").shape == (1, 77, 256)
+    assert load_image_encoder(BASE / "image_encoder").config.hidden_size == 256
 
 
 def test_missing_folders_and_second_encoders_are_named(tmp_path):
