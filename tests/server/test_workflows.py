@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -12,22 +13,19 @@ from host.client import ComfyClient, Run
 from host.install import REPO
 from PIL import Image, ImageStat
 
-from tools.workflows import SUBGRAPHS, WORKFLOWS, api
+from tools.workflows import WORKFLOWS, api
 from tools.workflows.build import workflow_files
 from tools.workflows.node_types import FILE_CHOICES, NodeTypes
 from tools.workflows.stand_in import without_own_files
 
+from .editor_format import NOTES, queued_by_the_editor
 from .files import write_control_net, write_lora
-from .graphs import PROMPT, base_graph
-from .workflow_runs import PREVIEW_EVERY, SAMPLER_STEPS, TRAIN_STEPS, differ, quick
+from .workflow_runs import PREVIEW_EVERY, TRAIN_STEPS, differ, quick
 
 PACK, PACK_MODULE = "ComfyUI-ACFun", "custom_nodes.ComfyUI-ACFun"
-WIDGET_KINDS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-NOTES = {"MarkdownNote", "Note"}  # known to the editor only
 SIDE = 192
 MAIN, APPS = ("stylization", "spliced_face"), ("portrait_app",)
 LESSONS = tuple(name for name in api.NAMES if name not in MAIN + APPS)
-BLUEPRINT = "ACFun portrait"
 
 pytestmark = pytest.mark.server
 each_workflow = pytest.mark.parametrize("name", api.NAMES)
@@ -87,86 +85,33 @@ def test_links_agree_with_inputs_and_outputs(name):
     )
 
 
-def test_the_blueprint_is_one_node_with_a_graph_inside(client, object_info):
-    """The server lists it; inside, links agree with both ends; outside, inputs and outputs are those of the inside."""
-    entries = {key: each for key, each in client.get_json("/global_subgraphs").items() if each["name"] == BLUEPRINT}
-    ((key, entry),) = entries.items()
-    assert entry["info"]["node_pack"] == PACK_MODULE
-    blueprint = json.loads(client.get_json(f"/global_subgraphs/{key}")["data"])
-    assert blueprint == json.loads((SUBGRAPHS / f"{BLUEPRINT}.json").read_text(encoding="utf-8"))
-    (outside,), (inside,) = blueprint["nodes"], blueprint["definitions"]["subgraphs"]
-    assert outside["type"] == inside["id"] and outside["title"] == inside["name"] == BLUEPRINT
-    for side in ("inputs", "outputs"):
-        assert [(each["name"], each["type"]) for each in outside[side]] == [
-            (each["name"], each["type"]) for each in inside[side]
-        ]
-    nodes = {node["id"]: node for node in inside["nodes"]}
-    assert {node["type"] for node in nodes.values()} <= set(object_info)
-    widgets = {
-        (str(node["id"]), each["name"]) for node in nodes.values() for each in node["inputs"] if "widget" in each
-    }
-    assert {tuple(each) for each in outside["properties"]["proxyWidgets"]} <= widgets
-
-
-def test_the_blueprints_links_agree_with_both_ends():
-    blueprint = json.loads((SUBGRAPHS / f"{BLUEPRINT}.json").read_text(encoding="utf-8"))
-    (inside,) = blueprint["definitions"]["subgraphs"]
-    nodes = {node["id"]: node for node in inside["nodes"]}
-    coming, going = {}, {}
-    for link in inside["links"]:
-        source = (
-            inside["inputs"][link["origin_slot"]]
-            if link["origin_id"] == inside["inputNode"]["id"]
-            else nodes[link["origin_id"]]["outputs"][link["origin_slot"]]
-        )
-        target = (
-            inside["outputs"][link["target_slot"]]
-            if link["target_id"] == inside["outputNode"]["id"]
-            else nodes[link["target_id"]]["inputs"][link["target_slot"]]
-        )
-        assert source["type"] == target["type"] == link["type"]
-        assert link["id"] in (source.get("linkIds") or source.get("links"))
-        assert link["id"] in (target.get("linkIds") or [target.get("link")])
-        coming.setdefault(link["target_id"], set()).add(link["target_slot"])
-        going.setdefault(link["origin_id"], set()).add(link["origin_slot"])
-    assert going[inside["inputNode"]["id"]] == set(range(len(inside["inputs"]))), "every input leads somewhere"
-    assert coming[inside["outputNode"]["id"]] == set(range(len(inside["outputs"])))
-    unconnected = [
-        (node["type"], each["name"])
-        for node in nodes.values()
-        for each in node["inputs"]
-        if each["link"] is None and "widget" not in each and "shape" not in each
-    ]
-    assert not unconnected
-
-
-def widgets_of(info: dict) -> list[tuple[str, bool]]:
-    """(name, whether a seed control follows) of a node's widgets, in the editor's order."""
-    widgets = []
-    for group in ("required", "optional"):
-        for name, (kind, *rest) in info["input"].get(group, {}).items():
-            if isinstance(kind, list) or kind in WIDGET_KINDS:
-                by_name = kind == "INT" and name in ("seed", "noise_seed")
-                widgets.append((name, bool(rest and rest[0].get("control_after_generate", by_name))))
-    return widgets
-
-
-def queued_by_the_editor(ui: dict, object_info: dict) -> dict:
-    """The API workflow that the editor would queue for a saved one."""
-    links = {link[0]: [str(link[1]), link[2]] for link in ui["links"]}
-    prompt = {}
+@each_workflow
+def test_nothing_on_the_canvas_overlaps(name):
+    """Nodes with their title bars, and groups; a node is in a group or beside it, never half."""
+    ui, title_bar = load_ui(name), 30
+    nodes = {}
     for node in ui["nodes"]:
-        if node["type"] in NOTES:
-            continue
-        values, inputs = iter(node.get("widgets_values", [])), {}
-        for name, has_control in widgets_of(object_info[node["type"]]):
-            inputs[name] = next(values)
-            if has_control:
-                assert next(values) in ("fixed", "randomize", "increment", "decrement")
-        assert next(values, None) is None, f"{node['type']} has more values than widgets"
-        inputs.update({each["name"]: links[each["link"]] for each in node["inputs"] if each["link"]})
-        prompt[str(node["id"])] = {"inputs": inputs, "class_type": node["type"], "_meta": {"title": node["title"]}}
-    return prompt
+        (left, top), (width, height) = node["pos"], node["size"]
+        nodes[node["title"]] = (left, top - title_bar, left + width, top + height)
+    groups = {}
+    for group in ui["groups"]:
+        left, top, width, height = group["bounding"]
+        groups[group["title"]] = (left, top, left + width, top + height)
+
+    def touch(one: tuple, other: tuple) -> bool:
+        return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+    def holds(outer: tuple, inner: tuple) -> bool:
+        return all(a <= b for a, b in zip(outer[:2], inner[:2])) and all(a >= b for a, b in zip(outer[2:], inner[2:]))
+
+    for boxes in (nodes, groups):
+        assert not [pair for pair in itertools.combinations(boxes, 2) if touch(*(boxes[title] for title in pair))]
+    cut = [
+        (group, node)
+        for group, node in itertools.product(groups, nodes)
+        if touch(groups[group], nodes[node]) and not holds(groups[group], nodes[node])
+    ]
+    assert not cut
 
 
 @each_workflow
@@ -358,36 +303,5 @@ def test_what_app_mode_shows_is_there_and_works(name, session):
     run = session.run(workflow, timeout=600)
     (shown,) = form["outputs"]
     (picture,) = run.images(str(shown))
-    assert picture.size == (SIDE, SIDE)
-    assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2
-
-
-def flattened(inside: dict, object_info: dict, given: dict) -> dict:
-    """The prompt that the editor would queue for a blueprint's graph, with these values or sources for its inputs."""
-    ends = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-    links = [[link[end] for end in ends] for link in inside["links"]]
-    prompt = queued_by_the_editor({**inside, "links": links}, object_info)
-    outside = str(inside["inputNode"]["id"])
-    for node in prompt.values():
-        for name, value in node["inputs"].items():
-            if isinstance(value, list) and value[0] == outside:
-                node["inputs"][name] = given[inside["inputs"][value[1]]["name"]]
-    return prompt
-
-
-def test_the_blueprint_draws_a_portrait(session, object_info):
-    """Its graph runs with what is given from outside: one size and one text for training and drawing."""
-    (inside,) = json.loads((SUBGRAPHS / f"{BLUEPRINT}.json").read_text(encoding="utf-8"))["definitions"]["subgraphs"]
-    given = {name: ["base", slot] for slot, name in enumerate(("model", "clip", "vae", "clip_vision"))}
-    given |= {"style_image": ["style", 0], "face_image": ["face", 0], "description": PROMPT, "size": SIDE}
-    assert set(given) == {each["name"] for each in inside["inputs"]}
-    graph = {**base_graph(), **flattened(inside, object_info, given)}
-    for node in graph.values():
-        if node["class_type"] in ("ACFunTrainStyle", "ACFunSampler"):
-            assert not [value for value in node["inputs"].values() if value == 512]
-            node["inputs"]["steps"] = SAMPLER_STEPS
-    (image,) = (link for link in inside["links"] if link["target_id"] == inside["outputNode"]["id"])
-    shown = {"class_type": "PreviewImage", "inputs": {"images": [str(image["origin_id"]), image["origin_slot"]]}}
-    (picture,) = session.run({**graph, "shown": shown}, timeout=600).images("shown")
     assert picture.size == (SIDE, SIDE)
     assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2
