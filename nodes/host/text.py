@@ -118,7 +118,8 @@ def with_style(clip, members: Members):
         check_text_width(adapter, clip)
     simple = all(adapter.is_token for adapter, _ in members) and not windowed(members)
     if simple or is_plain(members):
-        clone = clip.clone()
+        # Not a StyledCLIP's own clone: that would go on meaning its adapters by S*.
+        clone = comfy.sd.CLIP.clone(clip) if isinstance(clip, StyledCLIP) else clip.clone()
         row = None if is_plain(members) else mixed_row(members).detach().cpu()
         clone.tokenizer = StyleTokenizer(clip.tokenizer, row)
         return clone
