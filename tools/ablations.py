@@ -250,13 +250,14 @@ def main(arguments: list[str] | None = None) -> int:
     pairs = [Pair(face, style) for face in options.faces for style in options.styles]
     only = set(filter(None, options.only.split(",")))
     wanted = [ablation for ablation in ABLATIONS if not only or ablation.name in only]
+    # A missing face encoder is said now, not after hours of training.
+    judges = None if only else Judges(work, pairs, not options.without_faces)
     for number, ablation in enumerate(wanted, 1):
         for pair in pairs:
             print(f"[{number}/{len(wanted)}] {ablation.title}: {pair.name}", flush=True)
             work.draw(ablation, pair)
-    if only:
+    if judges is None:
         return 0
-    judges = Judges(work, pairs, not options.without_faces)
     rows = measured(work, pairs, judges)
     ablation_page.write(ROOT / "docs", work, pairs, ABLATIONS, rows, judges)
     print(ROOT / "docs" / "ablations.md")
