@@ -24,6 +24,7 @@ def control_net(comfy) -> str:
 
 def compare(client, graph: dict, **pairs) -> dict[str, float]:
     """Largest difference of pairs of a graph's latents, name -> difference; all must be finite."""
+    assert not graph.keys() & pairs.keys(), "a pair would take the place of a node"
     run = client.run({**graph, **{name: compare_node(*pair) for name, pair in pairs.items()}})
     found = {}
     for name in pairs:
@@ -68,12 +69,12 @@ def test_control_net_and_adapter_are_both_in_the_picture(client, control_net):
     found = compare(
         client,
         graph,
-        off=(["off_controlled", 0], ["base_controlled", 0]),
-        style=(["on_controlled", 0], ["base_controlled", 0]),
-        control=(["on_controlled", 0], ["on_alone", 0]),
+        unchanged=(["off_controlled", 0], ["base_controlled", 0]),
+        style_change=(["on_controlled", 0], ["base_controlled", 0]),
+        control_change=(["on_controlled", 0], ["on_alone", 0]),
     )
-    assert found["off"] == 0
-    assert found["style"] > 1e-4 and found["control"] > 1e-4, found
+    assert found["unchanged"] == 0
+    assert found["style_change"] > 1e-4 and found["control_change"] > 1e-4, found
 
 
 def test_the_workflow_shows_lora_control_net_and_style(client, comfy, control_net):
@@ -141,7 +142,7 @@ def test_inpainting_changes_the_masked_half_only(client):
         graph,
         kept=(["stock_right", 0], ["encode_right", 0]),
         drawn=(["stock_left", 0], ["encode_left", 0]),
-        styled=(["stock_left", 0], ["plain_left", 0]),
+        style_change=(["stock_left", 0], ["plain_left", 0]),
     )
     assert found["kept"] <= 1e-4, found
-    assert found["drawn"] > 0.1 and found["styled"] > 1e-4, found
+    assert found["drawn"] > 0.1 and found["style_change"] > 1e-4, found
