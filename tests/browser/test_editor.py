@@ -85,7 +85,7 @@ def test_a_training_from_the_first_step_to_the_dropdown(editor: Editor, server, 
     assert not list(server.folder("models/acfun").glob(f"cancelled_{look}_*"))
 
     if look == "nodes_2":
-        assert editor.shown_number("learning_rate") == "0.0001"
+        assert float(editor.shown_number("learning_rate")) == 0.0001
     editor.js(ADD_LOADER)
     kept = f"kept_{look}_00001.safetensors"
     assert kept not in editor.js(LOADER_VALUES)
