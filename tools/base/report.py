@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -109,15 +110,39 @@ def round_trip(vae, pictures: np.ndarray) -> np.ndarray:
     )
 
 
-def judged(judge: Judge, key: str, vae, pictures: np.ndarray, records: list[dict], steps: int) -> dict:
-    """Train a judge on seen sitters, as they are and (every fourth) through the autoencoder; check it on the others."""
-    labels = np.array([judge.classes.index(r[key]) for r in records])
-    unseen = np.array([r["heldout"] for r in records])
-    back = np.flatnonzero(~unseen)[::4]
-    shown = np.concatenate([pictures[~unseen], round_trip(vae, pictures[back])])
-    judge.fit(shown, np.concatenate([labels[~unseen], labels[back]]), steps)
-    right = judge(round_trip(vae, pictures[unseen])) == labels[unseen]
-    return {"pictures": int(unseen.sum()), "right": float(right.mean())}
+@dataclass(frozen=True)
+class Lessons:
+    """What judges learn from and are checked on, each with its records.
+
+    Seen sitters as they are and every fourth picture as the autoencoder gives it back; unseen ones only as given back.
+    """
+
+    shown: np.ndarray
+    shown_records: list[dict]
+    unseen: np.ndarray
+    unseen_records: list[dict]
+
+    @classmethod
+    def of(cls, vae, pictures: np.ndarray, records: list[dict]) -> Lessons:
+        unseen = np.flatnonzero([r["heldout"] for r in records])
+        seen = np.flatnonzero([not r["heldout"] for r in records])
+        back = seen[::4]
+        return cls(
+            np.concatenate([pictures[seen], round_trip(vae, pictures[back])]),
+            [records[i] for i in (*seen, *back)],
+            round_trip(vae, pictures[unseen]),
+            [records[i] for i in unseen],
+        )
+
+
+def judged(judge: Judge, key: str, lessons: Lessons, steps: int = 900) -> dict:
+    """Train a judge of what the records call `key`, and check it."""
+    shown, unseen = (
+        np.array([judge.classes.index(r[key]) for r in records])
+        for records in (lessons.shown_records, lessons.unseen_records)
+    )
+    right = judge.fit(lessons.shown, shown, steps)(lessons.unseen) == unseen
+    return {"pictures": len(unseen), "right": float(right.mean())}
 
 
 def sample_figures(images: np.ndarray, sex: Judge, medium: Judge) -> dict:
@@ -181,11 +206,8 @@ def main() -> None:
     known = [i for i, r in enumerate(records) if r["kind"] in ("photo", "media")]
     half = cfg.align.margin // 2
     pictures, known = prepared[known][:, half:-half, half:-half], [records[i] for i in known]
-    sex, medium = sex_judge(), medium_judge()
-    result["judges"] = {
-        "sex": judged(sex, "gender", parts["vae"], pictures, known, 900),
-        "medium": judged(medium, "medium", parts["vae"], pictures, known, 900),
-    }
+    sex, medium, lessons = sex_judge(), medium_judge(), Lessons.of(parts["vae"], pictures, known)
+    result["judges"] = {"sex": judged(sex, "gender", lessons), "medium": judged(medium, "medium", lessons)}
     result.update(sample_figures(images, sex, medium))
     photos = np.array([r["kind"] == "photo" and not r["heldout"] for r in known])
     drawn_photos = np.array([REPORT_GRID[k % len(REPORT_GRID)].medium == "photo" for k in range(len(images))])
