@@ -3,7 +3,8 @@
 The real weights are not ours to ship. Random ones of the same shapes show that loading, memory and numbers hold at full width
 (860 M parameters in the UNet).
 
-Usage: ``python tests/host/random_sd15.py COMFY_DIR OUT_DIR`` -> OUT_DIR/random_sd15.safetensors and OUT_DIR/random_clip_vision.safetensors
+Usage: ``python tests/host/random_sd15.py COMFY_DIR OUT_DIR`` -> OUT_DIR/random_sd15.safetensors and
+OUT_DIR/random_clip_vision.safetensors
 """
 
 from __future__ import annotations

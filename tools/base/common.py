@@ -151,6 +151,33 @@ class Clock:
         return min(1.0, self.spent / self.budget)
 
 
+class Checkpoint:
+    """What a stage needs to go on after a kill: weights, optimizer, averaged weights, step and time spent."""
+
+    def __init__(self, path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, ema: Ema, clock: Clock):
+        self.path, self.model, self.optimizer, self.ema, self.clock = path, model, optimizer, ema, clock
+
+    def resume(self) -> int:
+        """Load what was saved, if anything was; returns the step to go on from."""
+        state = load_state(self.path)
+        if state is None:
+            return 0
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.state, self.ema.count, self.clock.spent = state["ema"], state["step"], state["spent"]
+        return state["step"]
+
+    def save(self, step: int) -> None:
+        save_state(
+            self.path,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            ema=self.ema.state,
+            step=step,
+            spent=self.clock.spent,
+        )
+
+
 def learning_rate(peak: float, step: int, warmup: int, progress: float, floor: float = 0.02) -> float:
     """Linear warm-up by steps, cosine decay by progress."""
     cosine = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))

@@ -9,14 +9,13 @@ from diffusers import AutoencoderTiny
 
 from . import data
 from .common import (
+    Checkpoint,
     Clock,
     Ema,
     Team,
     arguments,
     launch,
     learning_rate,
-    load_state,
-    save_state,
     save_weights,
     sheet,
     status,
@@ -178,12 +177,9 @@ def train(args, team: Team) -> None:
     model = build(Crops(args.run, args.cfg.seed).batch(32, 64)).to(args.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=0.0)
     ema, clock, step = Ema(model, 0.995), Clock(args.minutes or cfg.minutes), 0
-    state = load_state(args.run / "autoencoder_state.pt")
-    if state:
-        model.load_state_dict(state["model"]), optimizer.load_state_dict(state["optimizer"])
-        ema.state, ema.count = state["ema"], state["step"]
-        clock.spent, step = state["spent"], state["step"]
-        crops.rng = np.random.default_rng(base + step)
+    checkpoint = Checkpoint(args.run / "autoencoder_state.pt", model, optimizer, ema, clock)
+    step = checkpoint.resume()
+    crops.rng = np.random.default_rng(base + step)
     if team.first:
         status(
             args.run,
@@ -199,14 +195,7 @@ def train(args, team: Team) -> None:
             f"autoencoder: step {step}, {clock.spent / 60:.1f} min, held-out portraits {psnr:.2f} dB, latent sd {z.std():.2f}",
         )
         save_weights(args.run / "autoencoder.safetensors", ema.state)
-        save_state(
-            args.run / "autoencoder_state.pt",
-            model=model.state_dict(),
-            optimizer=optimizer.state_dict(),
-            ema=ema.state,
-            step=step,
-            spent=clock.spent,
-        )
+        checkpoint.save(step)
         sheet(args.run / "sheet_autoencoder.png", torch.cat([held[:6], recon[:6]]), 6)
 
     last, progress = clock.spent, clock.tick()

@@ -12,13 +12,12 @@ from safetensors.torch import load_file
 
 from . import data
 from .common import (
+    Checkpoint,
     Clock,
     Ema,
     Team,
     arguments,
     learning_rate,
-    load_state,
-    save_state,
     save_weights,
     sheet,
     status,
@@ -81,11 +80,8 @@ def main() -> None:
     decoder = model.decoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=0.0)
     ema, clock, step = Ema(decoder, 0.998), Clock(args.minutes or cfg.minutes), 0
-    state = load_state(args.run / "decoder_state.pt")
-    if state:
-        decoder.load_state_dict(state["model"]), optimizer.load_state_dict(state["optimizer"])
-        ema.state, ema.count = state["ema"], state["step"]
-        clock.spent, step = state["spent"], state["step"]
+    checkpoint = Checkpoint(args.run / "decoder_state.pt", decoder, optimizer, ema, clock)
+    step = checkpoint.resume()
     torch.manual_seed(args.cfg.seed + step)
     crops.rng = np.random.default_rng(args.cfg.seed + step)
     average = autoencoder().eval()
@@ -95,14 +91,7 @@ def main() -> None:
         psnr, recon, _ = evaluate(average, held)
         status(args.run, f"decoder: step {step}, {clock.spent / 60:.1f} min, held-out portraits {psnr:.2f} dB")
         save_weights(args.run / "autoencoder.safetensors", average.state_dict())
-        save_state(
-            args.run / "decoder_state.pt",
-            model=decoder.state_dict(),
-            optimizer=optimizer.state_dict(),
-            ema=ema.state,
-            step=step,
-            spent=clock.spent,
-        )
+        checkpoint.save(step)
         sheet(args.run / "sheet_decoder.png", torch.cat([held[:6], recon[:6]]), 6)
 
     last, progress = clock.spent, clock.tick()

@@ -10,14 +10,13 @@ import torch.nn.functional as F
 
 from . import captions, data, models
 from .common import (
+    Checkpoint,
     Clock,
     Ema,
     Team,
     arguments,
     launch,
     learning_rate,
-    load_state,
-    save_state,
     save_weights,
     status,
     to_tensor,
@@ -95,11 +94,8 @@ def train(args, team: Team) -> None:
     pair = Pair(cfg, tokenizer).to(args.device)
     optimizer = torch.optim.AdamW(pair.parameters(), lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.05)
     ema, clock, step = Ema(pair, 0.99), Clock(args.minutes or cfg.minutes), 0
-    state = load_state(args.run / "encoders_state.pt")
-    if state:
-        pair.load_state_dict(state["model"]), optimizer.load_state_dict(state["optimizer"])
-        ema.state, ema.count = state["ema"], state["step"]
-        clock.spent, step = state["spent"], state["step"]
+    checkpoint = Checkpoint(args.run / "encoders_state.pt", pair, optimizer, ema, clock)
+    step = checkpoint.resume()
     rng = np.random.default_rng(seed + step)
     average = Pair(cfg, tokenizer)
     if team.first:
@@ -114,14 +110,7 @@ def train(args, team: Team) -> None:
         (args.run / "encoders.json").write_text(
             json.dumps({"scale": float(ema.state["scale"].exp()), "caption_top1": top1})
         )
-        save_state(
-            args.run / "encoders_state.pt",
-            model=pair.state_dict(),
-            optimizer=optimizer.state_dict(),
-            ema=ema.state,
-            step=step,
-            spent=clock.spent,
-        )
+        checkpoint.save(step)
 
     last, progress = clock.spent, clock.tick()
     while progress < 1:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from . import captions, data
-from .common import Clock, Ema, arguments, learning_rate, load_state, save_state, save_weights, status
+from .common import Checkpoint, Clock, Ema, arguments, learning_rate, save_weights, status
 from .judges import MEDIA
 from .tokenizer import CLIPTokenizer, encode
 from .train_encoders import SHORT, Pair, caption_top1, contrastive, pixels
@@ -57,11 +57,8 @@ def main() -> None:
     trained = [p for p in student.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=cfg.lr, betas=(0.9, 0.98), weight_decay=0.05)
     ema, clock, step = Ema(student, 0.995), Clock(args.minutes or cfg.minutes), 0
-    state = load_state(args.run / "image_encoder_state.pt")
-    if state:
-        student.load_state_dict(state["model"]), optimizer.load_state_dict(state["optimizer"])
-        ema.state, ema.count = state["ema"], state["step"]
-        clock.spent, step = state["spent"], state["step"]
+    checkpoint = Checkpoint(args.run / "image_encoder_state.pt", student, optimizer, ema, clock)
+    step = checkpoint.resume()
     rng = np.random.default_rng(args.cfg.seed + step)
     average = Student(args.cfg.encoders, tokenizer)
 
@@ -71,14 +68,7 @@ def main() -> None:
         status(args.run, f"image encoder: step {step}, {clock.spent / 60:.1f} min, caption_top1 {top1:.3f}")
         save_weights(args.run / "text_encoder.safetensors", average.pair.text.state_dict())
         save_weights(args.run / "image_encoder.safetensors", average.pair.image.state_dict())
-        save_state(
-            args.run / "image_encoder_state.pt",
-            model=student.state_dict(),
-            optimizer=optimizer.state_dict(),
-            ema=ema.state,
-            step=step,
-            spent=clock.spent,
-        )
+        checkpoint.save(step)
 
     last, progress = clock.spent, clock.tick()
     while progress < 1:

@@ -14,14 +14,13 @@ from safetensors.torch import load_file
 
 from . import captions, data, models
 from .common import (
+    Checkpoint,
     Clock,
     Ema,
     Team,
     arguments,
     launch,
     learning_rate,
-    load_state,
-    save_state,
     save_weights,
     sheet,
     status,
@@ -142,11 +141,8 @@ def train(args, team: Team) -> None:
     unet = models.unet(cfg, args.cfg.encoders.width, args.cfg.image_size // 8).to(args.device)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     ema, clock, step = Ema(unet, cfg.ema), Clock(args.minutes or cfg.minutes), 0
-    state = load_state(args.run / "unet_state.pt")
-    if state:
-        unet.load_state_dict(state["model"]), optimizer.load_state_dict(state["optimizer"])
-        ema.state, ema.count = state["ema"], state["step"]
-        clock.spent, step = state["spent"], state["step"]
+    state = Checkpoint(args.run / "unet_state.pt", unet, optimizer, ema, clock)
+    step = state.resume()
     seed = args.cfg.seed + 1000 * team.rank + step
     torch.manual_seed(seed)
     batches = Batches(records, parts["text_encoder"], tokenizer, cfg, args.cfg.seed, np.random.default_rng(seed))
@@ -160,14 +156,7 @@ def train(args, team: Team) -> None:
 
     def checkpoint(with_sheet: bool) -> None:
         save_weights(args.run / "unet.safetensors", ema.state)
-        save_state(
-            args.run / "unet_state.pt",
-            model=unet.state_dict(),
-            optimizer=optimizer.state_dict(),
-            ema=ema.state,
-            step=step,
-            spent=clock.spent,
-        )
+        state.save(step)
         line = f"unet: step {step}, {clock.spent / 60:.1f} min, {size} px, loss {running:.4f}"
         if with_sheet:
             average.load_state_dict(ema.state)
