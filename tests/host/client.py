@@ -219,9 +219,7 @@ class ComfyClient:
             raise _rejection(answer)
         return answer["prompt_id"]
 
-    def run(
-        self, workflow: Workflow, timeout: float = 600.0, on_event: Callable[[Event], None] | None = None
-    ) -> Run:
+    def run(self, workflow: Workflow, timeout: float = 600.0, on_event: Callable[[Event], None] | None = None) -> Run:
         """Queue a workflow and wait for its end.
 
         ``on_event`` sees every message as it arrives. Raises :class:`WorkflowRejected`,
