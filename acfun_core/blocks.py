@@ -174,7 +174,8 @@ def _diffusers_sites(unet: nn.Module) -> Iterator[ResBlockSite]:
     top = len(unet.up_blocks) - 1
     for level, block in enumerate(unet.down_blocks):
         yield from sites(f"enc.{level}", block)
-    yield from sites("mid", unet.mid_block)
+    if unet.mid_block is not None:
+        yield from sites("mid", unet.mid_block)
     for position, block in enumerate(unet.up_blocks):
         yield from sites(f"dec.{top - position}", block)
 
