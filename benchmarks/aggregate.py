@@ -1,0 +1,177 @@
+"""From rows to tables: means, J, and paired bootstrap intervals over pairs.
+
+J of a method is the harmonic mean of its two margins, each scaled to the best method in the table (anchors apart), times
+(1 - copy rate):
+
+    J = 2 i s / (i + s) (1 - c),    i = min(1, id / best id),  s = min(1, style / best style),  each at least 0
+
+The identity margin is the mean over two face encoders, so that neither alone decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ACFUN = "acfun"
+PARTS = ("identity", "style", "copied")
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Numbers of one method, one value an image, in the same order of pairs and seeds for all methods of a table.
+
+    Attributes:
+        values: number -> [images], NaN where a picture has none. pairs: index of each image's pair [images].
+    """
+
+    values: dict[str, np.ndarray]
+    pairs: np.ndarray
+
+    def mean(self, name: str) -> float:
+        values = self.values.get(name, np.full(1, np.nan))
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    def by_pair(self, name: str) -> np.ndarray:
+        """[pairs] means over seeds."""
+        return np.array([self.values[name][self.pairs == pair].mean() for pair in np.unique(self.pairs)])
+
+
+def with_means(numbers: dict[str, float]) -> dict[str, float]:
+    """Numbers of a picture with the means over both face encoders."""
+    return {
+        **numbers,
+        "identity": (numbers["sface_margin"] + numbers["dlib_margin"]) / 2,
+        "face_first": (numbers["sface_first"] + numbers["dlib_first"]) / 2,
+        "style": numbers["style_margin"],
+    }
+
+
+def rows_of(images: Sequence[dict], methods: Sequence[str]) -> dict[str, Rows]:
+    """Method -> its rows, over the pairs and seeds that all these methods have.
+
+    Args:
+        images: measured rows of the store.
+    """
+    by_method: dict[str, dict[tuple, dict]] = {name: {} for name in methods}
+    for image in images:
+        if image["method"] in by_method and image["numbers"]:
+            by_method[image["method"]][image["face"], image["style"], image["seed"]] = image
+    keys = sorted(set.intersection(*(set(found) for found in by_method.values()))) if by_method else []
+    if not keys:
+        raise SystemExit("No pair has been drawn by all methods and measured yet.")
+    pairs = sorted({key[:2] for key in keys})
+    index = np.array([pairs.index(key[:2]) for key in keys])
+    return {name: Rows(_columns([found[key] for key in keys]), index) for name, found in by_method.items()}
+
+
+COSTS = ("train_passes", "train_seconds", "seconds", "memory_mb", "state_mb")
+
+
+def _columns(images: list[dict]) -> dict[str, np.ndarray]:
+    numbers = [with_means(image["numbers"]) for image in images]
+    names = sorted({name for one in numbers for name in one})
+    columns = {name: np.array([one.get(name, np.nan) for one in numbers], float) for name in names}
+    for name in COSTS:
+        columns[name] = np.array([image[name] or 0.0 for image in images], float)
+    # What one picture of a new pair costs.
+    columns["total_seconds"] = columns["train_seconds"] + columns["seconds"]
+    return columns
+
+
+# -- J ---------------------------------------------------------------------------------------
+
+
+def judge(identity: np.ndarray, style: np.ndarray, copied: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """J of each method.
+
+    Args:
+        identity, style, copied: means, [..., methods]. anchor: bool [methods], these do not set the scale.
+
+    Returns:
+        [..., methods], 0 to 1.
+    """
+    scaled = []
+    for margin in (identity, style):
+        best = np.where(anchor, -np.inf, margin).max(axis=-1, keepdims=True)
+        scaled.append(np.clip(margin / np.maximum(best, 1e-9), 0, 1))
+    total = scaled[0] + scaled[1]
+    return np.where(total > 0, 2 * scaled[0] * scaled[1] / np.maximum(total, 1e-12), 0.0) * (1 - copied)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """J of every method with its bootstrap draws over pairs."""
+
+    names: tuple[str, ...]
+    j: np.ndarray
+    draws: np.ndarray
+
+    def interval(self, name: str) -> tuple[float, float]:
+        """95 % interval of J."""
+        low, high = np.quantile(self.draws[:, self.names.index(name)], [0.025, 0.975])
+        return float(low), float(high)
+
+    def advantage(self, name: str, over: str) -> tuple[float, float, float]:
+        """J of one minus J of another: the value and its paired 95 % interval."""
+        one, two = self.names.index(name), self.names.index(over)
+        low, high = np.quantile(self.draws[:, one] - self.draws[:, two], [0.025, 0.975])
+        return float(self.j[one] - self.j[two]), float(low), float(high)
+
+    def first(self) -> str:
+        return self.names[int(self.j.argmax())]
+
+
+def judgement(rows: dict[str, Rows], anchors: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Judgement:
+    """J and its draws; in each draw the pairs are drawn again and everything is computed anew, the scale too."""
+    names = tuple(rows)
+    by_pair = {part: np.stack([rows[name].by_pair(part) for name in names], axis=-1) for part in PARTS}
+    anchor = np.array([name in anchors for name in names])
+    count = len(by_pair["identity"])
+    chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
+    value = judge(*(by_pair[part].mean(0) for part in PARTS), anchor)
+    drawn = judge(*(by_pair[part][chosen].mean(1) for part in PARTS), anchor)
+    return Judgement(names, value, drawn)
+
+
+def summary(rows: dict[str, Rows], judged: Judgement, anchors: Sequence[str], own: str = ACFUN) -> dict:
+    """The line of JSON: what each method reached, and by how much ACFun is better at least."""
+    methods = {
+        name: {
+            "j": _rounded(judged.j[index]),
+            "copy_rate": _rounded(rows[name].mean("copied")),
+            "face_rank1": _rounded(rows[name].mean("face_first")),
+            "style_rank1": _rounded(rows[name].mean("style_first")),
+            "faces_found": _rounded(rows[name].mean("found")),
+            "seconds": _rounded(rows[name].mean("total_seconds"), 1),
+        }
+        for index, name in enumerate(judged.names)
+    }
+    rivals = [name for name in judged.names if name != own and name not in anchors]
+    low = {name: _rounded(judged.advantage(own, name)[1]) for name in rivals} if own in rows else {}
+    return {"methods": methods, "advantage_low95": low}
+
+
+def _rounded(value: float, digits: int = 4) -> float:
+    return round(float(value), digits)
+
+
+def worst_groups(rows: Rows, groups: Sequence[dict[str, str]]) -> dict[str, tuple[str, float, float]]:
+    """Kind of group -> the group with the lowest identity margin, its margin, and the mean of all.
+
+    Args:
+        groups: of each image's face, kind -> group.
+    """
+    found = {}
+    for kind in sorted({kind for one in groups for kind in one}):
+        labels = np.array([one.get(kind, "") for one in groups])
+        means = {
+            label: float(rows.values["identity"][labels == label].mean()) for label in sorted(set(labels)) if label
+        }
+        if len(means) > 1:
+            worst = min(means, key=means.get)
+            found[kind] = worst, means[worst], rows.mean("identity")
+    return found

@@ -1,0 +1,58 @@
+"""The one sampler of all methods: DDIM as :mod:`acfun_core.backends.sampling` has it, from any noise level, and backwards."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from acfun_core.backends.sampling import (
+    Guided,
+    SampledSchedule,
+    nearest_timestep,
+    normal_sigmas,
+    normal_timesteps,
+)
+
+
+def levels(schedule: SampledSchedule, steps: int, denoise: float) -> tuple[Tensor, Tensor]:
+    """Sigmas (steps + 1,) and timesteps (steps,) of the last share of a longer schedule, as ComfyUI's ``denoise``."""
+    whole = max(steps, int(steps / denoise))
+    return normal_sigmas(schedule, whole)[-steps - 1 :], normal_timesteps(schedule, whole)[-steps:]
+
+
+@torch.no_grad()
+def denoise_from(
+    guided: Guided, schedule: SampledSchedule, latent: Tensor, noise: Tensor, steps: int, denoise: float = 1.0
+) -> Tensor:
+    """Noise a clean latent (B, 4, h, w) to the level of ``denoise`` (0-1] and sample from there; 1 is noise alone."""
+    sigmas, timesteps = levels(schedule, steps, denoise)
+    start = noise * (1 + sigmas[0].square()).sqrt() if denoise >= 1 else latent + sigmas[0] * noise
+    return euler(guided, schedule, start, sigmas, timesteps)
+
+
+@torch.no_grad()
+def euler(guided: Guided, schedule: SampledSchedule, x: Tensor, sigmas: Tensor, timesteps: Tensor) -> Tensor:
+    """DDIM with eta 0 over given levels: ``x' = x + (sigma' - sigma) eps``, x = z_t / a_t."""
+    for index, t in enumerate(timesteps):
+        sigma = sigmas[index]
+        done = 1 - t.item() / (len(schedule) - 1)
+        eps = guided(x / (1 + sigma.square()).sqrt(), nearest_timestep(schedule, sigma), done)
+        x = x + (sigmas[index + 1] - sigma) * eps
+    return x
+
+
+@torch.no_grad()
+def inverted(
+    guided: Guided, schedule: SampledSchedule, latent: Tensor, steps: int, denoise: float = 1.0
+) -> list[Tensor]:
+    """DDIM backwards: x = z_t / a_t (B, 4, h, w) at each of the steps + 1 levels, from the noisiest to the clean latent."""
+    sigmas, timesteps = levels(schedule, steps, denoise)
+    x, found = latent, [latent]
+    for index in reversed(range(steps)):
+        sigma = sigmas[index]
+        done = 1 - timesteps[index].item() / (len(schedule) - 1)
+        # The noise is asked for at the level that is gone to, which the unchanged latent stands in for.
+        eps = guided(x / (1 + sigma.square()).sqrt(), nearest_timestep(schedule, sigma), done)
+        x = x + (sigma - sigmas[index + 1]) * eps
+        found.insert(0, x)
+    return found

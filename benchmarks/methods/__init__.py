@@ -1,0 +1,48 @@
+"""All methods of the tables, by name."""
+
+from __future__ import annotations
+
+from acfun_core.errors import ACFunError
+
+from .acfun import ACFun, parse_options
+from .base import Method, State, slug
+from .injection import KeyValueInjection
+from .inversion import AttentionInversion, StageTokens, TextualInversion
+from .lora import LoRA
+from .simple import Blend, CopyFace, CopyStyle, ImageToImage, LatentAdaIN, TextOnly
+
+__all__ = ["METHODS", "Method", "State", "method", "slug"]
+
+METHODS: tuple[Method, ...] = (
+    ACFun(),
+    TextOnly(),
+    ImageToImage(0.4),
+    ImageToImage(0.6),
+    ImageToImage(0.8),
+    LatentAdaIN(),
+    LatentAdaIN(0.5),
+    TextualInversion(),
+    AttentionInversion(),
+    StageTokens(),
+    LoRA(),
+    KeyValueInjection(),
+    CopyFace(),
+    CopyStyle(),
+    Blend(),
+)
+
+
+def method(name: str) -> Method:
+    """A method by name; ``acfun:`` takes options.
+
+    Raises:
+        ACFunError: there is none, or an option is wrong.
+    """
+    if name.startswith("acfun:"):
+        return ACFun(parse_options(name.removeprefix("acfun:")))
+    for known in METHODS:
+        if known.name == name:
+            return known
+    raise ACFunError(
+        f"There is no method {name!r}.", ", ".join(known.name for known in METHODS), "choose one, or acfun:option=value"
+    )

@@ -1,0 +1,119 @@
+"""ACFun itself, with any of its settings: ``acfun`` or ``acfun:timestep_split=0.4,encoder=1.2,cfg=4``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from acfun_core import adapter_file
+from acfun_core.adapter import StyleAdapter
+from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.errors import ACFunError
+
+from ..lists import Pair
+from ..workbench import Workbench
+from .base import Method, slug
+
+PASSES_A_STEP = 2
+"""One style pass and one face pass."""
+_DRAWING = ("cfg", "sampler_steps", "negative", "prompt")
+"""Options of the drawing that are no strengths. ``prompt`` and ``negative`` may hold {person} and {words}."""
+
+
+def _names(config: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(config)}
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """``a=1,b=name`` -> options; values are numbers, true, false or words."""
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ACFunError(f"The option {part!r} has no value.", "name=value", "write name=value")
+        try:
+            found[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+class ACFun(Method):
+    """Trained on both pictures, drawn from pure noise.
+
+    Args:
+        options: fields of AdapterConfig, TrainConfig or Strengths (``use_blocks`` is the last one's ``blocks``), and ``cfg``,
+            ``sampler_steps``, ``negative`` and ``prompt`` of the drawing.
+    """
+
+    trained = True
+
+    def __init__(self, options: dict[str, Any] | None = None):
+        self.options = dict(options or {})
+        self.adapter, self.config, self.strengths, self.drawing = {}, {}, {}, {}
+        for name, value in self.options.items():
+            self._place(name)[name.removeprefix("use_")] = value
+        # Wrong names and values are said before anything is trained.
+        AdapterConfig("S*", **self.adapter)
+        TrainConfig(**self.config)
+        Strengths(**self.strengths)
+        text = ",".join(f"{name}={json.dumps(value)}" for name, value in self.options.items())
+        self.name = f"acfun:{text}".replace('"', "") if text else "acfun"
+        self.title = f"ACFun ({text})".replace('"', "") if text else "ACFun"
+
+    def _place(self, name: str) -> dict:
+        if name in _names(AdapterConfig):
+            return self.adapter
+        if name in _names(TrainConfig):
+            return self.config
+        if name.removeprefix("use_") in _names(Strengths):
+            return self.strengths
+        if name in _DRAWING:
+            return self.drawing
+        raise ACFunError(
+            f"ACFun has no option {name!r}.",
+            "a field of AdapterConfig, TrainConfig or Strengths, or " + ", ".join(_DRAWING),
+            "see docs/options.md",
+        )
+
+    @property
+    def state_name(self) -> str:
+        """The options of the training alone: drawing options share its result."""
+        training = {**self.adapter, **self.config}
+        return slug("acfun" + "".join(f"_{key}={training[key]}" for key in sorted(training)))
+
+    def train(self, bench: Workbench, pair: Pair) -> StyleAdapter:
+        over = bench.deadline()
+        planned = {"steps": bench.planned_steps(PASSES_A_STEP), "seed": bench.settings.seed}
+        config = TrainConfig(**{**planned, **self.config})
+        return bench.base.train(
+            pair.style.pixels,
+            pair.face.pixels,
+            AdapterConfig(pair.description, **self.adapter),
+            config,
+            bench.settings.side,
+            on_step=lambda report: over(),
+        )
+
+    def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
+        words = {"person": pair.face.person, "words": pair.style.words}
+        latent = bench.base.sample(
+            self.drawing.get("prompt", pair.description).format(**words),
+            self.drawing.get("negative", "").format(**words),
+            members=[(state, Strengths(**self.strengths))],
+            seed=seed,
+            steps=self.drawing.get("sampler_steps", bench.settings.sampler_steps),
+            cfg=self.drawing.get("cfg", bench.settings.cfg),
+            size=(bench.settings.side, bench.settings.side),
+        )
+        return bench.decode(latent)
+
+    def save(self, state: StyleAdapter, path: Path) -> None:
+        adapter_file.save(state, path)
+
+    def load(self, path: Path) -> StyleAdapter:
+        return adapter_file.load(path)

@@ -1,0 +1,72 @@
+"""What needs no training: the three anchors, text alone, img2img, and latent AdaIN."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..lists import Pair
+from ..workbench import Workbench
+from .base import Method, State
+
+
+class CopyFace(Method):
+    name, title, anchor = "copy_face", "copy of the face", True
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        return bench.square(pair.face)[0]
+
+
+class CopyStyle(Method):
+    name, title, anchor = "copy_style", "copy of the style", True
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        return bench.square(pair.style)[0]
+
+
+class Blend(Method):
+    name, title, anchor = "blend", "50 % pixel blend", True
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        return (bench.square(pair.face)[0] + bench.square(pair.style)[0]) / 2
+
+
+class TextOnly(Method):
+    """The base with the words a user would use for the style, from pure noise."""
+
+    name, title = "text", "text only"
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        return bench.draw(bench.text(pair.plain_text), seed)
+
+
+class ImageToImage(Method):
+    """The photo noised to a share of the schedule and drawn again under the style's words."""
+
+    def __init__(self, denoise: float):
+        self.denoise = denoise
+        self.name, self.title = f"img2img_{denoise:g}", f"img2img {denoise:g}"
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        return bench.draw(bench.text(pair.plain_text), seed, bench.latent(pair.face), self.denoise)
+
+
+def adain(content: Tensor, style: Tensor) -> Tensor:
+    """Adaptive instance normalisation (Huang and Belongie 2017): content (1, C, h, w) with the style's channel statistics."""
+    dims = (2, 3)
+    normal = (content - content.mean(dims, keepdim=True)) / (content.std(dims, keepdim=True) + 1e-5)
+    return normal * style.std(dims, keepdim=True) + style.mean(dims, keepdim=True)
+
+
+class LatentAdaIN(Method):
+    """The photo's latent with the statistics of the style's; then img2img where ``denoise`` is above 0."""
+
+    def __init__(self, denoise: float = 0.0):
+        self.denoise = denoise
+        self.name = "adain_img2img" if denoise else "adain"
+        self.title = f"latent AdaIN + img2img {denoise:g}" if denoise else "latent AdaIN"
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        mixed = adain(bench.latent(pair.face), bench.latent(pair.style))
+        if not self.denoise:
+            return bench.decode(mixed)
+        return bench.draw(bench.text(pair.plain_text), seed, mixed, self.denoise)

@@ -1,0 +1,93 @@
+"""Measuring what a store holds, and text tables of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PIL
+
+from tools.measure.faces import MissingModel
+
+from . import aggregate, methods
+from .lists import LISTS, Image, PictureList
+from .measures import VERSION, Measures, as_array
+from .store import Store
+
+COLUMNS = {
+    "identity": "id margin",
+    "face_first": "face rank-1",
+    "style": "style margin",
+    "style_first": "style rank-1",
+    "copied": "copy rate",
+    "ghost": "ghost R²",
+    "found": "faces",
+    "leak_sface": "leak",
+    "pose_ratio": "pose ratio",
+    "train_passes": "passes",
+    "total_seconds": "seconds",
+    "state_mb": "MB",
+}
+
+
+def real_art(data: Path, pictures: PictureList, side: int) -> list[np.ndarray]:
+    """The art of the training data folder that is in no fixed list; it spans the space of styles. Empty for other folders."""
+    manifest = data / "manifest.jsonl"
+    if not pictures.name.startswith(("report", "tuning")) or not manifest.is_file():
+        return []
+    listed = {found for path in LISTS.glob("*.json") for found in re.findall(r"[0-9a-f]{64}", path.read_text())}
+    records = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    art = [record for record in records if record["kind"] == "art" and record["sha256"] not in listed]
+    return [as_array(Image(record["sha256"], data / record["file"]), side) for record in art]
+
+
+def measures_of(options, pictures: PictureList) -> Measures:
+    """The judges of a run.
+
+    Raises:
+        SystemExit: a face or feature model is not installed; the text says which and how.
+    """
+    try:
+        return Measures(pictures, options.side, real_art(options.data, pictures, options.side))
+    except (MissingModel, ImportError) as error:
+        raise SystemExit(f"{error} (pip install -r benchmarks/requirements.txt, see benchmarks/README.md)") from None
+
+
+def measure(store: Store, run: str, pictures: PictureList, measures: Measures) -> int:
+    """Measure the images that were not measured by this version against this list. -> how many."""
+    mark, count = f"{VERSION}:{pictures.name}:{len(pictures.faces)}x{len(pictures.styles)}", 0
+    for row in store.images(run):
+        listed = row["face"] in measures.faces and row["style"] in measures.styles
+        if listed and row["measured_by"] != mark:
+            picture = np.asarray(PIL.open(store.picture(row)).convert("RGB"))
+            store.set_numbers(row, measures.numbers(picture, row["face"], row["style"]), mark)
+            count += 1
+    return count
+
+
+def anchors(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not name.startswith("acfun:") and methods.method(name).anchor]
+
+
+def text_table(rows: dict[str, aggregate.Rows], judged: aggregate.Judgement) -> str:
+    """Markdown, the best J first."""
+    head = ["method", "J", "95 %", *COLUMNS.values()]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for index in np.argsort(-judged.j):
+        name = judged.names[index]
+        low, high = judged.interval(name)
+        cells = [methods.method(name).title, f"{judged.j[index]:.3f}", f"{low:.3f} to {high:.3f}"]
+        cells += [_cell(column, rows[name].mean(column)) for column in COLUMNS]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(column: str, value: float) -> str:
+    if not np.isfinite(value):
+        return ""
+    if column in ("face_first", "style_first", "copied", "found"):
+        return f"{value:.0%}"
+    return f"{value:.0f}" if column in ("train_passes", "total_seconds") else f"{value:.2f}"
