@@ -21,6 +21,8 @@ VERSION = "1"
 COPY_LIMIT, GHOST_LIMIT = 0.85, 0.8
 """Cosine to either training picture, and R^2 by both, above which a picture counts as a copy (:func:`copy_accuracy`)."""
 ENCODERS = ("sface", "dlib")
+SMALLEST_DISTANCE = 0.5
+"""Pixels below which two sets of landmarks are the same."""
 SMALLEST_COLLECTION = 16
 """Style pictures below which the space of styles is spanned by parts of them as well."""
 
@@ -50,10 +52,10 @@ class Measures:
 
     Args:
         pictures: the list. side: of all pictures.
-        collection: further real art that spans the space of styles, [n] uint8 [side, side, 3].
+        collection: [n, d] statistics of further real art that spans the space of styles.
     """
 
-    def __init__(self, pictures: PictureList, side: int, collection: list[np.ndarray] = ()):
+    def __init__(self, pictures: PictureList, side: int, collection: np.ndarray | None = None):
         self.find, self.encode = FaceFinder(), encoders()
         self.faces = {image.id: as_array(image, side) for image in pictures.faces}
         self.styles = {image.id: as_array(image, side) for image in pictures.styles}
@@ -62,7 +64,8 @@ class Measures:
         if blind:
             raise SystemExit(f"No face was found in {len(blind)} of the photos ({blind[0]} ...); choose others.")
         self.style_sitters = {name: self.see(picture) for name, picture in self.styles.items()}
-        spanning = [styles.statistics(picture) for picture in (*self.styles.values(), *collection)]
+        spanning = [styles.statistics(picture) for picture in self.styles.values()]
+        spanning += [] if collection is None else list(collection)
         if len(spanning) < SMALLEST_COLLECTION:
             spanning += [styles.statistics(part) for picture in self.styles.values() for part in corners(picture)]
         self.space = styles.StyleSpace(np.stack(spanning))
@@ -112,7 +115,7 @@ class Measures:
             for other in (sitter, self.sitters[face])
         )
         leaks = {f"leak_{name}": float(seen.vectors[name] @ sitter.vectors[name]) for name in ENCODERS}
-        return {"pose_ratio": to_style / max(to_face, 1e-6), **leaks}
+        return {"pose_ratio": to_style / max(to_face, SMALLEST_DISTANCE), **leaks}
 
     # -- how far the numbers can be trusted ------------------------------------------------
 
@@ -128,12 +131,7 @@ class Measures:
     def copy_accuracy(self) -> dict[str, float]:
         """Share of copies and blends that are caught, and of other real portraits that are not."""
         faces, pictures = list(self.faces.values()), list(self.styles.values())
-        made = [altered(one) for one in (*faces, *pictures)]
-        caught = [
-            self._copies(copy, faces[0], one)["copied"]
-            for copies, one in zip(made, (*faces, *pictures))
-            for copy in copies
-        ]
+        caught = [self._copies(copy, faces[0], one)["copied"] for one in (*faces, *pictures) for copy in altered(one)]
         for share in (0.3, 0.5, 0.7):
             mixed = [(share * f + (1 - share) * s).astype(np.uint8) for f, s in zip(faces, pictures)]
             caught += [self._copies(blend, f, s)["copied"] for blend, f, s in zip(mixed, faces, pictures)]

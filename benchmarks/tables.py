@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PIL
 
+from tools.measure import style as styles
 from tools.measure.faces import MissingModel
 
 from . import aggregate, methods
@@ -33,15 +35,26 @@ COLUMNS = {
 }
 
 
-def real_art(data: Path, pictures: PictureList, side: int) -> list[np.ndarray]:
-    """The art of the training data folder that is in no fixed list; it spans the space of styles. Empty for other folders."""
+def real_art(data: Path, pictures: PictureList, side: int, keep: Path) -> np.ndarray | None:
+    """The art of the training data folder that is in no fixed list; it spans the space of styles. None for other folders.
+
+    Args:
+        keep: file where its statistics are kept for the next time.
+    """
     manifest = data / "manifest.jsonl"
     if not pictures.name.startswith(("report", "tuning")) or not manifest.is_file():
-        return []
+        return None
+    if keep.is_file():
+        return np.load(keep)
     listed = {found for path in LISTS.glob("*.json") for found in re.findall(r"[0-9a-f]{64}", path.read_text())}
     records = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     art = [record for record in records if record["kind"] == "art" and record["sha256"] not in listed]
-    return [as_array(Image(record["sha256"], data / record["file"]), side) for record in art]
+    whole = [as_array(Image(record["sha256"], data / record["file"]), side) for record in art]
+    found = np.stack([styles.statistics(picture) for picture in whole])
+    partial = keep.with_suffix(f".{os.getpid()}.npy")
+    np.save(partial, found)
+    partial.replace(keep)
+    return found
 
 
 def measures_of(options, pictures: PictureList) -> Measures:
@@ -50,8 +63,9 @@ def measures_of(options, pictures: PictureList) -> Measures:
     Raises:
         SystemExit: a face or feature model is not installed; the text says which and how.
     """
+    keep = options.out / f"art-{VERSION}-{options.side}.npy"
     try:
-        return Measures(pictures, options.side, real_art(options.data, pictures, options.side))
+        return Measures(pictures, options.side, real_art(options.data, pictures, options.side, keep))
     except (MissingModel, ImportError) as error:
         raise SystemExit(f"{error} (pip install -r benchmarks/requirements.txt, see benchmarks/README.md)") from None
 

