@@ -7,6 +7,10 @@ real outline: for that, paint a mask.
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -15,6 +19,8 @@ from .landmarks import LEFT_EYE, LEFT_MOUTH, RIGHT_EYE, RIGHT_MOUTH
 from .splice import blurred, part_map
 
 REGIONS = ("eyes", "nose", "mouth", "skin", "hair", "background")
+MAP_STEP = 40
+"""Grey values between two regions in :func:`map_picture`; far enough apart for any reader."""
 _SKIN, _HAIR, _BACKGROUND = (REGIONS.index(name) for name in ("skin", "hair", "background"))
 
 # In distances between the eyes from the point between them: middle, half width, half height.
@@ -42,6 +48,11 @@ def region_map(landmarks: Tensor, height: int, width: int) -> Tensor:
     return torch.where(features < _SKIN, features, regions)
 
 
+def map_picture(landmarks: Tensor, height: int, width: int) -> Tensor:
+    """:func:`region_map` as grey values of a picture: (H, W) whole numbers, 0 for eyes, 40 for nose, ... 200."""
+    return MAP_STEP * region_map(landmarks, height, width)
+
+
 def region_masks(landmarks: Tensor, height: int, width: int, softness: float = 0.15) -> Tensor:
     """One mask a region, (6, H, W) in the order of :data:`REGIONS`; at each pixel they add up to 1.
 
@@ -55,8 +66,35 @@ def region_masks(landmarks: Tensor, height: int, width: int, softness: float = 0
     return blurred(hard[:, None], softness * eyes / 2)[:, 0]
 
 
-def weighted_mask(masks: Tensor, weights: dict[str, float]) -> Tensor:
-    """A factor at each pixel from a factor of each region, (1, H, W).
+def region_strengths(text: str) -> dict[str, float]:
+    """Strengths of all regions from JSON such as ``{"eyes": 0.4, "hair": 1.5}``; regions left out count 1.
+
+    Raises:
+        ACFunError: not JSON, not an object, an unknown region, or a strength outside 0 to 2.
+    """
+    expected = 'JSON such as {"eyes": 0.5, "hair": 1.5} with ' + ", ".join(REGIONS)
+    try:
+        given = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise ACFunError(f"The region strengths cannot be read ({error}).", expected, "set the sliders anew") from None
+    if not isinstance(given, dict):
+        raise ACFunError(f"The region strengths are {text}.", expected, "set the sliders anew")
+    check_strengths(given)
+    return {name: float(given.get(name, 1.0)) for name in REGIONS}
+
+
+def check_strengths(strengths: Mapping[str, float]) -> None:
+    """Raise unless all are regions with a strength of 0 to 2."""
+    for name, strength in strengths.items():
+        if name not in REGIONS:
+            raise ACFunError(f"{name!r} is no region of a face.", "one of " + ", ".join(REGIONS), "use one of these")
+        number = isinstance(strength, (int, float)) and not isinstance(strength, bool) and math.isfinite(strength)
+        if not (number and 0 <= strength <= 2):
+            raise ACFunError(f"The strength of the {name} is {strength!r}.", "a number from 0 to 2", "use 1")
+
+
+def weighted_mask(masks: Tensor, weights: Mapping[str, float]) -> Tensor:
+    """A factor at each pixel from a factor of each region, (1, H, W): ``1 + sum_i (w_i - 1) m_i``, exactly 1 if all are.
 
     Args:
         masks: (6, H, W) of :func:`region_masks`.
@@ -65,10 +103,6 @@ def weighted_mask(masks: Tensor, weights: dict[str, float]) -> Tensor:
     Raises:
         ACFunError: an unknown region, or a factor outside 0 to 2.
     """
-    for name, weight in weights.items():
-        if name not in REGIONS:
-            raise ACFunError(f"{name!r} is no region of a face.", "one of " + ", ".join(REGIONS), "use one of these")
-        if not (isinstance(weight, (int, float)) and 0 <= weight <= 2):
-            raise ACFunError(f"The factor of the {name} is {weight}.", "a number from 0 to 2", "use 1")
+    check_strengths(weights)
     factors = torch.tensor([float(weights.get(name, 1.0)) for name in REGIONS])
-    return torch.einsum("n,nhw->hw", factors, masks)[None].clamp(0, 2)
+    return (1 + torch.einsum("n,nhw->hw", factors - 1, masks))[None].clamp(0, 2)

@@ -21,7 +21,7 @@ class Strengths:
 
     Attributes:
         mask: (H, W) or (1, H, W) factor of CFun's change at each place, 0 to 2, stretched over the picture; None is 1
-            everywhere. It is kept as (1, 1, H, W) and is not compared.
+            everywhere, and so is a mask of ones. It is kept as (1, 1, H, W) and is not compared.
     """
 
     abstract: float = number(1.0, 0.0, 2.0, "How far S* has moved from its initial word to the fused embedding e_a.")
@@ -56,7 +56,9 @@ class Strengths:
                 f"lower {name}_start or raise {name}_end",
             )
         if self.mask is not None:
-            object.__setattr__(self, "mask", check_mask(self.mask))
+            mask = check_mask(self.mask)
+            # Resizing would round it: without a mask, ones are bit for bit what no mask is.
+            object.__setattr__(self, "mask", None if bool((mask == 1).all()) else mask)
 
     def window(self, part: str) -> tuple[float, float]:
         """(start, end) of a part as shares of the sampling."""

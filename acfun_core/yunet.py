@@ -13,11 +13,16 @@ from .errors import ACFunError
 LEAST_SCORE = 0.6
 
 
+class NoFace(ACFunError):
+    """There is no face in a picture, or none that can be found."""
+
+
 def find_landmarks(picture: Tensor, model: str | Path, role: str) -> Tensor:
     """Landmarks of the largest face in a picture (1, H, W, 3), values 0-1. -> (1, 5, 2), see :mod:`acfun_core.landmarks`.
 
     Raises:
-        ACFunError: OpenCV or the file is missing or not YuNet, or no face is found.
+        NoFace: no face is found.
+        ACFunError: OpenCV or the file is missing or not YuNet.
     """
     try:
         import cv2
@@ -41,7 +46,7 @@ def find_landmarks(picture: Tensor, model: str | Path, role: str) -> Tensor:
             "use OpenCV's face_detection_yunet model",
         ) from error
     if faces is None or len(faces) == 0:
-        raise ACFunError(
+        raise NoFace(
             f"No face was found in the {role}.",
             "a face that looks at the camera",
             "use another picture or give landmarks",

@@ -16,6 +16,7 @@ from .options_adapter import ACFunAdapterOptions, ACFunMixAdapters
 from .options_export import ACFunExportAdapter
 from .options_regions import ACFunFaceParts
 from .sample import ACFunSampler, ACFunTextEncode
+from .score import PickBestOfN, ScoreACFunResult
 from .splice import SpliceFaceParts
 from .train import TrainACFunStyle
 
@@ -38,6 +39,8 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyACFunAdapter,
     ACFunTextEncode,
     ACFunSampler,
+    ScoreACFunResult,
+    PickBestOfN,
 ]
 
 

@@ -22,36 +22,47 @@ from .schema import Landmarks, schema
 
 Crop = io.Custom("ACFUN_CROP")
 
-NO_DETECTOR = "none"
+NO_MODEL = "none"
+DETECTORS = "*yunet*.onnx"
+FACE_ENCODERS = "*sface*.onnx"
+_WANTED = {
+    DETECTORS: (
+        "face detector",
+        f"a YuNet file such as face_detection_yunet_2023mar.onnx in models/{FOLDER}",
+        "put OpenCV Zoo's file there, or use what needs none: a box or a mask, face_encoder none",
+    ),
+    FACE_ENCODERS: (
+        "face encoder",
+        f"an SFace file such as face_recognition_sface_2021dec.onnx in models/{FOLDER}",
+        "put OpenCV Zoo's file there, or choose none",
+    ),
+}
 MIDDLE, STOP = "middle square", "stop"
 MOST_PREVIEWS = 4
 _MARK = (40, 200, 90)
 
 
-def list_detectors() -> list[str]:
-    """YuNet files in the adapter folders, by their names relative to them; "none" is always there."""
+def list_models(pattern: str) -> list[str]:
+    """Files in the adapter folders that match, by their names relative to them; "none" is always there."""
     found = {
         str(path.relative_to(folder))
         for folder in map(Path, folder_paths.get_folder_paths(FOLDER))
-        for path in folder.rglob("*yunet*.onnx")
+        for path in folder.rglob(pattern)
     }
-    return [*sorted(found), NO_DETECTOR]
+    return [*sorted(found), NO_MODEL]
 
 
-def detector_path(name: str) -> Path:
-    """Full path of a listed detector.
+def model_path(pattern: str, name: str) -> Path:
+    """Full path of a listed file.
 
     Raises:
         ACFunError: there is none of this name.
     """
     for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
-        if name != NO_DETECTOR and name in list_detectors() and (folder / name).is_file():
+        if name != NO_MODEL and name in list_models(pattern) and (folder / name).is_file():
             return folder / name
-    raise ACFunError(
-        "There is no face detector." if name == NO_DETECTOR else f"There is no face detector {name!r}.",
-        f"a YuNet file such as face_detection_yunet_2023mar.onnx in models/{FOLDER}",
-        "put OpenCV Zoo's file there, or give a box or a mask",
-    )
+    kind, expected, fix = _WANTED[pattern]
+    raise ACFunError(f"There is no {kind}." if name == NO_MODEL else f"There is no {kind} {name!r}.", expected, fix)
 
 
 class FindFace(io.ComfyNode):
@@ -79,7 +90,7 @@ class FindFace(io.ComfyNode):
                 io.Image.Input("image", tooltip="One or more pictures."),
                 io.Combo.Input(
                     "detector",
-                    options=list_detectors(),
+                    options=list_models(DETECTORS),
                     tooltip=(
                         f"A YuNet file in models/{FOLDER} (face_detection_yunet_2023mar.onnx of OpenCV Zoo). Good: "
                         "that file; none leaves the finding to you."
@@ -117,7 +128,7 @@ class FindFace(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, detector="", **others):
         # A detector file may come or go without a change in the graph.
-        return detector, detector in list_detectors()
+        return detector, detector in list_models(DETECTORS)
 
     @classmethod
     def execute(cls, image, detector, if_none, box_x, box_y, box_width, box_height, mask=None) -> io.NodeOutput:
@@ -144,7 +155,7 @@ def find_one(picture: Tensor, number: int, mask: Tensor | None, box, detector: s
             return faces.landmarks_in_box(box_in_picture(mask, width, height)), f"Picture {number}: face by the mask."
         if box is not None:
             return faces.landmarks_in_box(box), f"Picture {number}: face by the box."
-        landmarks = find_landmarks(picture, detector_path(detector), f"picture {number}")[0]
+        landmarks = find_landmarks(picture, model_path(DETECTORS, detector), f"picture {number}")[0]
         return landmarks, f"Picture {number}: face found."
     except ACFunError as error:
         if if_none == STOP:

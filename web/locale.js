@@ -12,12 +12,14 @@ async function ask() {
   return {
     /** Texts of the panel, English where a translation is missing. */
     panel: { ...english.acfun?.panel, ...own.acfun?.panel },
+    /** Texts of the region strengths. */
+    regions: { ...english.acfun?.regions, ...own.acfun?.regions },
     /** Node type -> names and tooltips; empty in English, where the schemas speak for themselves. */
     nodes: language === "en" ? {} : (own.nodeDefs ?? {}),
   };
 }
 
-/** @returns {Promise<{panel: Object<string, string>, nodes: Object}>} */
+/** @returns {Promise<{panel: Object<string, string>, regions: Object<string, string>, nodes: Object}>} */
 export function texts() {
   asked ??= ask();
   return asked;

@@ -2,8 +2,10 @@
  * The training panel as plain DOM: status, two loss curves, a strip of portraits, two buttons.
  *
  * It knows nothing about ComfyUI, so that it works as a DOM widget in the classic editor and in Nodes 2.0 alike.
- * Colours come from ComfyUI's theme variables; the curves' own are readable on light and on dark ground.
+ * The curves' colours are readable on light and on dark ground.
  */
+
+import { addStyle, element } from "./panel_style.js";
 
 export const RUNNING = ["preparing", "training"];
 
@@ -14,11 +16,6 @@ const CHART_HEIGHT = 90;
 const SMOOTHING = 12; // the drawn line is the mean over the last twelfth of what there is
 
 const STYLE = `
-.acfun-panel { box-sizing: border-box; display: flex; flex-direction: column; gap: 6px; min-height: 0; overflow: hidden;
-  padding: 8px; border: 1px solid var(--border-color); border-radius: 8px; background: var(--comfy-menu-bg);
-  color: var(--input-text); font: 12px/1.35 Inter, Arial, sans-serif; text-align: left; }
-.acfun-panel [hidden] { display: none !important; }
-.acfun-row { display: flex; gap: 4px 12px; justify-content: space-between; flex-wrap: wrap; }
 .acfun-status { font-weight: 600; }
 .acfun-chart { position: relative; flex: 1 1 70px; min-height: 50px; border-bottom: 1px solid var(--descrip-text); }
 .acfun-chart svg { position: absolute; inset: 0; width: 100%; height: 100%; overflow: hidden; }
@@ -36,29 +33,8 @@ const STYLE = `
 .acfun-strip span { position: absolute; left: 2px; bottom: 2px; padding: 0 4px; border-radius: 3px; font-size: 10px;
   background: rgba(0, 0, 0, 0.65); color: #fff; }
 .acfun-buttons { display: flex; gap: 6px; }
-.acfun-buttons button { flex: 1; padding: 4px 8px; border: 1px solid var(--border-color); border-radius: 6px; cursor: pointer;
-  background: var(--comfy-input-bg); color: var(--input-text); font: inherit; font-weight: 600; }
-.acfun-buttons button:hover { border-color: var(--input-text); }
-.acfun-buttons button:disabled { opacity: 0.55; cursor: default; }
-.acfun-panel :focus-visible { outline: 2px solid #3f8fd6; outline-offset: 1px; }
-.acfun-unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.acfun-buttons button { flex: 1; }
 `;
-
-/** Add the style sheet once. */
-function addStyle() {
-  if (document.getElementById("acfun-panel-style")) return;
-  const style = document.createElement("style");
-  style.id = "acfun-panel-style";
-  style.textContent = STYLE;
-  document.head.append(style);
-}
-
-function element(tag, className = "", content = "") {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (content) made.textContent = content;
-  return made;
-}
 
 function shape(tag, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -95,7 +71,7 @@ export class TrainingView {
    * @param {{stop: Function, cancel: Function, previewUrl: Function, resized: Function}} actions
    */
   constructor(text, actions) {
-    addStyle();
+    addStyle("acfun-training-style", STYLE);
     this.text = text;
     this.actions = actions;
     this.state = null;

@@ -5,7 +5,16 @@ import torch
 
 from acfun_core.errors import ACFunError
 from acfun_core.landmarks import Similarity
-from acfun_core.regions import REGIONS, region_map, region_masks, weighted_mask
+from acfun_core.regions import (
+    MAP_STEP,
+    REGIONS,
+    map_picture,
+    region_map,
+    region_masks,
+    region_strengths,
+    weighted_mask,
+)
+from acfun_core.strengths import Strengths
 
 # A frontal face, eyes 40 pixels apart, in a picture of 200 x 200.
 FACE = torch.tensor([[80.0, 90.0], [120.0, 90.0], [100.0, 113.0], [83.0, 132.0], [117.0, 132.0]])
@@ -57,11 +66,58 @@ def test_weights_become_one_mask():
     mask = weighted_mask(masks, {"eyes": 0.0, "hair": 2.0})
     assert mask.shape == (1, 200, 200)
     assert mask[0, 90, 80] == 0 and mask[0, 35, 100] == 2 and mask[0, 10, 10] == 1
-    torch.testing.assert_close(weighted_mask(region_masks(FACE, 64, 64), {}), torch.ones(1, 64, 64), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.15, 0.5])
+def test_strengths_of_1_are_exactly_no_mask(softness):
+    mask = weighted_mask(region_masks(FACE, 64, 48, softness), dict.fromkeys(REGIONS, 1.0))
+    assert torch.equal(mask, torch.ones(1, 64, 48))
+    assert Strengths(mask=mask).mask is None
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_a_strength_changes_its_region_and_no_other(name):
+    regions, hard = region_map(FACE, 200, 200), region_masks(FACE, 200, 200, softness=0.0)
+    mask = weighted_mask(hard, {name: 0.25})[0]
+    inside = regions == REGIONS.index(name)
+    assert (mask[inside] == 0.25).all() and (mask[~inside] == 1).all() and inside.any()
+
+
+def test_strengths_are_read_from_json():
+    assert region_strengths("{}") == dict.fromkeys(REGIONS, 1.0)
+    read = region_strengths('{"hair": 2, "eyes": 0.4}')
+    assert read["hair"] == 2.0 and read["eyes"] == 0.4 and read["nose"] == 1.0 and tuple(read) == REGIONS
 
 
 @pytest.mark.parametrize(
-    ("weights", "says"), [({"ears": 1.0}, "'ears' is no region"), ({"eyes": 3.0}, "factor of the eyes")]
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        ("eyes: 1", "cannot be read"),
+        (None, "cannot be read"),
+        ("[1, 2]", r"are \[1, 2\]"),
+        ("null", "are null"),
+        ('{"ears": 1}', "'ears' is no region"),
+        ('{"eyes": 2.1}', "strength of the eyes is 2.1"),
+        ('{"eyes": -0.1}', "strength of the eyes"),
+        ('{"eyes": NaN}', "strength of the eyes is nan"),
+        ('{"eyes": true}', "strength of the eyes is True"),
+        ('{"eyes": "1"}', "strength of the eyes is '1'"),
+    ],
+)
+def test_bad_json_is_named(text, says):
+    with pytest.raises(ACFunError, match=says):
+        region_strengths(text)
+
+
+def test_the_map_tells_regions_by_grey_values():
+    grey = map_picture(FACE, 200, 200)
+    assert torch.equal(grey, MAP_STEP * region_map(FACE, 200, 200))
+    assert set(grey.unique().tolist()) == {MAP_STEP * number for number in range(len(REGIONS))} and grey.max() < 256
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"), [({"ears": 1.0}, "'ears' is no region"), ({"eyes": 3.0}, "strength of the eyes")]
 )
 def test_bad_weights_are_named(weights, says):
     with pytest.raises(ACFunError, match=says):

@@ -7,8 +7,10 @@ import re
 
 import pytest
 from host.install import REPO
+from PIL import Image
 
-from tools.registry import locales
+from acfun_core.regions import MAP_STEP, REGIONS
+from tools.registry import help_pictures, locales
 
 PACK_MODULE = "custom_nodes.ComfyUI-ACFun"
 ALL = ("en", *locales.LANGUAGES)
@@ -150,6 +152,28 @@ def test_the_panel_uses_every_text_it_has_and_has_every_text_it_uses():
     used |= {f"phase_{phase}" for phase in phases} | {"asked_stop", "asked_cancel", "style_term", "face_term"}
     used |= {key for key in read("en", "main")["acfun"]["panel"] if key.startswith("readout_")}
     assert used == set(read("en", "main")["acfun"]["panel"])
+
+
+def test_the_regions_use_every_text_they_have_and_have_every_text_they_use():
+    script = (REPO / "web" / "region_view.js").read_text(encoding="utf-8")
+    used = set(re.findall(r"\bwords\.(\w+)", script)) | set(REGIONS)
+    assert used == set(read("en", "main")["acfun"]["regions"])
+
+
+def test_the_editor_has_the_regions_and_the_map_of_the_core():
+    """Names, their order and the grey values of the map are the same in both languages."""
+    script = (REPO / "web" / "region_view.js").read_text(encoding="utf-8")
+    names = re.search(r"REGIONS = \{(.*?)\};", script, re.DOTALL)[1]
+    assert tuple(re.findall(r"^\s*(\w+): \[", names, re.MULTILINE)) == REGIONS
+    assert int(re.search(r"MAP_STEP = (\d+);", script)[1]) == MAP_STEP
+    drawn, kept = help_pictures.ordinary_face(), Image.open(help_pictures.ORDINARY_FACE)
+    assert kept.size == drawn.size and kept.convert("L").tobytes() == drawn.tobytes()
+
+
+def test_the_regions_are_a_text_that_a_widget_edits(pack):
+    kind, settings = pack["ACFunFaceParts"]["input"]["required"]["regions"]
+    assert (kind, settings["widgetType"]) == ("STRING", "ACFUN_REGIONS")
+    assert json.loads(settings["default"]) == dict.fromkeys(REGIONS, 1.0)
 
 
 @each_language

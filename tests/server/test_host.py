@@ -23,6 +23,8 @@ NODE_IDS = {
     "ACFunFindFace",
     "ACFunCropFace",
     "ACFunPasteFace",
+    "ACFunScoreResult",
+    "ACFunPickBest",
 }
 PACK_MODULE = "custom_nodes.ComfyUI-ACFun"
 

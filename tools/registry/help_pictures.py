@@ -1,6 +1,7 @@
-"""Draw the pictures of the help pages that need no model: faces found, cut out, put back, split into parts, spliced.
+"""Draw the pictures of the help pages that need no model: faces found, cut out, put back, split into parts, spliced, scored.
 
-Usage: ``python -m tools.registry.help_pictures`` writes web/docs/pictures/.
+Usage: ``python -m tools.registry.help_pictures`` writes web/docs/pictures/, and web/face_regions.png: the regions of an
+ordinary face, which the region widget shows until the node has seen one.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from acfun_core import faces
 from acfun_core.landmarks import Similarity, warp
-from acfun_core.regions import REGIONS, region_map
+from acfun_core.regions import REGIONS, map_picture, region_map
 from acfun_core.splice import splice_bands, splice_parts
 
 REPO = Path(__file__).resolve().parents[2]
 PICTURES, TARGET = REPO / "pictures", REPO / "web" / "docs" / "pictures"
+ORDINARY_FACE, ORDINARY_SIDE = REPO / "web" / "face_regions.png", 128
 SIDE, GAP, LABEL = 240, 10, 26
 INK, PAPER, MARK = (235, 235, 235), (32, 34, 40), (40, 200, 90)
 TILT, ZOOM = 16.0, 0.72
@@ -143,7 +145,14 @@ def all_pictures() -> dict[str, Image.Image]:
     }
 
 
+def ordinary_face() -> Image.Image:
+    """The map of the regions of a frontal face in the middle of a picture."""
+    landmarks = faces.landmarks_of_middle_square(ORDINARY_SIDE, ORDINARY_SIDE)
+    return Image.fromarray(map_picture(landmarks, ORDINARY_SIDE, ORDINARY_SIDE).byte().numpy())
+
+
 def main() -> None:
+    ordinary_face().save(ORDINARY_FACE, optimize=True)
     TARGET.mkdir(parents=True, exist_ok=True)
     for name, picture in all_pictures().items():
         picture.save(TARGET / name, quality=86, optimize=True)

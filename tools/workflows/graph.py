@@ -16,6 +16,7 @@ NOTE_TYPE = "MarkdownNote"
 NOTE_COLOURS = {"color": "#432", "bgcolor": "#653"}
 # Pixels, as the editor draws them.
 TITLE, SLOT, WIDGET, TEXT_AREA, PICTURE = 30, 20, 24, 92, 260
+PANELS = {"ACFUN_REGIONS": 230}  # this pack's own widgets (web/)
 GAP, GROUP_PADDING, GROUP_TITLE = 24, 14, 50
 
 
@@ -292,7 +293,9 @@ def _height(node_type: NodeType) -> int:
     rows = max(len(node_type.sockets), len(node_type.outputs))
     controls = sum(each.has_seed_control for each in node_type.widgets)
     areas = sum(each.multiline for each in node_type.widgets)
-    return rows * SLOT + (len(node_type.widgets) - areas + controls) * WIDGET + areas * TEXT_AREA + 16
+    panels = [PANELS[kind] for each in node_type.widgets if (kind := each.settings.get("widgetType")) in PANELS]
+    lines = len(node_type.widgets) - areas - len(panels) + controls
+    return rows * SLOT + lines * WIDGET + areas * TEXT_AREA + sum(panels) + 16
 
 
 def _check(node_type: NodeType, each: InputType, source: Output | None, value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from .graph import Graph, Node
 from .node_types import NodeTypes
 from .parts import (
@@ -39,6 +41,7 @@ EDITS = {
     "Blue background": "a painting of a woman in S* style, blue background",
 }
 COLUMN = 420  # pixels from one column to the next
+BATCH = 6  # portraits to choose from
 
 
 def _begin(name: str, types: NodeTypes, text: str) -> tuple[Graph, Node]:
@@ -125,7 +128,12 @@ def face_parts(types: NodeTypes) -> Graph:
         found = graph.add("ACFunFindFace", "Find face", room=True, image=face["image"], **FACE_BOX)
         weights = {"eyes": 0.4, "nose": 0.7, "mouth": 0.4, "skin": 1.0, "hair": 1.4, "background": 1.6}
         parts = graph.add(
-            "ACFunFaceParts", "Parts", room=True, image=face["image"], landmarks=found["landmarks"], **weights
+            "ACFunFaceParts",
+            "Parts",
+            room=True,
+            image=face["image"],
+            landmarks=found["landmarks"],
+            regions=json.dumps(weights),
         )
         options = graph.add("ACFunAdapterOptions", "Options", mask=parts["mask"])
     with graph.group("4  Draw", BROWN):
@@ -203,4 +211,36 @@ def video_frames(types: NodeTypes) -> Graph:
             quality=90,
             method="default",
         )
+    return graph
+
+
+def best_of_n(types: NodeTypes) -> Graph:
+    """A batch of portraits, the numbers of each, and the best of them."""
+    graph, base = _begin("best_of_n", types, "best_of_n")
+    face, style = _face_and_style(graph)
+    with graph.group("2  Train", GREEN):
+        graph.column(x=800, width=420)
+        trained = train(graph, base, style, face["image"], DESCRIPTION, "best_of_n")
+    with graph.group("3  Draw several", BROWN):
+        graph.column(x=1280, width=380)
+        applied = apply(graph, base, trained["adapter"])
+        drawn = sampler(graph, applied, DESCRIPTION, batch_size=BATCH)
+        portraits = decode(graph, base, drawn, "Decode")
+        graph.add("PreviewImage", "All", room=True, images=portraits)
+    with graph.group("4  Score and pick", BLUE):
+        graph.column(x=1700, width=400)
+        scored = graph.add(
+            "ACFunScoreResult",
+            "Score",
+            room=True,
+            image=portraits,
+            style_image=style["image"],
+            face_image=face["image"],
+            clip_vision=base["clip_vision"],
+        )
+        best = graph.add("ACFunPickBest", "Best", room=True, image=portraits, scores=scored["scores"])
+    with graph.group("5  Keep", BROWN):
+        graph.column(x=2160, width=380)
+        save(graph, best["best"], "Result", "acfun/best")
+        save(graph, scored["chart"], "Chart", "acfun/scores")
     return graph
