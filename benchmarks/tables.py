@@ -20,10 +20,10 @@ from .measures import VERSION, Measures, as_array
 from .store import Store
 
 COLUMNS = {
-    "identity": "id margin",
-    "face_first": "face rank-1",
-    "style": "style margin",
-    "style_first": "style rank-1",
+    "identity_earned": "id margin",
+    "face_first_earned": "face rank-1",
+    "style_earned": "style margin",
+    "style_first_earned": "style rank-1",
     "copied": "copy rate",
     "ghost": "ghost R²",
     "found": "faces",
@@ -33,6 +33,9 @@ COLUMNS = {
     "total_seconds": "seconds",
     "state_mb": "MB",
 }
+
+
+SHARES = ("face_first_earned", "style_first_earned", "copied", "found")
 
 
 def real_art(data: Path, pictures: PictureList, side: int, keep: Path) -> np.ndarray | None:
@@ -94,14 +97,15 @@ def text_table(rows: dict[str, aggregate.Rows], judged: aggregate.Judgement) -> 
         name = judged.names[index]
         low, high = judged.interval(name)
         cells = [methods.method(name).title, f"{judged.j[index]:.3f}", f"{low:.3f} to {high:.3f}"]
-        cells += [_cell(column, rows[name].mean(column)) for column in COLUMNS]
+        cells += [cell(column, rows[name].mean(column)) for column in COLUMNS]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(column: str, value: float) -> str:
+def cell(column: str, value: float) -> str:
+    """A number as it stands in a table."""
     if not np.isfinite(value):
         return ""
-    if column in ("face_first", "style_first", "copied", "found"):
+    if column in SHARES:
         return f"{value:.0%}"
     return f"{value:.0f}" if column in ("train_passes", "total_seconds") else f"{value:.2f}"

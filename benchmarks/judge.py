@@ -1,0 +1,191 @@
+"""``make judge-full`` writes the published table; ``make judge`` repeats a fixed part of it and says whether it agrees.
+
+    python -m benchmarks.judge full --data FOLDER --workers 2                everything, hours; killed, it goes on
+    python -m benchmarks.judge full --data FOLDER --workers 2 --minutes 50   a piece of it
+    python -m benchmarks.judge part --data FOLDER --workers 2                at most 45 minutes
+
+``full`` has three stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time) and
+``curve`` (ACFun with fewer passes). Both commands end with one line of JSON. With other pictures (--faces, --styles) the
+table is written beside the results and nothing is published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from acfun_core.errors import ACFunError
+
+from . import aggregate, lists, methods, publish, report, run, tables
+from .measures import Measures
+from .store import Store
+
+STAGES = ("table", "time", "curve")
+CURVE = (25, 50, 100, 200, 350)
+"""Training steps of the curve; the table has the last point."""
+PART_MINUTES = 45
+PART_OUT = run.OUT.with_name("benchmarks_part")
+
+
+@dataclass
+class Table:
+    """One finished table: its images, its rows by method, and their judgement."""
+
+    names: list[str]
+    images: list[dict]
+    rows: dict[str, aggregate.Rows]
+    judged: aggregate.Judgement
+
+    def summary(self) -> dict:
+        return aggregate.summary(self.rows, self.judged, tables.anchors(self.names))
+
+    def text(self) -> str:
+        return tables.text_table(self.rows, self.judged)
+
+
+def table_of(options, names: list[str], pictures: lists.PictureList, measures: Measures, run_name: str) -> Table:
+    """Measure and judge what a store holds of some methods."""
+    store = Store(options.out)
+    tables.measure(store, run_name, pictures, measures)
+    wanted = {pair.id for pair in run.pairs_of(options, pictures)}
+    images = [image for image in store.images(run_name) if image["method"] in names and image["numbers"]]
+    images = [i for i in images if f"{i['face']}-{i['style']}" in wanted and i["seed"] < options.seeds]
+    rows = aggregate.rows_of(images, names)
+    return Table(names, images, rows, aggregate.judgement(rows, tables.anchors(names)))
+
+
+def with_options(options: argparse.Namespace, **changes) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(options), **changes})
+
+
+def stage_table(options, pictures, measures) -> Table:
+    names = [one.name for one in methods.METHODS]
+    run.run(options, names)
+    return table_of(options, names, pictures, measures, run.settings_of(options).run)
+
+
+def stage_time(options, pictures, measures, seconds: float) -> Table:
+    """Trained methods with as much wall-clock time as ACFun took; with the untrained ones, which need none, from the table."""
+    names = [one.name for one in methods.METHODS if one.trained]
+    timed = with_options(options, train_seconds=float(round(seconds)), seeds=1)
+    run.run(timed, names)
+    return table_of(timed, names, pictures, measures, run.settings_of(timed).run)
+
+
+def stage_curve(options, pictures, measures) -> Table:
+    """ACFun after fewer steps, with the scale that the whole table's methods set."""
+    shorter = [methods.method(f"acfun:steps={steps}").name for steps in CURVE]
+    once = with_options(options, seeds=1)
+    run.run(once, shorter)
+    names = [one.name for one in methods.METHODS] + shorter
+    return table_of(once, names, pictures, measures, run.settings_of(once).run)
+
+
+def full(options: argparse.Namespace) -> dict:
+    """All stages that were asked for. -> the line of JSON."""
+    pictures = run.pictures_of(options)
+    # A missing face encoder is said now, not after hours.
+    measures = tables.measures_of(options, pictures)
+    table = stage_table(options, pictures, measures)
+    text = [f"## Equal passes ({options.passes})", table.text()]
+    stages = options.stages.split(",")
+    if "time" in stages:
+        seconds = float(np.mean([i["train_seconds"] for i in table.images if i["method"] == aggregate.ACFUN]))
+        text += [
+            f"## Equal time ({seconds:.0f} s of training)",
+            stage_time(options, pictures, measures, seconds).text(),
+        ]
+    if "curve" in stages:
+        text += ["## Fewer passes", stage_curve(options, pictures, measures).text()]
+    return write(options, pictures, measures, table, "\n\n".join(text))
+
+
+def write(options, pictures, measures: Measures, table: Table, text: str) -> dict:
+    """Table, raw rows and summary, into ``benchmarks/published`` for the whole fixed list, else beside the results."""
+    store, settings = Store(options.out), run.settings_of(options)
+    pairs = len(set(table.rows[aggregate.ACFUN].pairs.tolist()))
+    line = table.summary()
+    whole = {
+        **line,
+        "settings": {**settings.as_dict(), "seeds": options.seeds, "grid": options.grid, "workers": options.workers},
+        "run": settings.run,
+        "pairs": pairs,
+        "images": len(table.images),
+        "part_pairs": publish.part_pairs(table.images),
+        "accuracies": measures.accuracies,
+        "command": "python -m benchmarks.judge " + " ".join(options.command),
+    }
+    complete = pairs == len(run.pairs_of(options, pictures)) and pictures.name == "report"
+    folder = publish.PUBLISHED if complete and not options.no_publish else store.folder
+    folder.mkdir(exist_ok=True)
+    publish.write_summary(whole, folder / "summary.json")
+    publish.write_rows(table.images, folder / "rows.csv")
+    head = f"# The table\n\n{pairs} pairs, {options.seeds} pictures each, {len(table.names)} methods. `{whole['command']}`\n\n"
+    (folder / "table.md").write_text(head + text + "\n", encoding="utf-8")
+    report.write(store, settings, pictures, run.pairs_of(options, pictures), table, measures, whole, options.seeds)
+    return line
+
+
+def part(options: argparse.Namespace) -> dict:
+    """Repeat the fixed part, from nothing, and compare. -> the line of JSON."""
+    if not (publish.PUBLISHED / "summary.json").is_file():
+        raise ACFunError("There is no published table yet.", "benchmarks/published", "make judge-full first")
+    published = json.loads((publish.PUBLISHED / "summary.json").read_text(encoding="utf-8"))
+    settings = published["settings"]
+    same = {name: settings[name] for name in ("passes", "sampler_steps", "cfg", "side", "train_seconds", "grid")}
+    options = with_options(options, **same, pairs=published["part_pairs"], seeds=1, minutes=PART_MINUTES - 4)
+    found = run.settings_of(options)
+    if found.run != published["run"]:
+        raise ACFunError(
+            f"The published table was made with {published['run']}, this is {found.run}.",
+            "the base and settings of the published table",
+            "make judge-full again after a change of the base",
+        )
+    pictures = run.pictures_of(options)
+    measures = tables.measures_of(options, pictures)
+    names = list(published["methods"])
+    run.run(options, names)
+    tables.measure(Store(options.out), found.run, pictures, measures)
+    again = list(Store(options.out).images(found.run))
+    if options.out == PART_OUT:
+        # The next time starts from nothing again.
+        shutil.rmtree(PART_OUT)
+    differences = publish.differences(publish.read_rows(publish.PUBLISHED / "rows.csv"), again)
+    wrong = publish.disagreements(differences, names)
+    for text in wrong:
+        print(text, file=sys.stderr)
+    line = {key: published[key] for key in ("methods", "advantage_low95")}
+    return {**line, "agrees": not wrong, "repeated": sum(one["images"] for one in differences.values())}
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("full", "part"))
+    run.add_arguments(parser)
+    parser.add_argument("--stages", default=",".join(STAGES), help=f"of full ({','.join(STAGES)})")
+    parser.add_argument("--no-publish", action="store_true", help="leave benchmarks/published as it is")
+    options = parser.parse_args(arguments)
+    options.command = arguments
+    if options.what == "part" and options.out == run.OUT:
+        # A part that took pictures of the whole table would prove nothing.
+        options.out = PART_OUT
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        line = full(options) if options.what == "full" else part(options)
+    except ACFunError as error:
+        raise SystemExit(str(error)) from None
+    print(json.dumps(line))
+    return 0 if line.get("agrees", True) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

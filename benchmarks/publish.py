@@ -1,0 +1,87 @@
+"""The published table: its raw rows as CSV, its summary as JSON, and comparing a repeated part with it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .aggregate import COSTS, with_means
+
+PUBLISHED = Path(__file__).with_name("published")
+KEYS = ("method", "face", "style", "seed")
+COMPARED = {"identity": 0.05, "style": 0.05, "copied": 0.0, "found": 0.0}
+"""Numbers that a repeated part must give again, and how far its means may be off; shares may be off by one picture."""
+
+
+def write_rows(images: Sequence[dict], path: Path) -> None:
+    """Measured images, one line each, numbers with four digits."""
+    names = sorted({name for image in images for name in image["numbers"]})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*KEYS, *COSTS, *names])
+        for image in images:
+            costs = [_short(image[name]) for name in COSTS]
+            writer.writerow([*(image[key] for key in KEYS), *costs, *(_short(image["numbers"].get(n)) for n in names)])
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The images that :func:`write_rows` wrote."""
+    images = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            image = {**{key: line.pop(key) for key in KEYS}, **{name: _number(line.pop(name)) for name in COSTS}}
+            image["numbers"] = {name: float(value) for name, value in line.items() if value}
+            image["seed"] = int(image["seed"])
+            images.append(image)
+    return images
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def part_pairs(images: Sequence[dict], minutes: float = 36.0, workers: int = 2, most: int = 6) -> int:
+    """How many pairs of all methods, one picture each, take no longer than so many minutes by the published times."""
+    by_method: dict[str, list[float]] = {}
+    for image in images:
+        by_method.setdefault(image["method"], []).append((image["train_seconds"] or 0.0) + image["seconds"])
+    seconds = sum(float(np.mean(times)) for times in by_method.values())
+    return int(np.clip(minutes * 60 * workers / max(seconds, 1e-9), 1, most))
+
+
+def differences(published: Sequence[dict], again: Sequence[dict]) -> dict[str, dict[str, float]]:
+    """Method -> number -> mean over the repeated images minus the published mean over the same images."""
+    known = {tuple(image[key] for key in KEYS): with_means(image["numbers"]) for image in published}
+    found: dict[str, list[dict[str, float]]] = {}
+    for image in again:
+        key = tuple(image[key] for key in KEYS)
+        if key in known and image["numbers"]:
+            now = with_means(image["numbers"])
+            found.setdefault(image["method"], []).append({name: now[name] - known[key][name] for name in COMPARED})
+    return {
+        method: {name: float(np.mean([one[name] for one in ones])) for name in COMPARED} | {"images": len(ones)}
+        for method, ones in found.items()
+    }
+
+
+def disagreements(found: dict[str, dict[str, float]], methods: Sequence[str]) -> list[str]:
+    """What does not agree, in words; empty if all does."""
+    wrong = [f"{name}: not repeated" for name in methods if name not in found]
+    for method, one in found.items():
+        for name, limit in COMPARED.items():
+            allowed = limit or 1.0 / one["images"] + 1e-9
+            if abs(one[name]) > allowed:
+                wrong.append(f"{method}: {name} is off by {one[name]:+.3f}")
+    return wrong
+
+
+def write_summary(summary: dict, path: Path) -> None:
+    path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

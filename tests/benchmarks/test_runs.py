@@ -1,0 +1,184 @@
+"""Lists by hash, and runs that go on after a kill."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PIL
+
+from acfun_core.errors import ACFunError
+from benchmarks import lists, methods
+from benchmarks.methods import METHODS, Method
+from benchmarks.run import ANY_FACE, Runner
+from benchmarks.store import Store
+from benchmarks.workbench import ROOT, Settings
+
+
+def folder_of(path: Path, count: int, start: int = 0) -> Path:
+    path.mkdir()
+    for index in range(count):
+        pixels = np.random.default_rng(start + index).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        PIL.fromarray(pixels).save(path / f"{index}.png")
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path) -> lists.PictureList:
+    return lists.of_folders(folder_of(tmp_path / "faces", 3), folder_of(tmp_path / "styles", 2, 10))
+
+
+def test_lists_are_balanced_and_share_nothing():
+    report, tuning = (json.loads((lists.LISTS / f"{name}.json").read_text()) for name in ("report", "tuning"))
+    for content in (report, tuning):
+        faces, styles = content["faces"], content["styles"]
+        assert len(faces) >= 6 and len(styles) >= 6
+        kinds = [style["kind"] for style in styles]
+        assert all(kinds.count(kind) == 2 for kind in lists.KINDS)
+        for kind, groups in (("sex", 2), ("age", 3), ("skin", 3)):
+            labels = [face["groups"][kind] for face in faces]
+            assert len(set(labels)) == groups
+            assert all(labels.count(label) == len(faces) // groups for label in set(labels))
+    hashes = [{entry["sha256"] for entry in content["faces"] + content["styles"]} for content in (report, tuning)]
+    assert not hashes[0] & hashes[1] and len(hashes[0]) == 12
+
+
+def test_a_list_finds_its_files_by_hash_alone(tmp_path, monkeypatch):
+    data = folder_of(tmp_path / "data", 2)
+    entries = [hashlib.sha256((data / f"{i}.png").read_bytes()).hexdigest() for i in range(2)]
+    (data / "0.png").rename(data / "renamed.png")
+    content = {"faces": [{"sha256": entries[0], "person": "man"}], "styles": [{"sha256": entries[1], "kind": "flat"}]}
+    (tmp_path / "small.json").write_text(json.dumps(content))
+    monkeypatch.setattr(lists, "LISTS", tmp_path)
+    found = lists.named("small", data)
+    assert found.faces[0].path.name == "renamed.png" and found.pairs()[0].description.startswith("a painting of a man")
+    (data / "1.png").write_bytes(b"other")
+    with pytest.raises(ACFunError, match="1 of the 2 pictures"):
+        lists.named("small", data)
+
+
+def test_every_beginning_of_the_pairs_is_spread(pictures):
+    pairs = pictures.pairs()
+    assert len({pair.id for pair in pairs}) == 6
+    assert {pair.face.id for pair in pairs[:3]} == {face.id for face in pictures.faces}
+    assert {pair.style.id for pair in pairs[:2]} == {style.id for style in pictures.styles}
+
+
+class Counting(Method):
+    """Draws one grey; counts what it was asked."""
+
+    name, title, trained = "counting", "counting", True
+
+    def __init__(self, style_only: bool = False, fail_at: int = -1):
+        self.trainings, self.drawn, self.style_only, self.fail_at = 0, [], style_only, fail_at
+
+    def train(self, bench, pair):
+        self.trainings += 1
+        return {"grey": torch.tensor([0.5])}
+
+    def sample(self, bench, pair, state, seed):
+        if seed == self.fail_at:
+            raise KeyboardInterrupt
+        self.drawn.append(seed)
+        return state["grey"] * torch.ones(8, 8, 3)
+
+
+class NoBase:
+    training_passes = other_passes = 0
+
+
+@pytest.fixture
+def runner(tmp_path) -> Runner:
+    runner = Runner(Store(tmp_path / "out"), Settings())
+    runner._bench = NoBase()
+    return runner
+
+
+def test_a_run_goes_on_where_it_was_cut(runner, pictures):
+    pair, method = pictures.pairs()[0], Counting(fail_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        runner.do(method, pair, 3)
+    again = Counting()
+    assert runner.do(again, pair, 3) == 2 and again.drawn == [1, 2] and again.trainings == 0
+    assert runner.do(again, pair, 3) == 0
+    rows = list(runner.store.images(runner.run))
+    assert [row["seed"] for row in rows] == [0, 1, 2]
+    assert all(row["train_seconds"] is not None and row["state_mb"] > 0 for row in rows)
+
+
+def test_lost_files_are_made_again(runner, pictures):
+    pair, method = pictures.pairs()[0], Counting()
+    runner.do(method, pair, 2)
+    [first, _] = runner.store.images(runner.run)
+    runner.store.picture(first).unlink()
+    runner.store.state_path(runner.run, method.state_name, pair.id).unlink()
+    assert runner.do(method, pair, 2) == 1 and method.trainings == 2
+
+
+def test_trainings_that_see_only_the_style_are_made_once(runner, pictures):
+    method = Counting(style_only=True)
+    for pair in pictures.pairs():
+        runner.do(method, pair, 1)
+    assert method.trainings == len(pictures.styles)
+    assert {row["state_face"] for row in runner.store.images(runner.run)} == {ANY_FACE}
+
+
+def test_settings_do_not_mix(tmp_path):
+    names = {Settings().run, Settings(passes=400).run, Settings(cfg=4.0).run, Settings(train_seconds=30).run}
+    assert len(names) == 4
+    with pytest.raises(ACFunError, match="passes"):
+        Settings(passes=0)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from benchmarks.store import Store
+store = Store(Path(sys.argv[1]))
+for seed in range(10_000):
+    path = store.picture_path("run", "m", "f-s", seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"picture")
+    store.add_image(run="run", method="m", face="f", style="s", seed=seed, state=None, state_face=None, picture=path,
+                    passes=0, seconds=0.0, peak_mb=0.0)
+"""
+
+
+def test_a_store_survives_a_kill(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "pictures/run/m/f-s-20.png").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        child.kill()
+        child.wait()
+    store = Store(tmp_path)
+    rows = list(store.images("run"))
+    assert len(rows) >= 20 and [row["seed"] for row in rows] == list(range(len(rows)))
+    assert store.has_image("run", "m", "f", "s", 0) and not store.has_image("run", "m", "f", "s", 9999)
+
+
+def test_methods_have_names_of_their_own():
+    names = [one.name for one in METHODS]
+    assert len(set(names)) == len(names) == len({one.title for one in METHODS})
+    assert names[0] == "acfun" and [one.name for one in METHODS if one.anchor] == ["copy_face", "copy_style", "blend"]
+    assert all(methods.method(name).name == name for name in names)
+
+
+def test_settings_of_acfun_by_name():
+    one = methods.method("acfun:timestep_split=0.4,style_flip=true,encoder=1.2,cfg=4,use_blocks=decoder,form=low_rank")
+    assert one.config == {"timestep_split": 0.4, "style_flip": True} and one.adapter == {"form": "low_rank"}
+    assert one.strengths == {"encoder": 1.2, "blocks": "decoder"} and one.drawing == {"cfg": 4}
+    other = methods.method("acfun:timestep_split=0.4,style_flip=true,form=low_rank,cfg=2")
+    assert one.state_name == other.state_name != methods.method("acfun").state_name
+    for wrong in ("acfun:nothing=1", "acfun:steps", "acfun:steps=0", "unknown"):
+        with pytest.raises(ACFunError):
+            methods.method(wrong)
