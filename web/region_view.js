@@ -26,8 +26,8 @@ export const HEIGHT = 214;
 
 const STYLE = `
 .acfun-regions-body { display: flex; gap: 10px; flex: 1; min-height: 0; }
-.acfun-regions canvas { width: 156px; height: 156px; flex: none; border-radius: 6px; cursor: pointer; background: #808080; }
-.acfun-regions-rows { display: grid; grid-template-columns: auto minmax(40px, 1fr) 32px; gap: 0 8px; flex: 1;
+.acfun-regions canvas { width: 136px; height: 136px; flex: none; align-self: center; border-radius: 6px; cursor: pointer; background: #808080; }
+.acfun-regions-rows { display: grid; grid-template-columns: auto minmax(40px, 1fr) 28px; gap: 0 6px; flex: 1;
   align-items: center; align-content: space-between; min-width: 0; }
 .acfun-regions-rows label { display: flex; align-items: center; gap: 6px; white-space: nowrap; padding: 2px 4px;
   border-radius: 4px; border: 1px solid transparent; }
