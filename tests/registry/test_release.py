@@ -16,6 +16,7 @@ from ..imports.import_cost import measure
 LEFT_OUT = (
     "tests/",
     "tools/",
+    "benchmarks/",
     ".github/",
     ".ci/",
     "Makefile",
@@ -34,7 +35,10 @@ NEEDED = (
     "nodes/train.py",
     "nodes/host/unet.py",
     "web/acfun_panel.js",
+    "web/acfun_regions.js",
+    "web/face_regions.png",
     "web/docs/ACFunTrainStyle.md",
+    "subgraphs/ACFun portrait.json",
     "locales/en/main.json",
     "workflows/stylization.json",
     "workflows/stylization.jpg",
