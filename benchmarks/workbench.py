@@ -180,11 +180,16 @@ class Workbench:
 
 @contextlib.contextmanager
 def peak_memory(every: float = 0.05) -> Iterator[list[float]]:
-    """A list with one number: the largest resident memory of this process in MB while the block ran."""
+    """A list with one number: the largest resident memory of this process and its children in MB while the block ran."""
     process, peak, stop = psutil.Process(), [0.0], threading.Event()
 
     def look() -> None:
-        peak[0] = max(peak[0], process.memory_info().rss / 1e6)
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            # A child may end between the two questions.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += child.memory_info().rss
+        peak[0] = max(peak[0], total / 1e6)
 
     def watch() -> None:
         while not stop.wait(every):

@@ -9,6 +9,7 @@ from .base import Method, State, slug
 from .injection import KeyValueInjection
 from .inversion import AttentionInversion, StageTokens, TextualInversion
 from .lora import LoRA
+from .native import NativeLoRA
 from .simple import Blend, CopyFace, CopyStyle, ImageToImage, LatentAdaIN, TextOnly
 
 __all__ = ["METHODS", "Method", "State", "method", "slug"]
@@ -25,6 +26,7 @@ METHODS: tuple[Method, ...] = (
     AttentionInversion(),
     StageTokens(),
     LoRA(),
+    NativeLoRA(),
     KeyValueInjection(),
     CopyFace(),
     CopyStyle(),
