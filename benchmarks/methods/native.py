@@ -42,11 +42,13 @@ def training_graph(style: str, face: str, prompt: str, steps: int, rank: int, le
         "face": node("LoadImage", image=face),
         "both": node("ImageBatch", image1=["style", 0], image2=["face", 0]),
         "latents": node("VAEEncode", pixels=["both", 0], vae=VAE),
+        # TrainLoraNode 0.3.75 crashes on a single latent of any size and takes a list of them.
+        "list": node("RebatchLatents", latents=["latents", 0], batch_size=1),
         "text": node("CLIPTextEncode", text=prompt, clip=CLIP),
         "train": node(
             "TrainLoraNode",
             model=MODEL,
-            latents=["latents", 0],
+            latents=["list", 0],
             positive=["text", 0],
             batch_size=BATCH,
             grad_accumulation_steps=1,

@@ -1,0 +1,149 @@
+"""What a picture's numbers say of planted copies and blends; the networks are left out, their numbers are given."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import aggregate, publish, report
+from benchmarks.measures import Measures, Seen, altered, own_and_others
+from tools.measure import style
+from tools.measure.faces import Face
+
+SIDE = 192
+
+
+def picture(seed: int) -> np.ndarray:
+    """A smooth random picture."""
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+FACES = {f"face{i}": picture(i) for i in range(3)}
+STYLES = {f"style{i}": picture(10 + i) for i in range(3)}
+
+
+def judges(vectors: dict[str, np.ndarray]) -> Measures:
+    """Measures whose encoders know the vectors of the faces and see any other picture as a mixture."""
+    measures = Measures.__new__(Measures)
+    measures.faces, measures.styles = FACES, STYLES
+    measures.sitters = {name: seen_as(vector) for name, vector in vectors.items()}
+    measures.style_sitters = {name: Seen(None, {}) for name in STYLES}
+    return measures
+
+
+def seen_as(vector: np.ndarray) -> Seen:
+    return Seen(Face(np.zeros(4), np.zeros((5, 2)), 1.0), {"sface": vector, "dlib": vector})
+
+
+def test_planted_copies_and_blends_are_caught_and_other_pictures_are_not():
+    measures = judges({})
+    face, other = FACES["face0"], STYLES["style0"]
+    for one in (face, other):
+        for copy in altered(one):
+            assert measures._copies(copy, face, other)["copied"] == 1
+    for share in (0.3, 0.5, 0.7):
+        blend = (share * face + (1 - share) * other).astype(np.uint8)
+        found = measures._copies(blend, face, other)
+        assert found["copied"] == 1 and found["ghost"] > 0.99
+    assert measures._copies(picture(99), face, other)["copied"] == 0
+    accuracy = measures.copy_accuracy()
+    assert accuracy["copies_caught"] == 1 and accuracy["others_passed"] == 1
+
+
+def test_identity_is_against_the_other_faces_and_no_face_is_zero():
+    measures = judges(dict(zip(FACES, np.eye(3))))
+    found = measures._identity(seen_as(np.array([0.8, 0.6, 0.0])), "face0", "sface")
+    assert found == {"own": pytest.approx(0.8), "margin": pytest.approx(0.8 - 0.3), "first": 1.0}
+    assert measures._identity(seen_as(np.array([0.6, 0.8, 0.0])), "face0", "sface")["first"] == 0
+    assert set(measures._identity(Seen(None, {}), "face0", "sface").values()) == {0.0}
+
+
+def test_margins():
+    assert own_and_others({"a": 0.5, "b": 0.1, "c": 0.3}, "a") == {
+        "own": 0.5,
+        "margin": pytest.approx(0.3),
+        "first": 1.0,
+    }
+
+
+def planted(measures: Measures) -> dict[str, list[dict]]:
+    """Three anchors with the margins that real copies have, and a method that is half as good in both and copies nothing."""
+    sure = {
+        "copy_face": (0.9, -0.1),
+        "copy_style": (-0.1, 0.9),
+        "blend": (0.5, 0.5),
+        "acfun": (0.3, 0.3),
+        "text": (0.0, 0.1),
+    }
+    found = {name: [] for name in sure}
+    for face in FACES:
+        for other in STYLES:
+            drawn = {
+                "copy_face": FACES[face],
+                "copy_style": STYLES[other],
+                "blend": ((FACES[face].astype(int) + STYLES[other]) // 2).astype(np.uint8),
+                "acfun": picture(int(face[-1]) * 7 + int(other[-1]) + 100),
+                "text": picture(200),
+            }
+            for name, (identity, style_margin) in sure.items():
+                numbers = {f"{e}_{k}": identity for e in ("sface", "dlib") for k in ("margin", "own")}
+                numbers |= {f"{e}_first": float(identity > 0) for e in ("sface", "dlib")}
+                numbers |= {"style_margin": style_margin, "style_first": float(style_margin > 0.2), "found": 1.0}
+                numbers |= measures._copies(drawn[name], FACES[face], STYLES[other])
+                costs = dict.fromkeys(aggregate.COSTS, 1.0)
+                row = {"method": name, "face": face, "style": other, "seed": 0, "numbers": numbers}
+                found[name].append(row | costs)
+    return found
+
+
+def test_neither_j_nor_any_earned_number_puts_an_anchor_first():
+    images = [row for rows in planted(judges({})).values() for row in rows]
+    names = ["acfun", "text", "copy_face", "copy_style", "blend"]
+    rows = aggregate.rows_of(images, names)
+    assert aggregate.judgement(rows, names[2:], draws=20).first() == "acfun"
+    for number in ("identity_earned", "style_earned", "face_first_earned", "style_first_earned"):
+        best = max(names, key=lambda name: rows[name].mean(number))
+        assert best == "acfun", number
+
+
+def test_rows_go_to_a_file_and_back(tmp_path):
+    images = [row for rows in planted(judges({})).values() for row in rows]
+    publish.write_rows(images, tmp_path / "rows.csv")
+    again = publish.read_rows(tmp_path / "rows.csv")
+    assert len(again) == len(images) == sum(1 for _ in csv.reader((tmp_path / "rows.csv").open())) - 1
+    assert publish.disagreements(publish.differences(again, images), ["acfun", "blend"]) == []
+
+
+def test_a_part_that_differs_does_not_agree():
+    images = planted(judges({}))["acfun"]
+    other = [{**image, "numbers": {**image["numbers"], "style_margin": 0.1}} for image in images[:4]]
+    found = publish.differences(images, other)
+    assert publish.disagreements(found, ["acfun"]) == ["acfun: style is off by -0.200"]
+    assert publish.disagreements(found, ["acfun", "text"])[0] == "text: not repeated"
+    one_copy = [{**images[0], "numbers": {**images[0]["numbers"], "copied": 1.0}}, *images[1:4]]
+    assert publish.disagreements(publish.differences(images, one_copy), ["acfun"]) == []
+
+
+def test_the_part_fits_its_time():
+    images = [{"method": name, "train_seconds": 100.0, "seconds": 20.0} for name in "abcde"]
+    assert publish.part_pairs(images, minutes=36, workers=2) == 6
+    assert publish.part_pairs(images, minutes=20, workers=1) == 2
+    assert publish.part_pairs(images, minutes=1, workers=1) == 1
+
+
+def test_the_front_of_the_plot():
+    points = {"a": (0.1, 0.5), "b": (0.3, 0.4), "c": (0.2, 0.3), "d": (0.5, 0.0)}
+    assert report.pareto_front(points) == ["a", "b", "d"]
+
+
+def test_a_style_space_tells_styles_apart_and_its_accuracy_is_measured():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(10, 24))
+    views = np.repeat(centres, 4, axis=0) + 0.1 * rng.normal(size=(40, 24))
+    groups = np.repeat(np.arange(10), 4)
+    space = style.StyleSpace(centres)
+    assert style.accuracy(space, views, groups) == 1 and style.accuracy(space, views, groups, of=6) == 1
+    by_chance = style.accuracy(space, rng.normal(size=(40, 24)), groups, of=4)
+    assert 0.1 < by_chance < 0.4
