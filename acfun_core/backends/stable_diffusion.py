@@ -156,7 +156,7 @@ class StableDiffusion:
             raise ACFunError(
                 f"The adapter is for a base of family {adapter.base_family}, this one is Stable Diffusion 1.x.",
                 "an adapter that was trained on Stable Diffusion 1.x",
-                "use it in ComfyUI with its own base",
+                "use it in ComfyUI with its own base: SDXL works there, and only there",
             )
         have, want = channels_of(self.sites), adapter.cfun.channels
         wrong = misfits(self.sites, want, adapter.config.place)

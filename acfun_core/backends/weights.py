@@ -87,11 +87,7 @@ def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype)
                 "name the folder that holds model_index.json",
             )
     if (folder / "text_encoder_2").is_dir():
-        raise ACFunError(
-            f"{folder} has two text encoders: it is not Stable Diffusion 1.x.",
-            "one text encoder",
-            "name an SD 1.x base",
-        )
+        raise _sdxl(folder)
     check_unet_config(folder, read_json(folder / "unet" / "config.json"))
     schedule = schedule_from_config(folder, read_json(folder / "scheduler" / "scheduler_config.json"))
     vae_class = read_json(folder / "vae" / "config.json").get("_class_name", "AutoencoderKL")
@@ -105,6 +101,14 @@ def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype)
         load_text_encoder(read_json(folder / "text_encoder" / "config.json"), read_weights(folder / "text_encoder")),
         load_tokenizer(Path(tokenizer) if tokenizer else folder / "tokenizer"),
         schedule,
+    )
+
+
+def _sdxl(source: Path) -> ACFunError:
+    return ACFunError(
+        f"{source} is an SDXL base, with two text encoders.",
+        "a Stable Diffusion 1.x base",
+        "train and draw on SDXL in ComfyUI; its adapter file is the same kind, and info and export read it here",
     )
 
 
@@ -264,6 +268,7 @@ def load_strictly(
 _UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 _UNET_TEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 _TEXT_PREFIX = "cond_stage_model.transformer."
+_SDXL_TEXT_PREFIX = "conditioner.embedders.1."
 _PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
 
 
@@ -302,6 +307,8 @@ def _check_checkpoint(path: Path, unet_config: Mapping) -> None:
         raise ACFunError(
             f"{path.name} cannot be read: {error}.", "a whole checkpoint", "copy the file again"
         ) from error
+    if any(key.startswith(_SDXL_TEXT_PREFIX) for key in keys):
+        raise _sdxl(path)
     fix = "name a whole Stable Diffusion 1.x checkpoint (UNet, VAE and CLIP in one file)"
     if len(shapes) < 2:
         raise ACFunError(f"{path.name} holds no Stable Diffusion UNet.", "a checkpoint in the original layout", fix)

@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from acfun_core import __version__, adapter_file
+from acfun_core.adapter import StyleAdapter
 from acfun_core.command_line import build_parser, flags, info, main, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
@@ -153,6 +154,19 @@ def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tm
     assert main(["export", str(path), "--textual-inversion", "--out", str(embedding)]) == 0
     [tensor] = load_file(embedding).values()
     assert torch.equal(tensor[0], adapter_file.load(path).e_a)
+
+
+def test_an_adapter_of_sdxl_is_read_and_exported_but_not_drawn_with(tmp_path, capsys):
+    """Made in ComfyUI; no base is needed for what a file holds."""
+    config = AdapterConfig(PROMPT, layers=1, heads=1, head_width=8)
+    adapter = StyleAdapter(config, torch.randn(2048), torch.randn(3, 16), {"enc.0.0": 320}, "sdxl")
+    path, embedding = adapter_file.save(adapter, tmp_path / "xl.safetensors"), tmp_path / "word.safetensors"
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["adapters"][0]["base_family"] == "sdxl"
+    assert main(["export", str(path), "--textual-inversion", "--out", str(embedding)]) == 0
+    assert {name: part.shape[-1] for name, part in load_file(embedding).items()} == {"clip_l": 768, "clip_g": 1280}
+    assert main(["sample", str(path), "--out", str(tmp_path / "p.png")]) == 1
+    assert "family sdxl" in (shown := capsys.readouterr().err) and "ComfyUI" in shown
 
 
 def test_splice_takes_parts_and_writes_who_gave_what(tmp_path, capsys):

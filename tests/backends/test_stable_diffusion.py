@@ -45,6 +45,19 @@ def test_each_strength_does_something(base, adapter, strengths):
     assert (changed - base.sample(PLAIN, **SHORT)).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("part", ["abstract", "encoder", "decoder"])
+def test_each_strength_moves_the_picture_further_from_the_base(base, adapter, part):
+    """From 0 to 2; measured as the root mean square of the change of the latent."""
+    off = {"abstract": 0.0, "encoder": 0.0, "decoder": 0.0}
+    plain = base.sample(PLAIN, **SHORT)
+    drawn = (
+        base.sample(PROMPT, members=[(adapter, Strengths(**{**off, part: value}))], **SHORT)
+        for value in (0.0, 0.5, 1.0, 1.5, 2.0)
+    )
+    changes = [(latent - plain).square().mean().sqrt().item() for latent in drawn]
+    assert changes[0] == 0 and all(less < more for less, more in zip(changes, changes[1:])), changes
+
+
 def test_a_saved_adapter_draws_what_the_trained_one_draws(base, adapter, tmp_path):
     loaded = load(save(adapter, tmp_path / "kept.safetensors"))
     one, two = (base.sample(PROMPT, members=[(which, Strengths())], **SHORT) for which in (adapter, loaded))

@@ -163,6 +163,7 @@ def without(part: str):
         (without("cond_stage"), "holds no CLIP text encoder"),
         (lambda t: t | {weights._UNET_INPUT: torch.zeros(32, 9, 3, 3)}, "takes 9 channels"),
         (lambda t: t | {weights._UNET_TEXT: torch.zeros(32, 2048)}, "text 2048 wide"),
+        (lambda t: t | {"conditioner.embedders.1.model.ln_final.bias": torch.zeros(8)}, "is an SDXL base.*in ComfyUI"),
         (
             lambda t: {k: v for k, v in t.items() if not k.endswith("output_blocks.3.0.in_layers.2.weight")},
             "unet in.*not whole",
@@ -258,7 +259,7 @@ def test_missing_folders_and_second_encoders_are_named(tmp_path):
         load_parts(tmp_path)
     folder = changed_folder(tmp_path, "unet")
     (folder / "text_encoder_2").mkdir()
-    with pytest.raises(ACFunError, match="two text encoders"):
+    with pytest.raises(ACFunError, match="is an SDXL base.*in ComfyUI"):
         load_parts(folder)
 
 
