@@ -1,9 +1,9 @@
 """By hand: the full Stable Diffusion 1.5 architecture (random weights) through the stock loaders and Train ACFun Style.
 
-Writes a 2.7 GB checkpoint and a server's folders under OUT_DIR, takes 5 training steps at 256 px, and prints one JSON line with
-the losses, seconds and peak memory. Needs about 12 GB of memory; not part of ``make test``.
+Writes a 2.7 GB checkpoint and a server's folders under OUT_DIR, takes training steps at 256 px (5 if no number is given), and
+prints one JSON line with the losses, seconds and peak memory. Needs about 12 GB of memory; not part of ``make test``.
 
-Usage: ``.venv/bin/python -m tests.host.try_sd15 OUT_DIR``
+Usage: ``.venv/bin/python -m tests.host.try_sd15 OUT_DIR [STEPS]``
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main(out: Path, steps: int = 5, resolution: int = 256) -> None:
     with ComfyServer(base_dir=out) as server, server.client() as client:
         run = client.run(
             graph(steps, resolution),
-            timeout=3000,
+            timeout=600 + 240 * steps,
             on_event=lambda event: (
                 times.append(event.seconds) if event.kind == "progress" and event.node == "train" else None
             ),
@@ -109,4 +109,4 @@ def main(out: Path, steps: int = 5, resolution: int = 256) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]).resolve(), *map(int, sys.argv[2:3]))
