@@ -4,9 +4,9 @@
     python -m benchmarks.judge full --data FOLDER --workers 2 --minutes 50   a piece of it
     python -m benchmarks.judge part --data FOLDER --workers 2                at most 45 minutes
 
-``full`` has three stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time) and
-``curve`` (ACFun with fewer passes). Both commands end with one line of JSON. With other pictures (--faces, --styles) the
-table is written beside the results and nothing is published.
+``full`` has four stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time),
+``curve`` (ACFun with fewer passes) and ``edits`` (changed texts). Both commands end with one line of JSON. With other
+pictures (--faces, --styles) the table is written beside the results and nothing is published.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import argparse
 import json
 import shutil
 import sys
+import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from acfun_core.errors import ACFunError
 
-from . import aggregate, lists, methods, publish, report, run, tables
+from . import aggregate, edits, lists, methods, publish, report, run, tables
 from .measures import Measures
 from .store import Store
 
-STAGES = ("table", "time", "curve")
+STAGES = ("table", "time", "curve", "edits")
 CURVE = (25, 50, 100, 200, 350)
 """Training steps of the curve; the table has the last point."""
 PART_MINUTES = 45
@@ -48,13 +50,18 @@ class Table:
         return tables.text_table(self.rows, self.judged)
 
 
-def table_of(options, names: list[str], pictures: lists.PictureList, measures: Measures, run_name: str) -> Table:
-    """Measure and judge what a store holds of some methods."""
-    store = Store(options.out)
-    tables.measure(store, run_name, pictures, measures)
+def measured(options, pictures: lists.PictureList, measures: Measures) -> list[dict]:
+    """All measured images of the options' run, pairs and seeds."""
+    store, name = Store(options.out), run.settings_of(options).run
+    tables.measure(store, name, pictures, measures)
     wanted = {pair.id for pair in run.pairs_of(options, pictures)}
-    images = [image for image in store.images(run_name) if image["method"] in names and image["numbers"]]
-    images = [i for i in images if f"{i['face']}-{i['style']}" in wanted and i["seed"] < options.seeds]
+    images = [image for image in store.images(name) if image["numbers"] and image["seed"] < options.seeds]
+    return [image for image in images if f"{image['face']}-{image['style']}" in wanted]
+
+
+def table_of(images: list[dict], names: list[str]) -> Table:
+    """Judge the images of some methods."""
+    images = [image for image in images if image["method"] in names]
     rows = aggregate.rows_of(images, names)
     return Table(names, images, rows, aggregate.judgement(rows, tables.anchors(names)))
 
@@ -63,27 +70,38 @@ def with_options(options: argparse.Namespace, **changes) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(options), **changes})
 
 
+ALL = [one.name for one in methods.METHODS]
+
+
 def stage_table(options, pictures, measures) -> Table:
-    names = [one.name for one in methods.METHODS]
-    run.run(options, names)
-    return table_of(options, names, pictures, measures, run.settings_of(options).run)
+    run.run(options, ALL)
+    return table_of(measured(options, pictures, measures), ALL)
 
 
-def stage_time(options, pictures, measures, seconds: float) -> Table:
-    """Trained methods with as much wall-clock time as ACFun took; with the untrained ones, which need none, from the table."""
-    names = [one.name for one in methods.METHODS if one.trained]
-    timed = with_options(options, train_seconds=float(round(seconds)), seeds=1)
-    run.run(timed, names)
-    return table_of(timed, names, pictures, measures, run.settings_of(timed).run)
+def stage_time(options, pictures, measures, table: Table) -> str:
+    """Trained methods with as much wall-clock time as ACFun took, beside those that need none."""
+    took = [image["train_seconds"] for image in table.images if image["method"] == aggregate.ACFUN]
+    timed = with_options(options, train_seconds=float(round(np.mean(took))), seeds=1)
+    trained = [one.name for one in methods.METHODS if one.trained]
+    run.run(timed, trained)
+    others = [image for image in table.images if image["method"] not in trained]
+    found = table_of(measured(timed, pictures, measures) + others, ALL)
+    return f"## Equal time ({timed.train_seconds:.0f} s of training)\n\n{found.text()}"
 
 
-def stage_curve(options, pictures, measures) -> Table:
+def stage_curve(options, pictures, measures) -> str:
     """ACFun after fewer steps, with the scale that the whole table's methods set."""
     shorter = [methods.method(f"acfun:steps={steps}").name for steps in CURVE]
     once = with_options(options, seeds=1)
     run.run(once, shorter)
-    names = [one.name for one in methods.METHODS] + shorter
-    return table_of(once, names, pictures, measures, run.settings_of(once).run)
+    return "## Fewer passes\n\n" + table_of(measured(once, pictures, measures), ALL + shorter).text()
+
+
+def stage_edits(options, pictures, measures) -> str:
+    """Changed texts for those methods that take one."""
+    once = with_options(options, seeds=1)
+    run.run(once, edits.names())
+    return "## Text edits\n\n" + edits.table(measured(once, pictures, measures))
 
 
 def full(options: argparse.Namespace) -> dict:
@@ -91,17 +109,14 @@ def full(options: argparse.Namespace) -> dict:
     pictures = run.pictures_of(options)
     # A missing face encoder is said now, not after hours.
     measures = tables.measures_of(options, pictures)
+    end = time.monotonic() + 60 * options.minutes
     table = stage_table(options, pictures, measures)
-    text = [f"## Equal passes ({options.passes})", table.text()]
-    stages = options.stages.split(",")
-    if "time" in stages:
-        seconds = float(np.mean([i["train_seconds"] for i in table.images if i["method"] == aggregate.ACFUN]))
-        text += [
-            f"## Equal time ({seconds:.0f} s of training)",
-            stage_time(options, pictures, measures, seconds).text(),
-        ]
-    if "curve" in stages:
-        text += ["## Fewer passes", stage_curve(options, pictures, measures).text()]
+    text = [f"## Equal passes ({options.passes})\n\n{table.text()}"]
+    more = {"time": partial(stage_time, table=table), "curve": stage_curve, "edits": stage_edits}
+    for name, stage in more.items():
+        left = (end - time.monotonic()) / 60 if options.minutes else 0.0
+        if name in options.stages.split(",") and left >= 0:
+            text.append(stage(with_options(options, minutes=left), pictures, measures))
     return write(options, pictures, measures, table, "\n\n".join(text))
 
 

@@ -16,9 +16,10 @@ from tools.measure import pictures as measure
 from tools.measure import style as styles
 from tools.measure.faces import Face, FaceFinder, encoders
 
+from . import edits
 from .lists import Image, PictureList
 
-VERSION = "2"
+VERSION = "3"
 """Goes up when a number changes its meaning; rows that were measured by another are measured again."""
 COPY_LIMIT = 0.8
 """Share of a picture that both training pictures explain (R^2) above which it counts as a copy. Of 600 real portraits none has
@@ -90,6 +91,7 @@ class Measures:
         found = {"found": float(seen.face is not None), "texture": measure.texture(picture)}
         for name in ENCODERS:
             found |= {f"{name}_{key}": value for key, value in self._identity(seen, face, name).items()}
+        found |= edits.readings(picture, seen.face)
         found |= self._style(picture, style) | self._copies(picture, self.faces[face], self.styles[style])
         return found | self._style_sitter(seen, face, style)
 

@@ -86,7 +86,7 @@ def measure(store: Store, run: str, pictures: PictureList, measures: Measures) -
 
 
 def anchors(names: Sequence[str]) -> list[str]:
-    return [name for name in names if not name.startswith("acfun:") and methods.method(name).anchor]
+    return [name for name in names if methods.method(name).anchor]
 
 
 def text_table(rows: dict[str, aggregate.Rows], judged: aggregate.Judgement) -> str:

@@ -6,6 +6,7 @@ from acfun_core.errors import ACFunError
 
 from .acfun import ACFun, parse_options
 from .base import Method, State, slug
+from .edited import EDITS, Edited
 from .injection import KeyValueInjection
 from .inversion import AttentionInversion, StageTokens, TextualInversion
 from .lora import LoRA
@@ -35,11 +36,14 @@ METHODS: tuple[Method, ...] = (
 
 
 def method(name: str) -> Method:
-    """A method by name; ``acfun:`` takes options.
+    """A method by name; ``acfun:`` takes options, ``+smiling`` changes the text of any.
 
     Raises:
         ACFunError: there is none, or an option is wrong.
     """
+    inner, plus, edit = name.rpartition("+")
+    if plus and edit in EDITS:
+        return Edited(method(inner), edit)
     if name.startswith("acfun:"):
         return ACFun(parse_options(name.removeprefix("acfun:")))
     for known in METHODS:

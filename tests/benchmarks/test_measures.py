@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import aggregate, publish, report
+from benchmarks import aggregate, edits, publish, report
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
@@ -147,3 +147,15 @@ def test_a_style_space_tells_styles_apart_and_its_accuracy_is_measured():
     assert style.accuracy(space, views, groups) == 1 and style.accuracy(space, views, groups, of=6) == 1
     by_chance = style.accuracy(space, rng.normal(size=(40, 24)), groups, of=4)
     assert 0.1 < by_chance < 0.4
+
+
+def test_text_edits_are_compared_with_the_same_picture():
+    def row(method: str, seed: int, smile: float, identity: float) -> dict:
+        numbers = {f"{e}_{k}": identity for e in ("sface", "dlib") for k in ("margin", "first")}
+        numbers |= {"style_margin": 0.2, "style_first": 1.0, "copied": 0.0, "smile": smile}
+        return {"method": method, "face": "f", "style": "s", "seed": seed, "numbers": numbers}
+
+    images = [row("acfun", seed, 0.8 + 0.1 * seed, 0.4) for seed in range(3)]
+    images += [row("acfun+smiling", seed, 0.9 + 0.1 * seed, 0.3) for seed in range(3)]
+    lines = edits.table(images).splitlines()
+    assert lines[2] == "| ACFun | smiling | 3 of 3 | +0.100 | +0.100 to +0.100 | -0.100 | +0.000 |" and len(lines) == 3

@@ -182,3 +182,23 @@ def test_settings_of_acfun_by_name():
     for wrong in ("acfun:nothing=1", "acfun:steps", "acfun:steps=0", "unknown"):
         with pytest.raises(ACFunError):
             methods.method(wrong)
+
+
+def test_a_changed_text_shares_the_training(runner, pictures):
+    texts = []
+
+    class Telling(Counting):
+        def sample(self, bench, pair, state, seed):
+            texts.append(pair.description)
+            return super().sample(bench, pair, state, seed)
+
+    inner, pair = Telling(), pictures.pairs()[0]
+    runner.do(inner, pair, 1)
+    for edit in methods.EDITS:
+        runner.do(methods.Edited(inner, edit), pair, 1)
+    assert inner.trainings == 1
+    assert texts[1:] == [
+        "a painting of a smiling person in S* style",
+        "a painting of a person with glasses in S* style",
+    ]
+    assert methods.method("acfun:cfg=2+smiling").inner.drawing == {"cfg": 2}
