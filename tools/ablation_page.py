@@ -61,6 +61,13 @@ CLAIMS = (
         "insertion in the attention leaks more of the style picture", "copy_style", "attention", "full", "paper, Fig. 8"
     ),
     Claim("the mean leaks more of the style picture", "copy_style", "mean_std", "full", "paper, Fig. 8"),
+    Claim(
+        "the deviation alone keeps the person better than with the mean",
+        "identity_sface",
+        "full",
+        "mean_std",
+        "paper, Fig. 8",
+    ),
     Claim("one shared noised input gives a blend", "ghost", "blend", "full", "our reading of eq. 4"),
     Claim("strength 0.5 changes the base", "change", "half", "text", "ours"),
     Claim("strength 1 changes it more than 0.5", "change", "full", "half", "ours"),

@@ -10,6 +10,7 @@ when all are there. Faces and styles are the example pictures unless named.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,17 +93,26 @@ class Pair:
         return f"{self.face.stem}-{self.style.stem}"
 
 
+def base_key(base: Path, *settings: str) -> str:
+    """Short name of a base's weights and of further settings: what was made with others is never taken for this."""
+    digest = hashlib.sha256("\n".join(settings).encode())
+    for path in sorted(base.rglob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 class Work:
     """Trains and draws what is not there yet.
 
     Args:
-        folder: of this run's settings; pictures of other settings never mix with it.
+        folder: of this run's base and settings; pictures of others never mix with it.
     """
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
-        name = f"steps{options.steps}_side{options.side}_seed{options.seed}_sampler{options.sampler_steps}_cfg{options.cfg:g}"
-        self.folder = OUT / name
+        drawing = f"sampler{options.sampler_steps}_cfg{options.cfg:g}"
+        key = base_key(options.base, options.description)
+        self.folder = OUT / f"{key}_steps{options.steps}_side{options.side}_seed{options.seed}_{drawing}"
         self.folder.mkdir(parents=True, exist_ok=True)
         # diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
         define_torchvision_operators()
@@ -234,6 +244,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sampler-steps", type=int, default=40, help="sampling steps (40)")
     parser.add_argument("--cfg", type=float, default=3.0, help="guidance (3)")
     parser.add_argument("--only", default="", help="names of rows, with commas: draw these and write no page")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the page and its picture (docs)")
     parser.add_argument("--without-faces", action="store_true", help="leave the face encoders out; the page says so")
     options = parser.parse_args(arguments)
     unknown = set(filter(None, options.only.split(","))) - {ablation.name for ablation in ABLATIONS}
@@ -259,8 +270,9 @@ def main(arguments: list[str] | None = None) -> int:
     if judges is None:
         return 0
     rows = measured(work, pairs, judges)
-    ablation_page.write(ROOT / "docs", work, pairs, ABLATIONS, rows, judges)
-    print(ROOT / "docs" / "ablations.md")
+    options.docs.mkdir(parents=True, exist_ok=True)
+    ablation_page.write(options.docs, work, pairs, ABLATIONS, rows, judges)
+    print(options.docs / "ablations.md")
     return 0
 
 

@@ -30,6 +30,7 @@ from acfun_core.schedule import NoiseSchedule
 from acfun_core.training import Base, StepReport, measure_adapter, train_adapter
 from tests.host.launcher import define_torchvision_operators
 from tools import stability_page
+from tools.ablations import base_key
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "stability"
@@ -173,7 +174,9 @@ class Work:
         return [*widths, *bases, *((f"{width}-literal", 0) for width in options.literal)]
 
     def file(self, row: str, seed: int) -> Path:
-        return self.folder / f"{Path(row).name}-{seed}.json"
+        """A trained base is known by its weights: another one in the same folder is trained anew."""
+        name = f"{Path(row).name}-{base_key(Path(row))}" if Path(row).is_dir() else row
+        return self.folder / f"{name}-{seed}.json"
 
     def run(self, row: str, seed: int) -> dict:
         """Trained now, or read from an earlier run."""

@@ -91,6 +91,16 @@ def test_claims_and_rows_fit_together():
         ablations.TrainConfig(**one.train)
 
 
+def test_another_base_or_prompt_is_another_folder(tmp_path):
+    (tmp_path / "unet").mkdir()
+    weights = tmp_path / "unet" / "weights.safetensors"
+    weights.write_bytes(b"one")
+    first = ablations.base_key(tmp_path, "a man in S* style")
+    assert ablations.base_key(tmp_path, "a man in S* style") == first != ablations.base_key(tmp_path, "S*")
+    weights.write_bytes(b"two")
+    assert ablations.base_key(tmp_path, "a man in S* style") != first
+
+
 class Drawn:
     """Work whose pictures lie there already."""
 
