@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -162,7 +164,8 @@ def jobs_of(chosen: list[Method], pairs: list[Pair]) -> list[tuple[Method, Pair]
 
 
 def work(options: argparse.Namespace, chosen: list[Method], shard: tuple[int, int] = (0, 1)) -> None:
-    """One process's share of the jobs: those of every so-manieth pair."""
+    """One process's share of the jobs: those of every so-manieth style."""
+    end_cleanly()
     runner = Runner(Store(options.out), settings_of(options))
     pairs = pairs_of(options, pictures_of(options))
     parent, end = os.getppid(), time.monotonic() + 60 * options.minutes
@@ -189,8 +192,20 @@ def _column(pairs: list[Pair], pair: Pair) -> int:
     return sorted({one.style.id for one in pairs}).index(pair.style.id)
 
 
+def end_cleanly() -> None:
+    """Let SIGTERM end this process as Ctrl+C does, so that workers and servers end with it."""
+
+    def end(number, frame) -> None:
+        raise SystemExit(128 + number)
+
+    # Only the main thread may set it; elsewhere the caller has its own way to end.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+
+
 def run(options: argparse.Namespace, names: list[str]) -> None:
     """All jobs, in this process or in several."""
+    end_cleanly()
     chosen = [methods.method(name) for name in names]
     # Missing pictures are said before any process starts.
     pictures_of(options)
@@ -209,6 +224,8 @@ def run(options: argparse.Namespace, names: list[str]) -> None:
     finally:
         for child in children:
             child.terminate()
+        for child in children:
+            child.wait()
     if any(codes):
         raise SystemExit(f"A worker ended with {max(codes, key=abs)}; start again to go on.")
 
