@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from host.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import captions, common, judges, likeness  # noqa: E402
+from tools.base import captions, common, critic, judges, likeness, train_unet  # noqa: E402
 from tools.base.sampling import REPORT_GRID  # noqa: E402
 
 
@@ -92,3 +94,37 @@ def test_a_stage_goes_on_where_it_was_killed(tmp_path):
     steps(again, optimizer, its_ema, 2)
     assert torch.equal(again.weight, model.weight)
     assert torch.equal(its_ema.state["weight"], ema.state["weight"])
+
+
+def test_batches_show_both_sexes_equally_often():
+    records = (
+        [{"kind": "photo", "gender": "male"}] * 9 + [{"kind": "photo", "gender": "female"}] + [{"kind": "art"}] * 5
+    )
+    cfg = SimpleNamespace(shares=SimpleNamespace(photo=0.6, art=0.4), caption_dropout=0.0)
+    batches = train_unet.Batches.__new__(train_unet.Batches)
+    batches.records, batches.cfg, batches.rng, batches.empty = records, cfg, np.random.default_rng(0), 0
+    batches.rows = np.arange(len(records))[:, None].repeat(train_unet.VARIANTS, 1)
+    batches.table = torch.arange(len(records))
+    batches.use(torch.zeros(len(records), 4, 2, 2), np.arange(len(records)))
+    drawn = batches.draw(3000)[1].numpy()
+    shares = [np.mean(drawn < 9), np.mean(drawn == 9), np.mean(drawn > 9)]
+    assert np.allclose(shares, [0.3, 0.3, 0.4], atol=0.04)
+
+
+def test_the_critic_learns_to_tell_and_the_decoder_is_told():
+    torch.manual_seed(0)
+    judge, z = critic.Critic(widths=(8, 8, 8)), torch.zeros(4, 4, 4, 4)
+    optimizer = torch.optim.Adam(judge.parameters(), 0.02)
+    real, weight = torch.rand(4, 3, 32, 32), torch.nn.Parameter(torch.zeros(1))
+    for _ in range(30):
+        optimizer.zero_grad()
+        critic.critic_loss(judge, real, weight * real, z).backward()
+        optimizer.step()
+    assert critic.critic_loss(judge, real, weight * real, z) < 1
+    before = [p.clone() for p in judge.parameters()]
+    decoded = weight * real
+    lie, error = critic.deceit(judge, real, decoded, z), (decoded - real).square().mean()
+    factor = critic.balance(error, lie, weight)
+    lengths = [float(torch.autograd.grad(v, weight, retain_graph=True)[0].norm()) for v in (error, factor * lie)]
+    assert lengths[1] == pytest.approx(lengths[0], rel=1e-3)
+    assert all(torch.equal(a, b) and b.requires_grad for a, b in zip(before, judge.parameters()))

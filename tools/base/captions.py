@@ -62,7 +62,9 @@ PHOTO_PHRASES = (
     "a photograph of {who}",
     "a photo of the face of {who}",
 )
-ART_PHRASES = (*["a painting of {who}"] * 2, "a portrait painting of {who}", "a portrait of {who}")
+# Real art is of every age and kind, and its faces are few: it has its own word, so that "a painting of ..." alone means the
+# painted media, whose faces are many and clear.
+ART_PHRASES = (*["a classical painting of {who}"] * 2, "a classical portrait of {who}", "a painting of {who}")
 MEDIA_PHRASES = (
     *["a painting of {who} in {medium} style"] * 3,
     "a {medium} picture of {who}",

@@ -1,5 +1,6 @@
 """Train the autoencoder's decoder further, with the encoder frozen: the latents stay what the UNet learns.
 
+A critic beside the pixel errors keeps edges and strokes sharp; its share is small, since a strong one draws lines of its own.
 May run beside the UNet's training. A little noise on half of the latents makes the decoder forgive what a sampler leaves.
 """
 
@@ -23,6 +24,7 @@ from .common import (
     status,
     to_tensor,
 )
+from .critic import Critic, balance, critic_loss, deceit
 from .models import autoencoder
 from .train_autoencoder import evaluate, validation
 from .train_unet import cached_latents, views
@@ -77,10 +79,12 @@ def main() -> None:
     model.encoder.requires_grad_(False)
     crops = LatentCrops(args, model, args.cfg.seed)
     held = validation(args.run, args.cfg)
-    decoder = model.decoder.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(decoder.parameters(), lr=cfg.lr, betas=(0.9, 0.99), weight_decay=0.0)
+    decoder, critic = model.decoder.to(memory_format=torch.channels_last), Critic()
+    both = torch.nn.ModuleDict({"decoder": decoder, "critic": critic})
+    last_layer = decoder.layers[-1].weight
+    optimizer = torch.optim.AdamW(both.parameters(), lr=cfg.lr, betas=(0.5, 0.99), weight_decay=0.0)
     ema, clock, step = Ema(decoder, 0.998), Clock(args.minutes or cfg.minutes), 0
-    checkpoint = Checkpoint(args.run / "decoder_state.pt", decoder, optimizer, ema, clock)
+    checkpoint = Checkpoint(args.run / "decoder_state.pt", both, optimizer, ema, clock)
     step = checkpoint.resume()
     torch.manual_seed(args.cfg.seed + step)
     crops.rng = np.random.default_rng(args.cfg.seed + step)
@@ -101,16 +105,23 @@ def main() -> None:
         z, x = crops.batch(cfg.batch, cfg.crop)
         noise = torch.rand(len(z), 1, 1, 1).sub(0.5).clamp(min=0) * 2 * cfg.noise
         y = decoder((z + noise * torch.randn_like(z)).to(memory_format=torch.channels_last))
-        loss, mse = decoder_loss(y, x)
+        error, mse = decoder_loss(y, x)
+        lie = deceit(critic, x, y, z)
+        trust = cfg.critic * min(1.0, step / cfg.critic_warmup)  # the critic must see something first
+        loss = error + trust * balance(error, lie, last_layer) * lie
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        judged = critic_loss(critic, x, y, z)
+        judged.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(critic.parameters(), 1.0)
         optimizer.step()
         ema.update(decoder)
         step, progress = step + 1, clock.tick()
         if step % 50 == 0:
             print(
-                f"step {step} loss {loss.item():.4f} psnr {-10 * np.log10(mse.item()):.2f} {clock.spent:.0f} s",
+                f"step {step} error {error.item():.4f} critic {judged.item():.2f} "
+                f"psnr {-10 * np.log10(mse.item()):.2f} {clock.spent:.0f} s",
                 flush=True,
             )
         if clock.spent - last > 420:

@@ -28,14 +28,20 @@ SHORT = 32  # tokens kept while training: the model is causal, so what follows t
 
 
 def pixels(images: np.ndarray, size: int, cfg, rng: np.random.Generator | None) -> torch.Tensor:
-    """Prepared pictures, uint8 [n, s, s, 3] -> normalised [n, 3, size, size]; with `rng` moved, flipped and recoloured."""
+    """Prepared pictures, uint8 [n, s, s, 3] -> normalised [n, 3, size, size].
+
+    With `rng` they are cut closer, moved, flipped and recoloured.
+    """
     margin, side = cfg.align.margin, cfg.image_size
     out = []
     for image in images:
-        y, x = rng.integers(0, margin + 1, 2) if rng is not None else (margin // 2, margin // 2)
-        crop = image[y : y + side, x : x + side]
-        out.append(crop[:, ::-1] if rng is not None and rng.random() < 0.5 else crop)
-    x = F.interpolate(to_tensor(np.stack(out)), size, mode="bilinear", antialias=True).add(1).div(2)
+        cut = side if rng is None else int(rng.integers(round(0.8 * side), side + 1))
+        room = side + margin - cut
+        y, x = rng.integers(0, room + 1, 2) if rng is not None else (margin // 2, margin // 2)
+        crop = image[y : y + cut, x : x + cut]
+        crop = crop[:, ::-1] if rng is not None and rng.random() < 0.5 else crop
+        out.append(F.interpolate(to_tensor(crop[None]), size, mode="bilinear", antialias=True))
+    x = torch.cat(out).add(1).div(2)
     if rng is not None:
         gain = torch.from_numpy(rng.uniform(0.9, 1.1, (len(x), 3, 1, 1)).astype(np.float32))
         x = (x * gain).clamp(0, 1)

@@ -88,7 +88,7 @@ def cached_latents(args, team: Team, vae, size: int) -> tuple[torch.Tensor, np.n
 
 
 class Batches:
-    """Draws latents and contexts, a fixed share of each kind: photos, simulated media, real art."""
+    """Draws latents and contexts, a fixed share of each kind (photos, simulated media, real art), both sexes equally often."""
 
     def __init__(self, records: list[dict], text_encoder, tokenizer, cfg, seed: int, rng: np.random.Generator) -> None:
         words = np.random.default_rng(seed)
@@ -104,12 +104,15 @@ class Batches:
     def use(self, z: torch.Tensor, owner: np.ndarray) -> None:
         """Switch to these latents; `owner` is the picture each was made from."""
         self.z, self.owner = z, owner
-        kinds = np.array([self.records[i]["kind"] for i in owner])
-        self.groups = [(np.flatnonzero(kinds == kind), share) for kind, share in vars(self.cfg.shares).items()]
+        kinds, sexes = (np.array([self.records[i].get(key, "") for i in owner]) for key in ("kind", "gender"))
+        self.groups = []
+        for kind, share in vars(self.cfg.shares).items():
+            parts = [np.flatnonzero((kinds == kind) & (sexes == sex)) for sex in sorted(set(sexes[kinds == kind]))]
+            self.groups += [(part, share / len(parts)) for part in parts]
 
     def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = self.rng
-        which = rng.choice(3, count, p=[share for _, share in self.groups])
+        which = rng.choice(len(self.groups), count, p=[share for _, share in self.groups])
         chosen = np.array([self.groups[k][0][rng.integers(len(self.groups[k][0]))] for k in which])
         rows = self.rows[self.owner[chosen], rng.integers(VARIANTS, size=count)]
         rows[rng.random(count) < self.cfg.caption_dropout] = self.empty
