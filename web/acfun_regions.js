@@ -18,10 +18,16 @@ let words = {};
 const addressOf = (file) => api.apiURL(`/view?${new URLSearchParams({ ...file, rand: Math.random() })}`);
 
 function addRegions(node, name, spec) {
-  const view = new RegionView(words, ORDINARY_FACE, () => {
-    widget.callback?.(view.value);
-    node.graph?.change?.();
-    node.setDirtyCanvas?.(true, true);
+  const view = new RegionView(words, ORDINARY_FACE, {
+    changed: () => {
+      widget.callback?.(view.value);
+      node.setDirtyCanvas?.(true, true);
+    },
+    // The editor does not notice keys in input fields: without this, undo and the saved draft would miss the change.
+    settled: () => {
+      app.canvas?.emitBeforeChange?.();
+      app.canvas?.emitAfterChange?.();
+    },
   });
   if (spec[1]?.default) view.value = spec[1].default;
   const widget = node.addDOMWidget(name, WIDGET_TYPE, view.element, {

@@ -59,12 +59,12 @@ export class RegionView {
   /**
    * @param {Object} words what to write, by name (locales/<language>/main.json, "regions")
    * @param {string} map address of the map that is shown at first
-   * @param {() => void} changed called when the user has changed the value
+   * @param {{changed: Function, settled: Function}} actions called while a slider moves, and when it has been let go
    */
-  constructor(words, map, changed) {
+  constructor(words, map, actions) {
     addStyle("acfun-regions-style", STYLE);
     this.words = words;
-    this.changed = changed;
+    this.actions = actions;
     this.number = ++made;
     this.rows = {};
     this.chosen = null;
@@ -125,7 +125,10 @@ export class RegionView {
     const reset = element("button", "", words.reset);
     reset.type = "button";
     reset.title = words.reset_hint;
-    reset.addEventListener("click", () => this.#write(Object.fromEntries(NAMES.map((name) => [name, 1]))));
+    reset.addEventListener("click", () => {
+      this.#write(Object.fromEntries(NAMES.map((name) => [name, 1])));
+      this.actions.settled();
+    });
     reset.addEventListener("keydown", keepKeys);
     const foot = element("div", "acfun-row");
     foot.append(this.hint, reset);
@@ -145,6 +148,7 @@ export class RegionView {
     const shown = element("output");
     shown.htmlFor = id;
     slider.addEventListener("input", () => this.#write({ ...(read(this.text) ?? {}), [name]: Number(slider.value) }));
+    slider.addEventListener("change", () => this.actions.settled());
     slider.addEventListener("focus", () => this.#choose(name));
     slider.addEventListener("blur", () => this.#choose(null));
     slider.addEventListener("keydown", keepKeys);
@@ -154,7 +158,7 @@ export class RegionView {
 
   #write(strengths) {
     this.value = JSON.stringify(Object.fromEntries(NAMES.map((name) => [name, strengths[name] ?? 1])));
-    this.changed();
+    this.actions.changed();
   }
 
   #set(name, strength) {

@@ -1,9 +1,13 @@
-"""Find a Chromium and its driver on this machine, or say what is missing."""
+"""Find a Chromium and its driver on this machine, or say what is missing.
+
+Usage: ``python -m tests.browser.chromium`` starts one and ends it; exit status 3 and a message if there is none.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -72,3 +76,18 @@ def start_browser(width: int = 1700, height: int = 1050):
     browser.set_script_timeout(120)
     browser.set_page_load_timeout(120)
     return browser
+
+
+def main() -> int:
+    try:
+        browser = start_browser()
+    except BrowserMissing as missing:
+        print(missing, file=sys.stderr)
+        return 3
+    print(f"{browser.capabilities['browserName']} {browser.capabilities['browserVersion']}")
+    browser.quit()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -47,8 +47,16 @@ def browser():
     browser.quit()
 
 
-@pytest.fixture
-def editor(server, browser) -> Editor:
+@pytest.fixture(scope="session")
+def tab(server, browser) -> Editor:
     editor = Editor(browser, server.url, PICTURES)
     editor.open()
     return editor
+
+
+@pytest.fixture
+def editor(tab) -> Editor:
+    """The one tab, opened anew only where a test left it unusable: opening takes longer than most tests."""
+    if not tab.ready():
+        tab.open()
+    return tab

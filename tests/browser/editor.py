@@ -29,6 +29,24 @@ const types = window.LiteGraph.registered_node_types;
 return window.app.graph.nodes.filter((node) => node.has_errors || !types[node.type]).map((node) => node.type);
 """
 
+ADD_NODE = """
+const node = window.LiteGraph.createNode(arguments[0]);
+node.pos = arguments[1];
+window.app.graph.add(node);
+for (const [name, value] of Object.entries(arguments[2])) {
+  const widget = node.widgets.find((each) => each.name === name);
+  widget.value = value;
+  widget.callback?.(value);
+}
+return node.id;
+"""
+
+CONNECT = """
+const [source, output, target, name] = arguments;
+const node = window.app.graph.getNodeById(target);
+window.app.graph.getNodeById(source).connect(output, node, node.inputs.findIndex((each) => each.name === name));
+"""
+
 SET_WIDGET = """
 for (const node of window.app.graph.nodes) {
   if (node.type !== arguments[0]) continue;
@@ -65,6 +83,10 @@ class Editor:
         picture = self.screenshot("timeout")
         raise AssertionError(f"{what}: not within {seconds:.0f} s, see {picture}")
 
+    def ready(self) -> bool:
+        """Whether the editor can be used, with no dialog over it."""
+        return bool(self.js(READY)) and not self.visible('[role="dialog"]')
+
     def open(self) -> None:
         """Open the editor, or load it anew, and wait until it can be used."""
         self.browser.get(self.url)
@@ -82,31 +104,38 @@ class Editor:
 
     def click(self, selector: str, what: str, seconds: float = 30.0) -> None:
         """Click the first visible element of a CSS selector."""
-        found = self.wait(lambda: self._visible(selector), what, seconds)
+        found = self.wait(lambda: self.visible(selector), what, seconds)
         self.js("arguments[0].scrollIntoView({block: 'center'})", found)
         found.click()
 
-    def _visible(self, selector: str):
+    def visible(self, selector: str):
+        """The first visible element of a CSS selector, or None."""
         elements = self.browser.find_elements("css selector", selector)
         return next((each for each in elements if each.is_displayed()), None)
 
     def load_template(self, name: str) -> None:
         """Choose a workflow of this pack in the template browser."""
         self.js("for (const node of window.app.graph.nodes) node.wasThereBefore = true")
-        self.js("window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-        self.wait(lambda: self._nav_item(PACK), "the template browser lists the pack").click()
+        self.command("Comfy.BrowseTemplates")
+        self.wait(lambda: self.labelled(PACK), "the template browser lists the pack").click()
         self.click(f'[data-testid="template-workflow-{name}"]', f"the template {name} is listed")
         loaded = "const nodes = window.app.graph.nodes; return nodes.length > 2 && nodes.every((each) => !each.wasThereBefore)"
         self.wait(
-            lambda: self.js(loaded) and not self._visible('[data-testid="template-workflows-content"]'),
+            lambda: self.js(loaded) and not self.visible('[data-testid="template-workflows-content"]'),
             f"the template {name} opens",
         )
         time.sleep(1.0)
 
-    def _nav_item(self, label: str):
+    def labelled(self, label: str):
         """The innermost visible element with exactly this text."""
         found = self.browser.find_elements("xpath", f"//*[normalize-space(.)='{label}']")
         return next((each for each in reversed(found) if each.is_displayed()), None)
+
+    def has_node(self, node_type: str) -> bool:
+        return self.js("return window.app.graph.nodes.some((each) => each.type === arguments[0])", node_type)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def red_nodes(self) -> list[str]:
         return self.js(RED_NODES)
@@ -121,7 +150,31 @@ class Editor:
 
     def run(self) -> None:
         """Press Run."""
-        self.js("window.app.extensionManager.command.execute('Comfy.QueuePrompt')")
+        self.command("Comfy.QueuePrompt")
+
+    def command(self, name: str) -> None:
+        """Run one of the editor's commands."""
+        self.js("window.app.extensionManager.command.execute(arguments[0])", name)
+
+    def blank(self) -> None:
+        """A workflow of its own, without a node."""
+        self.command("Comfy.NewBlankWorkflow")
+        self.wait(lambda: self.js("return window.app.graph.nodes.length === 0"), "an empty workflow", 20)
+        time.sleep(0.5)
+
+    def add(self, node_type: str, x: int, y: int, **widgets: Any) -> int:
+        """Add a node with these widgets; returns its id."""
+        return self.js(ADD_NODE, node_type, [x, y], widgets)
+
+    def connect(self, source: int, output: int, target: int, name: str) -> None:
+        """A wire from an output, by its number, to an input, by its name."""
+        self.js(CONNECT, source, output, target, name)
+
+    def prompt(self) -> dict[str, tuple[str, dict]]:
+        """What the editor would queue: node id -> class and inputs."""
+        script = "window.app.graphToPrompt().then((made) => arguments[0](made.output))"
+        made = self.browser.execute_async_script(script)
+        return {key: (node["class_type"], node["inputs"]) for key, node in made.items()}
 
     def setting(self, name: str, value: Any) -> None:
         settings = "window.app.extensionManager.setting"
@@ -132,7 +185,7 @@ class Editor:
 
     def shown_number(self, widget: str) -> str:
         """What Nodes 2.0 shows in the number field of a widget of the pack's Train node."""
-        return self._visible(f'input[aria-label="{widget}"], [aria-label="{widget}"] input').get_attribute("value")
+        return self.visible(f'input[aria-label="{widget}"], [aria-label="{widget}"] input').get_attribute("value")
 
     # -- the training panel -------------------------------------------------------------
 
@@ -152,17 +205,18 @@ class Editor:
         )
         return self.js(script)
 
-    def unnamed_parts(self) -> list[str]:
-        """Parts of the panel that a screen reader could not name."""
+    def unnamed_parts(self, panel: str = PANEL) -> list[str]:
+        """Parts of a panel that a screen reader could not name."""
         return self.js(
             """
-            const named = (each) => each.getAttribute('aria-label') || each.alt || each.textContent.trim();
-            const parts = '[role=group], [role=img], button, img, ul, a';
+            const labels = (each) => [...(each.labels ?? [])].map((label) => label.textContent.trim()).join('');
+            const named = (each) => each.getAttribute('aria-label') || each.alt || labels(each) || each.textContent.trim();
+            const parts = '[role=group], [role=img], button, img, ul, a, input';
             const panel = document.querySelector(arguments[0]);
             const missing = [panel, ...panel.querySelectorAll(parts)].filter((each) => !named(each) && !each.title);
             return missing.map((each) => each.outerHTML.slice(0, 80));
             """,
-            PANEL,
+            panel,
         )
 
     def press(self, label: str) -> None:

@@ -1,0 +1,145 @@
+"""Region strengths in the editor: by keyboard, by click, saved with the workflow, in every look."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from tools.workflows import api
+from tools.workflows.lessons import FACE_BOX
+
+from .editor import Editor
+
+PARTS, REGIONS = "ACFunFaceParts", ("eyes", "nose", "mouth", "skin", "hair", "background")
+PANEL = ".acfun-regions"
+LOOKS = ["dark", "light", "nodes_2"]
+SAVED = "return window.app.graph.serialize().nodes.find((each) => each.type === arguments[0]).widgets_values[0]"
+
+
+def slider(editor: Editor, region: str):
+    return editor.wait(
+        lambda: editor.visible(f'{PANEL} input[data-region="{region}"]'), f"the slider of the {region} is there", 20
+    )
+
+
+def strengths(editor: Editor) -> dict[str, float]:
+    """What would be queued."""
+    ((_, inputs),) = (node for node in editor.prompt().values() if node[0] == PARTS)
+    return json.loads(inputs["regions"])
+
+
+def shown(editor: Editor) -> dict[str, float]:
+    """What the sliders show."""
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map((each) => [each.dataset.region, Number(each.value)])"
+    )
+    return dict(editor.js(script, f"{PANEL} input"))
+
+
+def press(editor: Editor, *keys: str) -> None:
+    """Keys for whatever has the focus, as a person without a mouse would."""
+    ActionChains(editor.browser).send_keys(*keys).perform()
+
+
+def focused(editor: Editor) -> str | None:
+    return editor.js("return document.activeElement?.dataset?.region ?? null")
+
+
+def set_look(editor: Editor, look: str) -> None:
+    editor.setting("Comfy.ColorPalette", "light" if look == "light" else "dark")
+    editor.setting("Comfy.VueNodes.Enabled", look == "nodes_2")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_sliders_work_by_keyboard_and_the_value_is_saved(editor: Editor, look):
+    set_look(editor, look)
+    editor.load_template("face_parts")
+    editor.show(PARTS)
+    saved = json.loads(
+        next(node for node in api.load("face_parts").values() if node["class_type"] == PARTS)["inputs"]["regions"]
+    )
+    slider(editor, "eyes")
+    editor.wait(lambda: shown(editor) == saved, "the sliders show what the workflow says", 20)
+    assert editor.unnamed_parts(PANEL) == [], "every slider has a name for screen readers"
+
+    editor.js("arguments[0].focus()", slider(editor, "eyes"))
+    press(editor, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    wanted = {**saved, "eyes": 0.5}
+    assert strengths(editor) == shown(editor) == wanted
+    press(editor, Keys.TAB)
+    assert focused(editor) == "nose", "Tab goes from slider to slider"
+    press(editor, Keys.END)
+    press(editor, Keys.TAB, Keys.HOME)
+    wanted |= {"nose": 2, "mouth": 0}
+    assert strengths(editor) == shown(editor) == wanted
+    editor.screenshot(f"regions_{look}")
+
+    # ComfyUI keeps the open workflow in the browser; what it writes there is what it would save.
+    assert json.loads(editor.js(SAVED, PARTS)) == wanted
+    time.sleep(2)
+    editor.reload()
+    editor.wait(lambda: editor.has_node(PARTS), "the workflow is back", 30)
+    editor.show(PARTS)
+    slider(editor, "eyes")
+    editor.wait(lambda: shown(editor) == wanted, "the sliders are where they were before the reload", 20)
+    assert strengths(editor) == wanted
+
+    button = editor.visible(f"{PANEL} button")
+    editor.js("arguments[0].focus()", button)
+    press(editor, Keys.ENTER)
+    assert strengths(editor) == shown(editor) == dict.fromkeys(REGIONS, 1)
+    assert editor.errors_of_the_pack() == []
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_click_in_the_face_goes_to_its_slider(editor: Editor, look):
+    """First over an ordinary face, then, after a run, over the picture that the node saw."""
+    set_look(editor, look)
+    editor.blank()
+    face = editor.add("ACFunExampleImage", 0, 100, picture="face_astronaut.png")
+    find = editor.add("ACFunFindFace", 0, 300, **FACE_BOX)
+    parts = editor.add(PARTS, 420, 100)
+    end = editor.add("MaskPreview", 900, 100)
+    for source, output, target, name in (
+        (face, 0, find, "image"),
+        (face, 0, parts, "image"),
+        (find, 0, parts, "landmarks"),
+    ):
+        editor.connect(source, output, target, name)
+    editor.connect(parts, 0, end, "mask")
+    editor.show(PARTS)
+    canvas = editor.wait(lambda: editor.visible(f"{PANEL} canvas"), "the face is drawn", 20)
+    editor.wait(
+        lambda: editor.js("return arguments[0].dataset.face", canvas) == "ordinary", "the regions are there", 20
+    )
+
+    def click(x: float, y: float) -> None:
+        """At shares of the picture's width and height."""
+        size = canvas.size
+        ActionChains(editor.browser).move_to_element_with_offset(
+            canvas, round((x - 0.5) * size["width"]), round((y - 0.5) * size["height"])
+        ).click().perform()
+
+    click(0.5, 0.43)
+    click(0.03, 0.03)
+    editor.wait(lambda: focused(editor) == "background", "a click in the corner goes to the background", 10)
+    press(editor, Keys.ARROW_LEFT)
+    assert strengths(editor) == {**dict.fromkeys(REGIONS, 1), "background": 0.95}
+
+    editor.run()
+    editor.wait(
+        lambda: editor.js("return arguments[0].dataset.face", canvas) == "own", "the node shows its own face", 120
+    )
+    click(0.39, 0.43)
+    editor.wait(lambda: focused(editor) == "eyes", "a click on an eye goes to the eyes", 10)
+    click(0.5, 0.645)
+    editor.wait(lambda: focused(editor) == "mouth", "a click on the mouth goes to the mouth", 10)
+    press(editor, *[Keys.ARROW_LEFT] * 10)
+    assert strengths(editor)["mouth"] == 0.5
+    editor.show(PARTS, 1.4)
+    editor.screenshot(f"regions_{look}_own_face")
+    assert editor.errors_of_the_pack() == []
