@@ -67,7 +67,7 @@ judge-sweep: judge-setup
 	@$(VENV_PYTHON) -m benchmarks.sweep $(JUDGED) $(ARGS)
 
 judge-blind: setup
-	@$(VENV_PYTHON) -m benchmarks.blind $(ARGS)
+	@$(VENV_PYTHON) -m benchmarks.blind --pictures $(if $(FACES),$(FACES) $(STYLES),$(DATA)) $(ARGS)
 
 clean:
 	rm -rf .venv .cache out .pytest_cache .ruff_cache

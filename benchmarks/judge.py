@@ -4,9 +4,9 @@
     python -m benchmarks.judge full --data FOLDER --workers 2 --minutes 50   a piece of it
     python -m benchmarks.judge part --data FOLDER --workers 2                at most 45 minutes
 
-``full`` has four stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time),
-``curve`` (ACFun with fewer passes) and ``edits`` (changed texts). Both commands end with one line of JSON. With other
-pictures (--faces, --styles) the table is written beside the results and nothing is published.
+``full`` has five stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time),
+``curve`` (ACFun with fewer passes), ``edits`` (changed texts) and ``limits`` (what could be reached). Both commands end with
+one line of JSON. With other pictures (--faces, --styles) the table is written beside the results and nothing is published.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from . import aggregate, edits, lists, methods, publish, report, run, tables
 from .measures import Measures
 from .store import Store
 
-STAGES = ("table", "time", "curve", "edits")
+STAGES = ("table", "time", "curve", "edits", "limits")
 CURVE = (25, 50, 100, 200, 350)
 """Training steps of the curve; the table has the last point."""
 PART_MINUTES = 45
@@ -104,6 +104,25 @@ def stage_edits(options, pictures, measures) -> str:
     return "## Text edits\n\n" + edits.table(measured(once, pictures, measures))
 
 
+def stage_limits(options, pictures, measures) -> str:
+    """How far each margin can go at all: what the metric gives the real pictures, what the VAE keeps, what one term reaches."""
+    once = with_options(options, seeds=1)
+    run.run(once, [one.name for one in methods.LIMITS])
+    names = ["copy_face", "copy_style", *(one.name for one in methods.LIMITS), aggregate.ACFUN]
+    rows = aggregate.rows_of(measured(once, pictures, measures), names)
+    columns = {
+        "identity": "id margin",
+        "face_first": "face rank-1",
+        "style": "style margin",
+        "style_first": "style rank-1",
+    }
+    lines = ["| what | " + " | ".join(columns.values()) + " | faces |", "|---" * (len(columns) + 2) + "|"]
+    for name in names:
+        cells = [f"{rows[name].mean(column):.2f}" for column in (*columns, "found")]
+        lines.append("| " + " | ".join([methods.method(name).title, *cells]) + " |")
+    return "## Limits (margins and ranks as measured, copies too)\n\n" + "\n".join(lines)
+
+
 def full(options: argparse.Namespace) -> dict:
     """All stages that were asked for. -> the line of JSON."""
     pictures = run.pictures_of(options)
@@ -113,6 +132,7 @@ def full(options: argparse.Namespace) -> dict:
     table = stage_table(options, pictures, measures)
     text = [f"## Equal passes ({options.passes})\n\n{table.text()}"]
     more = {"time": partial(stage_time, table=table), "curve": stage_curve, "edits": stage_edits}
+    more["limits"] = stage_limits
     for name, stage in more.items():
         left = (end - time.monotonic()) / 60 if options.minutes else 0.0
         if name in options.stages.split(",") and left >= 0:

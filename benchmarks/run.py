@@ -94,8 +94,9 @@ class Runner:
         return self._bench
 
     def missing(self, method: Method, pair: Pair, seeds: int) -> list[int]:
-        done = self.store.has_image
-        return [s for s in range(seeds) if not done(self.run, method.name, pair.face.id, pair.style.id, s)]
+        key = self.run, method.name, pair.face.id, pair.style.id
+        state = method.state_name if method.trained else None
+        return [seed for seed in range(seeds) if not self.store.has_image(*key, seed, state)]
 
     def do(self, method: Method, pair: Pair, seeds: int) -> int:
         """Make what is missing of one method and pair. -> number of pictures made."""

@@ -86,11 +86,12 @@ class Store:
 
     # -- images -------------------------------------------------------------------------
 
-    def has_image(self, run: str, method: str, face: str, style: str, seed: int) -> bool:
-        query = "SELECT picture FROM images WHERE run = ? AND method = ? AND face = ? AND style = ? AND seed = ?"
+    def has_image(self, run: str, method: str, face: str, style: str, seed: int, state: str | None = None) -> bool:
+        """Whether an image by this training is there; one by another, such as other defaults, does not count."""
+        query = "SELECT picture, state FROM images WHERE run = ? AND method = ? AND face = ? AND style = ? AND seed = ?"
         with closing(self._open()) as connection:
             row = connection.execute(query, (run, method, face, style, seed)).fetchone()
-        return row is not None and (self.folder / row["picture"]).is_file()
+        return row is not None and row["state"] == state and (self.folder / row["picture"]).is_file()
 
     def add_image(self, **row) -> None:
         row["picture"] = Path(row["picture"]).relative_to(self.folder).as_posix()

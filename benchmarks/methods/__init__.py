@@ -11,9 +11,9 @@ from .injection import KeyValueInjection
 from .inversion import AttentionInversion, StageTokens, TextualInversion
 from .lora import LoRA
 from .native import NativeLoRA
-from .simple import Blend, CopyFace, CopyStyle, ImageToImage, LatentAdaIN, TextOnly
+from .simple import Blend, CopyFace, CopyStyle, ImageToImage, LatentAdaIN, RoundTrip, TextOnly
 
-__all__ = ["METHODS", "Method", "State", "method", "slug"]
+__all__ = ["EDITS", "LIMITS", "METHODS", "Edited", "Method", "State", "method", "slug"]
 
 METHODS: tuple[Method, ...] = (
     ACFun(),
@@ -35,6 +35,15 @@ METHODS: tuple[Method, ...] = (
 )
 
 
+LIMITS: tuple[Method, ...] = (
+    RoundTrip("face"),
+    RoundTrip("style"),
+    ACFun({"style_weight": 0}),
+    ACFun({"face_weight": 0}),
+)
+"""What each margin can reach at most: through the VAE, and with one of the two loss terms alone."""
+
+
 def method(name: str) -> Method:
     """A method by name; ``acfun:`` takes options, ``+smiling`` changes the text of any.
 
@@ -46,7 +55,7 @@ def method(name: str) -> Method:
         return Edited(method(inner), edit)
     if name.startswith("acfun:"):
         return ACFun(parse_options(name.removeprefix("acfun:")))
-    for known in METHODS:
+    for known in METHODS + LIMITS:
         if known.name == name:
             return known
     raise ACFunError(

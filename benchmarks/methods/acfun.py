@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,14 @@ class ACFun(Method):
 
     @property
     def state_name(self) -> str:
-        """The options of the training alone: drawing options share its result."""
+        """The options of the training alone: drawing options share its result. Changed defaults make it another one."""
         training = {**self.adapter, **self.config}
-        return slug("acfun" + "".join(f"_{key}={training[key]}" for key in sorted(training)))
+        whole = [
+            dataclasses.asdict(AdapterConfig("S*", **self.adapter)),
+            dataclasses.asdict(TrainConfig(**self.config)),
+        ]
+        mark = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:6]
+        return slug(f"acfun-{mark}" + "".join(f"_{key}={training[key]}" for key in sorted(training)))
 
     def train(self, bench: Workbench, pair: Pair) -> StyleAdapter:
         over = bench.deadline()

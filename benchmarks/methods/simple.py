@@ -30,6 +30,17 @@ class Blend(Method):
         return (bench.square(pair.face)[0] + bench.square(pair.style)[0]) / 2
 
 
+class RoundTrip(Method):
+    """A training picture as the VAE gives it back: no method on this base can keep more of it."""
+
+    def __init__(self, of: str):
+        self.of, self.name, self.title = of, f"vae_{of}", f"the {of} through the VAE"
+        self.anchor = True
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        return bench.decode(bench.latent(getattr(pair, self.of)))
+
+
 class TextOnly(Method):
     """The base with the words a user would use for the style, from pure noise."""
 

@@ -112,6 +112,19 @@ def test_a_run_goes_on_where_it_was_cut(runner, pictures):
     assert all(row["train_seconds"] is not None and row["state_mb"] > 0 for row in rows)
 
 
+def test_changed_defaults_are_not_taken_for_the_old_ones(runner, pictures):
+    pair, method = pictures.pairs()[0], Counting()
+    runner.do(method, pair, 1)
+
+    class Other(Counting):
+        state_name = "counting-2"
+
+    other = Other()
+    assert runner.do(other, pair, 1) == 1 and other.trainings == 1
+    assert [row["state"] for row in runner.store.images(runner.run)] == ["counting-2"]
+    assert methods.method("acfun:steps=7").state_name != methods.method("acfun").state_name
+
+
 def test_lost_files_are_made_again(runner, pictures):
     pair, method = pictures.pairs()[0], Counting()
     runner.do(method, pair, 2)
