@@ -12,6 +12,7 @@ from acfun_core import adapter_file
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.options import default_of, options_of
 
+from .editor_format import queued_by_the_editor, widgets_of
 from .graphs import PROMPT, apply_node, base_graph, compare_node, ksampler_nodes, node, sampler_node, train_node
 
 SMALL = 64
@@ -152,6 +153,59 @@ def test_every_option_reaches_the_file_and_the_picture(client, comfy, options):
     assert differences(client, graph, same=(["drawn", 0], ["from_file", 0])) == {"same": 0.0}
 
 
+EVERY = [
+    {
+        **{"layers": 3, "heads": 4, "head_width": 32, "dropout": 0.1, "blocks": "all", "abstract_mode": "sequence"},
+        **{"image_tokens": "pooled", "learned_row": False, "form": "low_rank", "rank": 3, "stats": "mean_std"},
+        **{"place": "attention", "prompt": "pseudo_word", "warmup_steps": 3, "max_grad_norm": 0.5, "target": "v"},
+        **{"noisy_source": "random", "min_snr_gamma": 5.0, "copy_guard_every": 3, "copy_limit": 0.9},
+    },
+    {"timestep_split": 0.4, "style_crop": 0.3, "style_flip": True, "style_colour": 0.2, "style_variants": 3},
+]
+
+
+@pytest.mark.parametrize("options", EVERY, ids=["method", "pictures"])
+def test_every_option_is_kept_by_the_file_and_by_a_saved_workflow(client, comfy, options):
+    """The workflow inside a saved picture, queued again, is the same training: the server has nothing to do anew."""
+    assert set().union(*EVERY) == DEFAULTS.keys(), "an option is not tried"
+    assert all(DEFAULTS[name] != value for name, value in options.items())
+    before = set(comfy.folder("models/acfun").glob("*"))
+    graph = {
+        **base_graph(),
+        "options": train_options(**options),
+        "train": small_training(name="kept", options=["options", 0]),
+        "save": node("SaveImage", images=["train", 1], filename_prefix="kept"),
+    }
+    [picture] = client.run(graph).images("save")
+    [path] = set(comfy.folder("models/acfun").glob("*")) - before
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    kept = {**json.loads(metadata["options"]), **json.loads(metadata["training"])["settings"]}
+    assert kept.items() >= options.items()
+    saved = json.loads(picture.info["prompt"])
+    assert saved["options"]["inputs"].items() >= options.items()
+    assert {"options", "train"} <= set(client.run(saved).cached)
+
+
+@pytest.mark.parametrize("kind", ["ACFunTrainOptions", "ACFunAdapterOptions"])
+def test_every_option_is_a_value_of_its_own_in_an_editors_file(client, kind):
+    """The editor saves widgets by their order: what it reads back is what was chosen."""
+    chosen = EVERY[0] | EVERY[1] if kind == "ACFunTrainOptions" else OTHER_USAGE
+    info = client.object_info(kind)
+    values = [chosen[name] for name, _ in widgets_of(info)]
+    saved = {"id": 1, "type": kind, "title": kind, "inputs": [], "widgets_values": values}
+    ui = json.loads(json.dumps({"nodes": [saved], "links": []}))
+    assert queued_by_the_editor(ui, {kind: info})["1"]["inputs"] == chosen
+    assert chosen.keys() == (DEFAULTS if kind == "ACFunTrainOptions" else USAGE).keys()
+
+
+OTHER_USAGE = {
+    **{f"{part}_start": 0.1 + number / 100 for number, part in enumerate(("abstract", "encoder", "decoder"))},
+    **{f"{part}_end": 0.9 + number / 100 for number, part in enumerate(("abstract", "encoder", "decoder"))},
+    **{"blocks": "encoder", "guidance": "cond"},
+}
+
+
 def usage_graph(**usages: dict) -> dict:
     """One training, and for each usage an adapter applied with it and its portrait under that name."""
     graph = {**base_graph(), "train": small_training(name="usage"), "apply": apply_node(), "full": portrait("apply")}
@@ -207,6 +261,25 @@ def test_a_mix_of_one_adapter_with_itself_is_that_adapter(client):
         client, graph, same=(["same_portrait", 0], ["full", 0]), both=(["both_portrait", 0], ["full", 0])
     )
     assert found["same"] < 1e-3 < found["both"]
+
+
+@pytest.mark.parametrize("first", [{"abstract_mode": "sequence"}, {}], ids=["sequence", "token"])
+def test_applied_in_a_row_the_last_one_says_what_the_placeholder_means(client, first):
+    """Also where the first adapter is of a sequence mode, whose CLIP is of another class."""
+    graph = {
+        **base_graph(),
+        "options": train_options(**first),
+        "train": small_training(name="usage"),
+        "earlier": small_training(name="earlier", seed=6, options=["options", 0]),
+        "apply_earlier": apply_node(adapter=["earlier", 0]),
+        "apply": apply_node(model=["apply_earlier", 0]),
+        "last": portrait("apply"),
+        **stock_small(),
+    }
+    graph["apply"]["inputs"]["clip"] = ["apply_earlier", 1]
+    graph["positive"] = node("CLIPTextEncode", clip=["apply", 1], text=PROMPT)
+    graph["stock"]["inputs"]["model"] = ["apply", 0]
+    assert differences(client, graph, same=(["stock", 0], ["last", 0])) == {"same": 0.0}
 
 
 def test_a_mix_is_not_a_file(client):
