@@ -198,6 +198,16 @@ def part(options: argparse.Namespace) -> dict:
     return {**line, "agrees": not wrong, "repeated": sum(one["images"] for one in differences.values())}
 
 
+def without_places(arguments: list[str]) -> list[str]:
+    """The command as another machine would give it: folders become words."""
+    places = {"--data": "DATA", "--faces": "FACES", "--styles": "STYLES", "--out": "OUT"}
+    named = []
+    for before, now in zip(["", *arguments], arguments):
+        flag, equals, _ = now.partition("=")
+        named.append(f"{flag}={places[flag]}" if equals and flag in places else places.get(before, now))
+    return named
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("full", "part"))
@@ -205,7 +215,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--stages", default=",".join(STAGES), help=f"of full ({','.join(STAGES)})")
     parser.add_argument("--no-publish", action="store_true", help="leave benchmarks/published as it is")
     options = parser.parse_args(arguments)
-    options.command = arguments
+    options.command = without_places(arguments)
     if options.what == "part" and options.out == run.OUT:
         # A part that took pictures of the whole table would prove nothing.
         options.out = PART_OUT

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import aggregate, edits, publish, report
+from benchmarks import aggregate, edits, judge, publish, report
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
@@ -159,3 +159,8 @@ def test_text_edits_are_compared_with_the_same_picture():
     images += [row("acfun+smiling", seed, 0.9 + 0.1 * seed, 0.3) for seed in range(3)]
     lines = edits.table(images).splitlines()
     assert lines[2] == "| ACFun | smiling | 3 of 3 | +0.100 | +0.100 to +0.100 | -0.100 | +0.000 |" and len(lines) == 3
+
+
+def test_a_published_command_names_no_place():
+    given = ["full", "--data", "/somewhere/data", "--out=/tmp/x", "--workers", "2"]
+    assert judge.without_places(given) == ["full", "--data", "DATA", "--out=OUT", "--workers", "2"]
