@@ -28,7 +28,7 @@ def graph(**regions: dict) -> dict:
     made = {
         **base_graph(),
         "find": node("ACFunFindFace", **by_hand),
-        "train": train_node(steps=20, name="regions"),
+        "train": train_node(steps=20, learning_rate=5e-4, name="regions"),
         "apply": apply_node(),
         "full": sampler_node(["apply", 0], "apply"),
     }

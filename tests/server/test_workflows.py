@@ -24,8 +24,8 @@ from .workflow_runs import PREVIEW_EVERY, TRAIN_STEPS, differ, quick
 
 PACK, PACK_MODULE = "ComfyUI-ACFun", "custom_nodes.ComfyUI-ACFun"
 SIDE = 192
-MAIN, APPS = ("stylization", "spliced_face"), ("portrait_app",)
-LESSONS = tuple(name for name in api.NAMES if name not in MAIN + APPS)
+MAIN, APPS, CHOICES = ("stylization", "spliced_face"), ("portrait_app",), ("best_of_n",)
+LESSONS = tuple(name for name in api.NAMES if name not in MAIN + APPS + CHOICES)
 
 pytestmark = pytest.mark.server
 each_workflow = pytest.mark.parametrize("name", api.NAMES)
@@ -305,3 +305,21 @@ def test_what_app_mode_shows_is_there_and_works(name, session):
     (picture,) = run.images(str(shown))
     assert picture.size == (SIDE, SIDE)
     assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_best_is_one_of_those_drawn(name, session):
+    """The chart has a row for each portrait; with all of them kept, none is left out but copies."""
+    workflow = quick(name)
+    for node in workflow.values():
+        if node["class_type"] == "ACFunSampler":
+            node["inputs"]["batch_size"] = 3
+    run = session.run(workflow, timeout=600)
+    drawn = [image.convert("RGB") for image in run.images(api.node_id(workflow, "All"))]
+    (best,) = run.images(api.node_id(workflow, "Result"))
+    assert len(drawn) == 3 and [differ(best, each) for each in drawn].count(0) == 1
+    (chart,) = run.images(api.node_id(workflow, "Chart"))
+    assert chart.width > 300 and max(ImageStat.Stat(chart.convert("RGB")).stddev) > 2
+    (name_of_score,) = (key for key, node in workflow.items() if node["class_type"] == "ACFunScoreResult")
+    text = next(event.data["text"] for event in run.events if event.kind == "text" and event.node == name_of_score)
+    assert [line for line in text.splitlines() if line.startswith("Picture ")] == text.splitlines()[:3]

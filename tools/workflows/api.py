@@ -14,6 +14,7 @@ NAMES = (
     "two_styles",
     "face_parts",
     "video_frames",
+    "best_of_n",
     "own_checkpoint",
     "lora_controlnet",
     "portrait_app",

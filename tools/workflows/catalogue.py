@@ -6,7 +6,7 @@ from .apps import portrait_app
 from .chains import lora_controlnet, own_checkpoint
 from .graph import Graph
 from .graphs import spliced_face, stylization
-from .lessons import face_parts, text_edits, two_styles, video_frames
+from .lessons import best_of_n, face_parts, text_edits, two_styles, video_frames
 from .node_types import NodeTypes
 
 WORKFLOWS = (
@@ -16,6 +16,7 @@ WORKFLOWS = (
     two_styles,
     face_parts,
     video_frames,
+    best_of_n,
     own_checkpoint,
     lora_controlnet,
     portrait_app,
