@@ -18,6 +18,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,18 @@ class Table:
     def text(self) -> str:
         return tables.text_table(self.rows, self.judged)
 
+    def value(self, name: str) -> float:
+        """J of a method."""
+        return float(self.judged.j[self.names.index(name)])
+
+
+class Section(NamedTuple):
+    """One part of the published page: a title, a table in Markdown, and a drawing as SVG for the report."""
+
+    title: str
+    text: str
+    drawing: str = ""
+
 
 def measured(options, pictures: lists.PictureList, measures: Measures) -> list[dict]:
     """All measured images of the options' run, pairs and seeds."""
@@ -78,7 +91,7 @@ def stage_table(options, pictures, measures) -> Table:
     return table_of(measured(options, pictures, measures), ALL)
 
 
-def stage_time(options, pictures, measures, table: Table) -> str:
+def stage_time(options, pictures, measures, table: Table) -> Section:
     """Trained methods with as much wall-clock time as ACFun took, beside those that need none."""
     took = [image["train_seconds"] for image in table.images if image["method"] == aggregate.ACFUN]
     timed = with_options(options, train_seconds=float(round(np.mean(took))), seeds=1)
@@ -86,25 +99,28 @@ def stage_time(options, pictures, measures, table: Table) -> str:
     run.run(timed, trained)
     others = [image for image in table.images if image["method"] not in trained]
     found = table_of(measured(timed, pictures, measures) + others, ALL)
-    return f"## Equal time ({timed.train_seconds:.0f} s of training)\n\n{found.text()}"
+    return Section(f"Equal time ({timed.train_seconds:.0f} s of training)", found.text())
 
 
-def stage_curve(options, pictures, measures) -> str:
+def stage_curve(options, pictures, measures) -> Section:
     """ACFun after fewer steps, with the scale that the whole table's methods set."""
     shorter = [methods.method(f"acfun:steps={steps}").name for steps in CURVE]
     once = with_options(options, seeds=1)
     run.run(once, shorter)
-    return "## Fewer passes\n\n" + table_of(measured(once, pictures, measures), ALL + shorter).text()
+    found = table_of(measured(once, pictures, measures), ALL + shorter)
+    own = [*shorter, aggregate.ACFUN]
+    points = [(found.rows[name].mean("train_passes"), found.value(name), *found.judged.interval(name)) for name in own]
+    return Section("Fewer passes", found.text(), report.curve_plot(points))
 
 
-def stage_edits(options, pictures, measures) -> str:
+def stage_edits(options, pictures, measures) -> Section:
     """Changed texts for those methods that take one."""
     once = with_options(options, seeds=1)
     run.run(once, edits.names())
-    return "## Text edits\n\n" + edits.table(measured(once, pictures, measures))
+    return Section("Text edits", edits.table(measured(once, pictures, measures)))
 
 
-def stage_limits(options, pictures, measures) -> str:
+def stage_limits(options, pictures, measures) -> Section:
     """How far each margin can go at all: what the metric gives the real pictures, what the VAE keeps, what one term reaches."""
     once = with_options(options, seeds=1)
     run.run(once, [one.name for one in methods.LIMITS])
@@ -120,7 +136,7 @@ def stage_limits(options, pictures, measures) -> str:
     for name in names:
         cells = [f"{rows[name].mean(column):.2f}" for column in (*columns, "found")]
         lines.append("| " + " | ".join([methods.method(name).title, *cells]) + " |")
-    return "## Limits (margins and ranks as measured, copies too)\n\n" + "\n".join(lines)
+    return Section("Limits (margins and ranks as measured, copies too)", "\n".join(lines))
 
 
 def full(options: argparse.Namespace) -> dict:
@@ -130,17 +146,17 @@ def full(options: argparse.Namespace) -> dict:
     measures = tables.measures_of(options, pictures)
     end = time.monotonic() + 60 * options.minutes
     table = stage_table(options, pictures, measures)
-    text = [f"## Equal passes ({options.passes})\n\n{table.text()}"]
+    sections = [Section(f"Equal passes ({options.passes})", table.text())]
     more = {"time": partial(stage_time, table=table), "curve": stage_curve, "edits": stage_edits}
     more["limits"] = stage_limits
     for name, stage in more.items():
         left = (end - time.monotonic()) / 60 if options.minutes else 0.0
         if name in options.stages.split(",") and left >= 0:
-            text.append(stage(with_options(options, minutes=left), pictures, measures))
-    return write(options, pictures, measures, table, "\n\n".join(text))
+            sections.append(stage(with_options(options, minutes=left), pictures, measures))
+    return write(options, pictures, measures, table, sections)
 
 
-def write(options, pictures, measures: Measures, table: Table, text: str) -> dict:
+def write(options, pictures, measures: Measures, table: Table, sections: list[Section]) -> dict:
     """Table, raw rows and summary, into ``benchmarks/published`` for the whole fixed list, else beside the results."""
     store, settings = Store(options.out), run.settings_of(options)
     pairs = len(set(table.rows[aggregate.ACFUN].pairs.tolist()))
@@ -155,14 +171,17 @@ def write(options, pictures, measures: Measures, table: Table, text: str) -> dic
         "accuracies": measures.accuracies,
         "command": "python -m benchmarks.judge " + " ".join(options.command),
     }
-    complete = pairs == len(run.pairs_of(options, pictures)) and pictures.name == "report"
+    # A piece of the list, or other pictures, is not the published table.
+    complete = pairs == len(pictures.pairs()) and pictures.name == "report" and not options.train_seconds
     folder = publish.PUBLISHED if complete and not options.no_publish else store.folder
     folder.mkdir(exist_ok=True)
     publish.write_summary(whole, folder / "summary.json")
     publish.write_rows(table.images, folder / "rows.csv")
     head = f"# The table\n\n{pairs} pairs, {options.seeds} pictures each, {len(table.names)} methods. `{whole['command']}`\n\n"
+    text = "\n\n".join(f"## {section.title}\n\n{section.text}" for section in sections)
     (folder / "table.md").write_text(head + text + "\n", encoding="utf-8")
-    report.write(store, settings, pictures, run.pairs_of(options, pictures), table, measures, whole, options.seeds)
+    shown = run.pairs_of(options, pictures)
+    report.write(store, settings, pictures, shown, table, measures, whole, options.seeds, sections[1:])
     return line
 
 

@@ -158,8 +158,44 @@ def trust(measures: Measures, summary: dict) -> str:
     )
 
 
+def html_table(markdown: str) -> str:
+    """A Markdown table as HTML."""
+    rows = [[html.escape(cell.strip()) for cell in line.strip("|").split("|")] for line in markdown.splitlines()]
+    lines = ["<table><tr>" + "".join(f"<th>{cell}</th>" for cell in rows[0]) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows[2:]]
+    return "\n".join([*lines, "</table>"])
+
+
+def curve_plot(points: Sequence[tuple[float, float, float, float]], width: int = 640, height: int = 320) -> str:
+    """J against passes, (passes, J, low, high) each, as an SVG drawing with the intervals."""
+    most = max(passes for passes, *_ in points)
+    top = max(high for *_, high in points) or 1.0
+
+    def place(passes: float, j: float) -> tuple[float, float]:
+        return 50 + passes / most * (width - 90), height - 40 - j / top * (height - 70)
+
+    line = " ".join("{:.1f},{:.1f}".format(*place(passes, j)) for passes, j, *_ in sorted(points))
+    parts = [f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="J against passes">']
+    parts += [f'<polyline points="{line}" fill="none" stroke="#1a7f37" stroke-width="2"/>']
+    for passes, j, low, high in points:
+        (x, y), (_, under), (_, over) = place(passes, j), place(passes, low), place(passes, high)
+        parts += [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}" stroke="#999"/>']
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#1a7f37"/>']
+        parts += [f'<text x="{x:.1f}" y="{height - 20}" font-size="11" text-anchor="middle">{passes:.0f}</text>']
+        parts += [f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" font-size="11">{j:.2f}</text>']
+    return "".join([*parts, f'<text x="{width / 2}" y="{height - 4}" font-size="12">passes</text></svg>'])
+
+
 def write(
-    store: Store, settings: Settings, pictures: PictureList, pairs, table, measures, summary: dict, seeds: int
+    store: Store,
+    settings: Settings,
+    pictures: PictureList,
+    pairs,
+    table,
+    measures,
+    summary: dict,
+    seeds: int,
+    sections=(),
 ) -> None:
     """``report.html`` in the store's folder."""
     anchors = tables.anchors(table.names)
@@ -176,8 +212,10 @@ def write(
         pareto_plot(table, anchors),
         "<h2>Worst groups</h2>",
         groups_table(table, pictures),
-        "<h2>Every picture</h2>",
     ]
+    for section in sections:
+        parts += [f"<h2>{html.escape(section.title)}</h2>", html_table(section.text), section.drawing]
+    parts.append("<h2>Every picture</h2>")
     for style in pictures.styles:
         parts.append(f"<h3>{html.escape(style.kind or style.id)}: {html.escape(style.words)}</h3>")
         parts.append(contact_sheet(store, settings.run, style, pairs, table.names, seeds, settings.side))

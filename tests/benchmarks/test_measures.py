@@ -1,6 +1,7 @@
 """What a picture's numbers say of planted copies and blends; the networks are left out, their numbers are given."""
 
 import csv
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -164,3 +165,14 @@ def test_text_edits_are_compared_with_the_same_picture():
 def test_a_published_command_names_no_place():
     given = ["full", "--data", "/somewhere/data", "--out=/tmp/x", "--workers", "2"]
     assert judge.without_places(given) == ["full", "--data", "DATA", "--out=OUT", "--workers", "2"]
+
+
+def test_tables_and_the_curve_of_the_report():
+    made = report.html_table("| a | b |\n|---|---|\n| <1> | 2 |")
+    assert made.count("<tr>") == 2 and "<td>&lt;1&gt;</td>" in made
+    drawn = ElementTree.fromstring(
+        report.curve_plot([(100, 0.2, 0.1, 0.3), (1000, 0.5, 0.4, 0.6), (50, 0.0, 0.0, 0.1)])
+    )
+    assert len(drawn.findall("circle")) == 3
+    heights = [float(dot.get("cy")) for dot in drawn.findall("circle")]
+    assert heights[1] < heights[0] < heights[2]
