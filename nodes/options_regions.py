@@ -37,6 +37,8 @@ class ACFunFaceParts(io.ComfyNode):
                 "background, placed by five landmarks."
             ),
             search_aliases=["face mask", "regional style", "landmarks to mask", "region strengths"],
+            # The face for the widget is sent again then when nothing has to be computed, as after a reload of the page.
+            is_output_node=True,
             inputs=[
                 io.Image.Input(
                     "image",
