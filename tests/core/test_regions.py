@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from acfun_core.adapter import block_transforms
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.landmarks import Similarity
 from acfun_core.regions import (
@@ -15,6 +17,7 @@ from acfun_core.regions import (
     weighted_mask,
 )
 from acfun_core.strengths import Strengths
+from acfun_core.training import train_adapter
 
 # A frontal face, eyes 40 pixels apart, in a picture of 200 x 200.
 FACE = torch.tensor([[80.0, 90.0], [120.0, 90.0], [100.0, 113.0], [83.0, 132.0], [117.0, 132.0]])
@@ -81,6 +84,27 @@ def test_a_strength_changes_its_region_and_no_other(name):
     mask = weighted_mask(hard, {name: 0.25})[0]
     inside = regions == REGIONS.index(name)
     assert (mask[inside] == 0.25).all() and (mask[~inside] == 1).all() and inside.any()
+
+
+@pytest.fixture
+def adapter(base, latents, style_tokens):
+    config = TrainConfig(steps=3, learning_rate=1e-2, warmup_steps=0)
+    return train_adapter(base, latents, style_tokens, AdapterConfig("a painting in S* style"), config)
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_in_a_resblock_only_the_region_is_scaled(adapter, name):
+    """CFun's change is scaled inside the region, and outside it bit for bit what it is without regions."""
+    block, h = "enc.0.0", torch.randn(1, 32, 64, 64, generator=torch.Generator().manual_seed(4))
+    hard = region_masks(0.32 * FACE, 64, 64, softness=0.0)
+    inside = hard[REGIONS.index(name)] == 1
+
+    def drawn(strengths: Strengths) -> torch.Tensor:
+        return block_transforms([(adapter, strengths)])[block](h)
+
+    full, off = drawn(Strengths()), drawn(Strengths(mask=weighted_mask(hard, {name: 0.0})))
+    assert torch.equal(off[..., ~inside], full[..., ~inside])
+    assert torch.equal(off[..., inside], h[..., inside]) and not torch.equal(full[..., inside], h[..., inside])
 
 
 def test_strengths_are_read_from_json():
