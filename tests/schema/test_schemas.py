@@ -85,6 +85,12 @@ def test_every_node_has_a_help_page_and_every_page_a_node(pack):
     assert pages == set(pack)
 
 
+def test_every_help_page_shows_a_picture():
+    for page in (REPO / "web" / "docs").glob("*.md"):
+        shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+        assert shown and all((page.parent / name).is_file() for name in shown), page.name
+
+
 # -- languages --------------------------------------------------------------------------
 
 
