@@ -144,13 +144,6 @@ def judgement(rows: dict[str, Rows], anchors: Sequence[str], draws: int = DRAWS,
     return Judgement(names, value, drawn)
 
 
-def without_copies(rows: dict[str, Rows], anchors: Sequence[str]) -> dict[str, float]:
-    """J as if nothing were a copy, for those who doubt the copy rate."""
-    means = [np.array([one.mean(part) for one in rows.values()]) for part in PARTS[:2]]
-    j = judge(*means, np.zeros(len(rows)), np.array([name in anchors for name in rows]))
-    return dict(zip(rows, j.tolist()))
-
-
 def summary(rows: dict[str, Rows], judged: Judgement, anchors: Sequence[str], own: str = ACFUN) -> dict:
     """The line of JSON: what each method reached, and by how much ACFun is better at least."""
     methods = {

@@ -62,10 +62,12 @@ class Measures:
     Args:
         pictures: the list. side: of all pictures.
         collection: [n, d] statistics of further real art that spans the space of styles.
+        quarters: [4 m, d] statistics of the four quarters of such pictures, to check the space with.
     """
 
-    def __init__(self, pictures: PictureList, side: int, collection: np.ndarray | None = None):
+    def __init__(self, pictures: PictureList, side: int, collection: np.ndarray | None = None, quarters=None):
         self.find, self.encode = FaceFinder(), encoders()
+        self.quarters = quarters
         self.faces = {image.id: as_array(image, side) for image in pictures.faces}
         self.styles = {image.id: as_array(image, side) for image in pictures.styles}
         self.sitters = {name: self.see(picture) for name, picture in self.faces.items()}
@@ -135,7 +137,12 @@ class Measures:
         vectors = np.stack([styles.statistics(part) for part in quarters])
         labels = np.repeat(np.arange(len(self.styles)), 4)
         right = (self.space(vectors) @ self.style_vectors.T).argmax(1) == labels
-        return {"style_parts": float(right.mean()), **self.copy_accuracy()}
+        found = {"style_parts": float(right.mean()), **self.copy_accuracy()}
+        if self.quarters is not None:
+            groups = np.repeat(np.arange(len(self.quarters) // 4), 4)
+            found["art_parts"] = styles.accuracy(self.space, self.quarters, groups)
+            found["art_parts_of_6"] = styles.accuracy(self.space, self.quarters, groups, of=6)
+        return found
 
     def copy_accuracy(self) -> dict[str, float]:
         """Share of copies and blends that are caught, and of other real portraits that are not."""

@@ -45,8 +45,7 @@ def image_tag(picture: np.ndarray, title: str) -> str:
 def numbers_table(table, anchors: Sequence[str]) -> str:
     """All methods, the best J first, the anchors apart below."""
     order = sorted(range(len(table.names)), key=lambda i: (table.names[i] in anchors, -table.judged.j[i]))
-    plain = aggregate.without_copies(table.rows, anchors)
-    head = ["method", "J", "95 %", "J without copy factor", *tables.COLUMNS.values()]
+    head = ["method", "J", "95 %", *tables.COLUMNS.values()]
     lines = ["<table><tr>" + "".join(f"<th>{html.escape(one)}</th>" for one in head) + "</tr>"]
     for index in order:
         name = table.names[index]
@@ -55,7 +54,6 @@ def numbers_table(table, anchors: Sequence[str]) -> str:
             methods.method(name).title,
             f"{table.judged.j[index]:.3f}",
             f"{low:.3f} to {high:.3f}",
-            f"{plain[name]:.3f}",
         ]
         cells += [tables.cell(column, table.rows[name].mean(column)) for column in tables.COLUMNS]
         kind = "anchor" if name in anchors else "own" if name == aggregate.ACFUN else ""
@@ -150,9 +148,13 @@ def contact_sheet(
 
 def trust(measures: Measures, summary: dict) -> str:
     found = summary["accuracies"]
+    art = ""
+    if "art_parts" in found:
+        art = f"; of other real art in {found['art_parts']:.0%} among all, in {found['art_parts_of_6']:.0%} among six"
     return (
         f"<p>Style: a quarter of a style picture is given to its own picture in {found['style_parts']:.0%} "
-        f"(chance {1 / len(measures.styles):.0%}). Copies: {found['copies_caught']:.0%} of made copies and blends are caught, "
+        f"(chance {1 / len(measures.styles):.0%}){art}. "
+        f"Copies: {found['copies_caught']:.0%} of made copies and blends are caught, "
         f"{found['others_passed']:.0%} of other real pictures pass. Face encoders: SFace and dlib's ResNet; every identity "
         "number is the mean of both, and a picture without a face counts as 0. A copy earns no margin and no rank.</p>"
     )

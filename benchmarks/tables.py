@@ -16,7 +16,7 @@ from tools.measure.faces import MissingModel
 
 from . import aggregate, methods
 from .lists import LISTS, Image, PictureList
-from .measures import VERSION, Measures, as_array
+from .measures import VERSION, Measures, as_array, corners
 from .store import Store
 
 COLUMNS = {
@@ -38,11 +38,14 @@ COLUMNS = {
 SHARES = ("face_first_earned", "style_first_earned", "copied", "found")
 
 
-def real_art(data: Path, pictures: PictureList, side: int, keep: Path) -> np.ndarray | None:
+def real_art(
+    data: Path, pictures: PictureList, side: int, keep: Path, every: int = 1, parts: bool = False
+) -> np.ndarray | None:
     """The art of the training data folder that is in no fixed list; it spans the space of styles. None for other folders.
 
     Args:
         keep: file where its statistics are kept for the next time.
+        every: take one picture of so many. parts: four quarters of each instead of the whole.
     """
     manifest = data / "manifest.jsonl"
     if not pictures.name.startswith(("report", "tuning")) or not manifest.is_file():
@@ -52,8 +55,10 @@ def real_art(data: Path, pictures: PictureList, side: int, keep: Path) -> np.nda
     listed = {found for path in LISTS.glob("*.json") for found in re.findall(r"[0-9a-f]{64}", path.read_text())}
     records = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     art = [record for record in records if record["kind"] == "art" and record["sha256"] not in listed]
+    art = art[::every]
     whole = [as_array(Image(record["sha256"], data / record["file"]), side) for record in art]
-    found = np.stack([styles.statistics(picture) for picture in whole])
+    seen = [part for picture in whole for part in corners(picture)] if parts else whole
+    found = np.stack([styles.statistics(picture) for picture in seen])
     partial = keep.with_suffix(f".{os.getpid()}.npy")
     np.save(partial, found)
     partial.replace(keep)
@@ -67,8 +72,11 @@ def measures_of(options, pictures: PictureList) -> Measures:
         SystemExit: a face or feature model is not installed; the text says which and how.
     """
     keep = options.out / f"art-{VERSION}-{options.side}.npy"
+    views = keep.with_name(f"parts-{keep.name}")
     try:
-        return Measures(pictures, options.side, real_art(options.data, pictures, options.side, keep))
+        collection = real_art(options.data, pictures, options.side, keep)
+        quarters = real_art(options.data, pictures, options.side, views, every=4, parts=True)
+        return Measures(pictures, options.side, collection, quarters)
     except (MissingModel, ImportError) as error:
         raise SystemExit(f"{error} (pip install -r benchmarks/requirements.txt, see benchmarks/README.md)") from None
 
