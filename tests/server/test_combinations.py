@@ -6,6 +6,7 @@ import copy
 
 import pytest
 
+from tools import combinations, combinations_page
 from tools.workflows import api
 
 from .files import write_control_net, write_lora
@@ -20,6 +21,59 @@ OFF = (0.0, 0.0, 0.0)
 def control_net(comfy) -> str:
     with comfy.client() as client:
         return write_control_net(comfy, client)
+
+
+@pytest.fixture(scope="module")
+def prepared(comfy) -> None:
+    with comfy.client() as client:
+        combinations.prepare(comfy, client)
+
+
+@pytest.mark.parametrize(
+    "part", combinations.parts(combinations.LORA, combinations.CONTROL_NET), ids=lambda part: part.name
+)
+def test_each_part_of_the_table_holds(comfy, client, prepared, part):
+    """Off, the adapter leaves the part's picture alone, bit for bit; on, both are in it, whatever comes first."""
+    row = combinations.measure_part(comfy, client, part, steps=2)
+    assert combinations_page.part_holds(row), row
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fp8"])
+def test_a_server_with_flags_holds(tmp_path, name):
+    """Weights that are cast layer by layer, or kept in 8 bits: the adapter trains and draws, and off it is not there."""
+    [flags] = [one for one in combinations.FLAGS if one.name == name]
+    with combinations.flagged_server(flags, tmp_path) as server, server.client() as client:
+        combinations.prepare(server, client)
+        record, found = combinations.measure_flags(server, client, steps=2)
+        log = server.log()
+    row = combinations.flags_row(flags, record, found, found)
+    assert combinations_page.flags_hold(row), row
+    assert ("loaded partially" in log) == (name == "lowvram")
+
+
+def row_of_a_part(**changes) -> dict:
+    zero, some = {"max": 0.0, "relative": 0.0}, {"max": 1.0, "relative": 0.5}
+    return {"name": "lora", "finite": True, "off": zero, "adapter": some, "part": some, "order": zero, **changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"off": {"max": 1e-7, "relative": 1e-8}},
+        {"adapter": {"max": 0.0, "relative": 0.0}},
+        {"part": {"max": 0.0, "relative": 0.0}},
+        {"order": {"max": 0.1, "relative": 0.01}},
+        {"finite": False},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_table_says_what_does_not_hold(changes):
+    part = combinations.parts("lora", "net")[0]
+    assert combinations_page.part_holds(row_of_a_part())
+    assert not combinations_page.part_holds(row_of_a_part(**changes))
+    text = combinations_page.page([(part, row_of_a_part(**changes))], [], 8, 192)
+    assert text.count("**does not hold**") == 1
 
 
 def compare(client, graph: dict, **pairs) -> dict[str, float]:

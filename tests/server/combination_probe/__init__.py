@@ -1,10 +1,12 @@
-"""Nodes that make what a user combines with an adapter: a ControlNet file, and a patch on the attention."""
+"""Nodes that make what a user combines with an adapter: a ControlNet file, a patch on the attention, torch.compile."""
 
 from pathlib import Path
 
 import comfy.cldm.cldm
 import folder_paths
 import torch
+from comfy.ldm.modules.attention import optimized_attention
+from comfy_api.torch_helpers import set_torch_compile_wrapper
 from safetensors.torch import save_file
 
 HINT_CHANNELS = 3
@@ -57,4 +59,49 @@ class ProbeAttentionPatch:
         return (clone,)
 
 
-NODE_CLASS_MAPPINGS = {"ProbeControlNet": ProbeControlNet, "ProbeAttentionPatch": ProbeAttentionPatch}
+class ProbeImageAttention:
+    """A MODEL whose cross-attentions also look at random image tokens, replaced block by block as IPAdapter does."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probe", "run", ("MODEL",)
+    BLOCKS = [("middle", 0), *((side, number) for side in ("input", "output") for number in range(12))]
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {"model": ("MODEL",), "scale": ("FLOAT", {"default": 1.0}), "tokens": ("INT", {"default": 4})}
+        }
+
+    def run(self, model, scale, tokens):
+        def attend(q, k, v, extra_options):
+            """softmax(q k^T) v + scale softmax(q K^T) V with keys and values of the image, each (B, N, width)."""
+            generator = torch.Generator().manual_seed(q.shape[-1])
+            of_image = torch.randn(2, 1, tokens, k.shape[-1], generator=generator).to(q)
+            image_k, image_v = (part.expand(len(q), -1, -1) for part in of_image)
+            heads = extra_options["n_heads"]
+            text = optimized_attention(q, k, v, heads)
+            return text + scale * optimized_attention(q, image_k, image_v, heads)
+
+        clone = model.clone()
+        for block in self.BLOCKS:
+            clone.set_model_attn2_replace(attend, *block)
+        return (clone,)
+
+
+class ProbeCompile:
+    """The stock node TorchCompileModel with any backend: "eager" traces and guards as all do, without making code."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probe", "run", ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "backend": ("STRING", {"default": "eager"})}}
+
+    def run(self, model, backend):
+        clone = model.clone()
+        set_torch_compile_wrapper(model=clone, backend=backend)
+        return (clone,)
+
+
+NODE_CLASS_MAPPINGS = {
+    kind.__name__: kind for kind in (ProbeControlNet, ProbeAttentionPatch, ProbeImageAttention, ProbeCompile)
+}
