@@ -114,7 +114,7 @@ def round_trip(vae, pictures: np.ndarray) -> np.ndarray:
 class Lessons:
     """What judges learn from and are checked on, each with its records.
 
-    Seen sitters as they are and every second picture as the autoencoder gives it back; unseen ones only as given back.
+    Seen sitters as they are and every fifth picture as the autoencoder gives it back; unseen ones only as given back.
     """
 
     shown: np.ndarray
@@ -126,7 +126,7 @@ class Lessons:
     def of(cls, vae, pictures: np.ndarray, records: list[dict]) -> Lessons:
         unseen = np.flatnonzero([r["heldout"] for r in records])
         seen = np.flatnonzero([not r["heldout"] for r in records])
-        back = seen[::2]
+        back = seen[::5]
         return cls(
             np.concatenate([pictures[seen], round_trip(vae, pictures[back])]),
             [records[i] for i in (*seen, *back)],
@@ -135,7 +135,7 @@ class Lessons:
         )
 
 
-def judged(judge: Judge, key: str, lessons: Lessons, steps: int = 1500) -> dict:
+def judged(judge: Judge, key: str, lessons: Lessons, steps: int = 900) -> dict:
     """Train a judge of what the records call `key`, and check it."""
     shown, unseen = (
         np.array([judge.classes.index(r[key]) for r in records])

@@ -83,7 +83,7 @@ def main() -> None:
     both = torch.nn.ModuleDict({"decoder": decoder, "critic": critic})
     last_layer = decoder.layers[-1].weight
     optimizer = torch.optim.AdamW(both.parameters(), lr=cfg.lr, betas=(0.5, 0.99), weight_decay=0.0)
-    ema, clock, step = Ema(decoder, 0.998), Clock(args.minutes or cfg.minutes), 0
+    ema, clock, step = Ema(decoder, 0.98), Clock(args.minutes or cfg.minutes), 0
     checkpoint = Checkpoint(args.run / "decoder_state.pt", both, optimizer, ema, clock)
     step = checkpoint.resume()
     torch.manual_seed(args.cfg.seed + step)

@@ -7,7 +7,7 @@ from .node_types import NodeTypes
 from .parts import BLUE, BROWN, GREEN, GREY, apply, decode, load_base, note, sampler, save, train
 
 OWN_PICTURE = "example.png"  # comes with ComfyUI; its user chooses another
-DESCRIPTION = "a painting of a woman in S* style"
+DESCRIPTION = "a photo of a woman in S* style"
 
 
 def portrait_app(types: NodeTypes) -> Graph:

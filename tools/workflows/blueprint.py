@@ -16,7 +16,7 @@ from .parts import BROWN, GREEN, LARGE_SIDE, apply, decode, sampler, train
 
 NAME = "ACFun portrait"
 ABOUT = "Learns one face in one style and draws it: training, adapter and sampler in one node."
-DESCRIPTION = "a painting of a woman in S* style"
+DESCRIPTION = "a photo of a woman in S* style"
 ENTRANCE, EXIT = -10, -20
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "acfun/subgraphs")
 IO_WIDTH = 140  # pixels

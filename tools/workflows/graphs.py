@@ -47,18 +47,18 @@ def stylization(types: NodeTypes) -> Graph:
         style = example(graph, "Style", STYLE)
     with graph.group("2  Train", GREEN):
         graph.column(x=800, width=420)
-        trained = train(graph, base, style, face["image"], "a painting of a woman in S* style", "demo")
+        trained = train(graph, base, style, face["image"], "a photo of a woman in S* style", "demo")
     graph.column(x=800, width=420, y=800)
     graph.note("What to change", note("what_to_change"), height=330)
     with graph.group("3  Draw the face in the style", BROWN):
         graph.column(x=1280, width=380)
-        latent = draw(graph, base, trained, "a painting of a woman in S* style")
+        latent = draw(graph, base, trained, "a photo of a woman in S* style")
         graph.column(x=1700, width=380)
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/result")
     with graph.group("4  The same noise without the adapter", GREY):
         graph.column(x=1280, width=380, y=920)
         plain = plain_sampler(
-            graph, base, "a painting of a woman in painting style", "without adapter", SAMPLING["seed"]
+            graph, base, "a photo of a woman in painting style", "without adapter", SAMPLING["seed"]
         )
         graph.column(x=1700, width=380, y=920)
         picture = decode(graph, base, plain, "Decode without adapter")
@@ -95,9 +95,9 @@ def spliced_face(types: NodeTypes) -> Graph:
     with graph.group("3  Train", GREEN):
         graph.column(x=1260, width=420)
         style = example(graph, "Style", SPLICED_STYLE)
-        trained = train(graph, base, style, spliced["face"], "a painting of a person in S* style", "demo_spliced")
+        trained = train(graph, base, style, spliced["face"], "a photo of a person in S* style", "demo_spliced")
     with graph.group("4  Draw the face in the style", BROWN):
         graph.column(x=1740, width=380)
-        latent = draw(graph, base, trained, "a painting of a person in S* style")
+        latent = draw(graph, base, trained, "a photo of a person in S* style")
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/spliced_result")
     return graph

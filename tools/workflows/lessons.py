@@ -26,19 +26,19 @@ from .parts import (
     train,
 )
 
-DESCRIPTION = "a painting of a woman in S* style"
+DESCRIPTION = "a photo of a woman in S* style"
 SECOND_STYLE = "style_pop.png"
 FACE_BOX = {"box_x": 138, "box_y": 116, "box_width": 236, "box_height": 295}  # of FACE, in pixels
 EDITS = {
-    "Smiling": "a painting of a smiling woman in S* style",
-    "Serious": "a painting of a serious woman in S* style",
-    "Glasses": "a painting of a woman with glasses in S* style",
-    "Hat": "a painting of a woman with a hat in S* style",
-    "Old": "a painting of an old woman in S* style",
-    "Child": "a painting of a child in S* style",
-    "Man": "a painting of a man in S* style",
+    "Smiling": "a photo of a smiling woman in S* style",
+    "Serious": "a photo of a serious woman in S* style",
+    "Glasses": "a photo of a woman with glasses in S* style",
+    "Hat": "a photo of a woman with a hat in S* style",
+    "Old": "a photo of an old woman in S* style",
+    "Child": "a photo of a child in S* style",
+    "Man": "a photo of a man in S* style",
     "Drawing": "a pencil drawing of a woman in S* style",
-    "Blue background": "a painting of a woman in S* style, blue background",
+    "Blue background": "a photo of a woman in S* style, blue background",
 }
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from

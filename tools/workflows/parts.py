@@ -15,13 +15,13 @@ CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 IMAGE_ENCODER = "clip_vision_h.safetensors"
 
 SIDE, LARGE_SIDE = 192, 512  # of the pictures of the demo base and of Stable Diffusion 1.x, in pixels
-SAMPLING = {"seed": 6, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
+SAMPLING = {"seed": 0, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
 FACE_2_SEED = 1  # of the portrait that the base draws for the spliced face
 SIZE = {"width": SIDE, "height": SIDE, "batch_size": 1}
 TRAINING = {
-    "steps": 500,
+    "steps": 300,
     "learning_rate": 1e-4,
-    "style_weight": 0.8,
+    "style_weight": 1.5,
     "face_weight": 1.0,
     "seed": 0,
     "resolution": SIDE,
