@@ -57,9 +57,7 @@ def stylization(types: NodeTypes) -> Graph:
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/result")
     with graph.group("4  The same noise without the adapter", GREY):
         graph.column(x=1280, width=380, y=920)
-        plain = plain_sampler(
-            graph, base, "a photo of a woman in painting style", "without adapter", SAMPLING["seed"]
-        )
+        plain = plain_sampler(graph, base, "a photo of a woman in painting style", "without adapter", SAMPLING["seed"])
         graph.column(x=1700, width=380, y=920)
         picture = decode(graph, base, plain, "Decode without adapter")
         save(graph, picture, "Without adapter", "acfun/without_adapter")
