@@ -35,7 +35,10 @@ def embed_face(picture: Tensor, landmarks: Tensor, model: str | Path) -> Tensor:
     aligned, _ = warp(picture.cpu(), Similarity.fit(torch.tensor(TEMPLATE), landmarks.cpu()), SIDE, SIDE)
     pixels = (aligned[0].clamp(0, 1) * 255).round().byte().numpy()[..., ::-1]
     try:
-        features = cv2.FaceRecognizerSF.create(str(model), "").feature(np.ascontiguousarray(pixels))
+        net = cv2.dnn.readNetFromONNX(str(model))
+        # By name: some copies of the file list their weights as inputs too, which OpenCV 5's FaceRecognizerSF refuses.
+        net.setInput(cv2.dnn.blobFromImage(np.ascontiguousarray(pixels), size=(SIDE, SIDE), swapRB=True), "data")
+        features = net.forward()
     except cv2.error as error:
         raise ACFunError(
             f"{Path(model).name} does not work as a face encoder: {str(error).strip()[:200]}.",
