@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from acfun_core.config import PLACEHOLDER
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from tests.host.launcher import define_torchvision_operators
+from tools.ablations import base_key
 
 from .diffusion import denoise_from
 from .lists import Image
@@ -56,22 +56,14 @@ class Settings:
 
     def as_dict(self) -> dict:
         """With the base named by its weights, not by its place."""
-        return {**asdict(self), "base": fingerprint(self.base)}
+        return {**asdict(self), "base": base_key(base_folder(self.base))}
 
     @property
     def run(self) -> str:
         """Name of everything made with these settings; others never mix with it."""
         budget = f"time{self.train_seconds:g}" if self.train_seconds else f"passes{self.passes}"
         drawn = f"side{self.side}-steps{self.sampler_steps}-cfg{self.cfg:g}-seed{self.seed}"
-        return f"{fingerprint(self.base)}-{budget}-{drawn}"
-
-
-def fingerprint(base: str | Path) -> str:
-    """Eight letters that change with any weight of a diffusers folder."""
-    digest = hashlib.sha256()
-    for path in sorted(base_folder(base).rglob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+        return f"{base_key(base_folder(self.base))}-{budget}-{drawn}"
 
 
 def base_folder(base: str | Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import comfy.model_management
+import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -10,7 +12,7 @@ from ..acfun_core import judge
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.faces import check_batch
 from ..acfun_core.images import check_image, square
-from ..acfun_core.sface import embed_face
+from ..acfun_core.sface import FaceEncoder
 from ..acfun_core.yunet import NoFace, find_landmarks
 from .faces import DETECTORS, FACE_ENCODERS, NO_MODEL, list_models, model_path, tell
 from .host.files import FOLDER
@@ -154,9 +156,10 @@ def face_identities(portraits: Tensor, style: Tensor, face: Tensor, encoder, det
     Raises:
         ACFunError: no face in the photo, or a file does not work.
     """
+    encode = FaceEncoder(encoder)
 
     def embedding(picture: Tensor, role: str) -> Tensor:
-        return embed_face(picture, find_landmarks(picture, detector, role)[0], encoder)
+        return encode(picture, find_landmarks(picture, detector, role)[0])
 
     own = embedding(face, "face image")
     try:
@@ -165,14 +168,16 @@ def face_identities(portraits: Tensor, style: Tensor, face: Tensor, encoder, det
     except NoFace:
         # Faces of different people have cosines around 0.
         between, notices = 0.0, ["No face was found in the style image; 0 stands for a stranger's."]
-    identities = []
+    identities, progress = [], comfy.utils.ProgressBar(len(portraits))
     for number, portrait in enumerate(portraits.split(1), 1):
+        comfy.model_management.throw_exception_if_processing_interrupted()
         try:
             found = (embedding(portrait, f"picture {number}") @ own)[None]
             identities += judge.relative(found, between, "faces")
         except NoFace:
             identities.append(0.0)
             notices.append(f"Picture {number}: no face was found; its identity counts 0.")
+        progress.update(1)
     return identities, notices
 
 
