@@ -60,5 +60,5 @@ class FaceEncoder:
         return ACFunError(
             f"{self._model.name} does not work as a face encoder: {str(error).strip()[:200]}.",
             "SFace as an ONNX file",
-            "use OpenCV Zoo's face_recognition_sface_2021dec.onnx; its quantized versions need OpenCV 5",
+            "use OpenCV Zoo's face_recognition_sface_2021dec.onnx; its quantized versions need OpenCV 4.11",
         )
