@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -16,6 +17,21 @@ INITIAL_SCALE = 512.0
 A power of two, so that float32 bases learn bit for bit the same with and without it."""
 
 
+REFERENCE_WIDTH = 64
+"""Channels of the narrowest block, at which CFun's maps take the whole learning rate."""
+
+
+def width_factor(channels: Iterable[int]) -> float:
+    """Share of the learning rate that CFun's maps take on a base whose blocks have these channels; 1 without blocks.
+
+    A step moves gamma and beta of every channel the way its gradient points. The prediction sums the channels before the
+    UNet's last convolution, as many as the narrowest blocks have, with weights of about 1 / sqrt(C): it moves by sqrt(C).
+    Measured on random UNets of 64, 128 and 320: without this the losses first fell as 1 : 1.4 : 2.1 (docs/stability.md).
+    """
+    narrowest = min(channels, default=REFERENCE_WIDTH)
+    return (REFERENCE_WIDTH / narrowest) ** 0.5
+
+
 class Optimiser:
     """One optimizer over AFun and CFun together."""
 
@@ -23,7 +39,15 @@ class Optimiser:
         self.parameters = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
         self.config = config
         self.scale = INITIAL_SCALE
-        self.adamw = torch.optim.AdamW(self.parameters, lr=config.learning_rate)
+        shares = ((adapter.afun, 1.0), (adapter.cfun, width_factor(adapter.cfun.channels.values())))
+        self.adamw = torch.optim.AdamW(
+            [
+                {"params": learned, "share": share}
+                for module, share in shares
+                if (learned := [parameter for parameter in module.parameters() if parameter.requires_grad])
+            ],
+            lr=config.learning_rate,
+        )
 
     def step(self, loss: Tensor, number: int) -> bool:
         """Take optimizer step ``number`` (from 1). -> False if it was left out to halve an overflowing loss scale.
@@ -51,5 +75,6 @@ class Optimiser:
         return True
 
     def _warm_up(self, number: int) -> None:
+        rate = self.config.learning_rate * min(1.0, number / max(1, self.config.warmup_steps))
         for group in self.adamw.param_groups:
-            group["lr"] = self.config.learning_rate * min(1.0, number / max(1, self.config.warmup_steps))
+            group["lr"] = group["share"] * rate

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from acfun_core.cfun import CFun, channel_sigma, normalise_sigma
+from acfun_core.optimiser import width_factor
 
 
 def features(channels=64, seed=0):
@@ -69,3 +70,29 @@ def test_one_optimizer_step_moves_every_width_alike(channels):
     optimizer.step()
     change = (cfun(h) - h).square().mean().sqrt() / h.square().mean().sqrt()
     assert 0.02 < change.item() < 0.2
+
+
+def prediction_moved(channels, seed, share):
+    """How far one optimizer step moves a prediction of four values that a last convolution reads from CFun's features."""
+    torch.manual_seed(seed)
+    h, cfun = features(channels), CFun(channels)
+    last = torch.nn.Conv2d(channels, 4, 1, bias=False)
+    torch.nn.init.normal_(last.weight, std=channels**-0.5)
+    optimizer = torch.optim.AdamW(cfun.parameters(), lr=1e-5 * share)
+    before = last(h).detach()
+    (last(cfun(h)) - torch.randn_like(before)).square().mean().backward()
+    optimizer.step()
+    return (last(cfun(h)) - before).square().mean().sqrt().item() / before.square().mean().sqrt().item()
+
+
+def test_the_prediction_moves_alike_at_every_width():
+    """Without the factor, sqrt(1280 / 64) = 4.5 times further at 1280 channels than at 64."""
+    moved = {
+        shared: [
+            sum(prediction_moved(channels, seed, width_factor([channels]) if shared else 1) for seed in range(8))
+            for channels in (64, 320, 1280)
+        ]
+        for shared in (True, False)
+    }
+    assert max(moved[True]) < 1.3 * min(moved[True])
+    assert max(moved[False]) > 3 * min(moved[False])
