@@ -46,8 +46,7 @@ test-browser: setup
 # Where the pictures that the base was trained on lie; they are not part of the repository.
 DATA ?= ../shared/data
 
-base-report: setup
-	@$(VENV_PYTHON) -c 'import dlib, onnx' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r tools/measure/requirements.txt
+base-report: judge-setup
 	@$(VENV_PYTHON) -m tools.base.report --data $(DATA) --run out/base_run $(ARGS)
 
 # FACES=folder STYLES=folder: other pictures than the fixed list in DATA.

@@ -1,7 +1,7 @@
 """Measure the exported base; print one JSON line.
 
 Needs the data (`--data`, prepared into `--run` if that was not done yet) and the packages of `tools/base/requirements.txt`
-and `tools/measure/requirements.txt`. Every held-out sitter and artist is one that no part of the base has seen.
+and `benchmarks/requirements.txt`. Every held-out sitter and artist is one that no part of the base has seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tools.measure.faces import FaceFinder
 
 from . import data, likeness
 from .common import arguments, load_config, sheet, to_tensor
-from .judges import MEDIA, SEXES, Judge, medium_judge, sex_judge
+from .judges import MEDIA, SEXES, LinearJudge, NetJudge, medium_judge, sex_judge
 from .sampling import REPORT_GRID, contexts, sample
 from .tokenizer import CLIPTokenizer
 from .train_autoencoder import evaluate
@@ -135,17 +135,17 @@ class Lessons:
         )
 
 
-def judged(judge: Judge, key: str, lessons: Lessons, steps: int = 900) -> dict:
+def judged(judge: NetJudge | LinearJudge, key: str, lessons: Lessons) -> dict:
     """Train a judge of what the records call `key`, and check it."""
     shown, unseen = (
         np.array([judge.classes.index(r[key]) for r in records])
         for records in (lessons.shown_records, lessons.unseen_records)
     )
-    right = judge.fit(lessons.shown, shown, steps)(lessons.unseen) == unseen
+    right = judge.fit(lessons.shown, shown)(lessons.unseen) == unseen
     return {"pictures": len(unseen), "right": float(right.mean())}
 
 
-def sample_figures(images: np.ndarray, sex: Judge, medium: Judge) -> dict:
+def sample_figures(images: np.ndarray, sex: NetJudge, medium: LinearJudge) -> dict:
     """What is in the samples, against their captions."""
     find = FaceFinder()
     found = np.array([find(image) is not None for image in images])
