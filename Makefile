@@ -47,7 +47,7 @@ test-browser: setup
 DATA ?= ../shared/data
 
 base-report: judge-setup
-	@$(VENV_PYTHON) -m tools.base.report --data $(DATA) --run out/base_run $(ARGS)
+	@$(VENV_PYTHON) -m tools.base.report --data $(DATA) --run out/base_run --workers 2 $(ARGS)
 
 # FACES=folder STYLES=folder: other pictures than the fixed list in DATA.
 JUDGED := $(if $(FACES),--faces $(FACES) --styles $(STYLES),--data $(DATA)) --workers 2

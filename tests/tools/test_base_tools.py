@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from host.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import captions, common, critic, judges, likeness, train_unet  # noqa: E402
+from tools.base import captions, common, critic, draw, judges, likeness, train_unet  # noqa: E402
 from tools.base.sampling import REPORT_GRID  # noqa: E402
 
 
@@ -133,3 +134,18 @@ def test_the_critic_learns_to_tell_and_the_decoder_is_told():
     lengths = [float(torch.autograd.grad(v, weight, retain_graph=True)[0].norm()) for v in (error, factor * lie)]
     assert lengths[1] == pytest.approx(lengths[0], rel=1e-3)
     assert all(torch.equal(a, b) and b.requires_grad for a, b in zip(before, judge.parameters()))
+
+
+def test_samples_of_another_base_or_setting_are_not_taken_for_this_ones(tmp_path):
+    """A killed report goes on with the parts it has drawn: only with its own."""
+    weights = tmp_path / "base" / "unet.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    config = common.load_config(Path(common.__file__).with_name("config.json"))
+    args = SimpleNamespace(run=tmp_path, export=weights.parent, cfg=config)
+    first = draw.part_files(args)
+    assert len(set(first)) == len(first) > 1 and draw.part_files(args) == first
+    args.cfg.sample.cfg += 1
+    second = draw.part_files(args)
+    weights.write_bytes(b"another")
+    assert len({files[0].parent for files in (first, second, draw.part_files(args))}) == 3

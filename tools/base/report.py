@@ -7,8 +7,6 @@ and `benchmarks/requirements.txt`. Every held-out sitter and artist is one that 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderTiny, UNet2DConditionModel
-from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
 from tools.measure.faces import FaceFinder
 
 from . import data, likeness
 from .common import arguments, load_config, sheet, to_tensor
+from .draw import decode, drawn, exported
 from .judges import MEDIA, SEXES, LinearJudge, NetJudge, medium_judge, sex_judge
 from .sampling import REPORT_GRID, contexts, sample
 from .tokenizer import CLIPTokenizer
@@ -30,22 +27,7 @@ from .train_autoencoder import evaluate
 from .train_encoders import Pair, caption_top1, pixels
 from .train_image_encoder import PENULTIMATE
 
-SAMPLES = int(os.environ.get("BASE_REPORT_SAMPLES", 256))
 PSNR_SIZE = 256
-
-
-def exported(folder: Path) -> dict:
-    """The exported networks in single precision."""
-    classes = {
-        "vae": AutoencoderTiny,
-        "unet": UNet2DConditionModel,
-        "text_encoder": CLIPTextModelWithProjection,
-        "image_encoder": CLIPVisionModelWithProjection,
-    }
-    return {
-        name: kind.from_pretrained(folder / name, torch_dtype=torch.float32).eval().requires_grad_(False)
-        for name, kind in classes.items()
-    }
 
 
 def psnr(vae, folder: Path, records: list[dict], kind: str) -> float:
@@ -79,24 +61,6 @@ def style_neighbours(image_encoder, prepared: np.ndarray, records: list[dict], c
     near[torch.from_numpy(np.equal.outer(sitters, sitters))] = -2
     media = np.array([records[i]["medium"] for i in held])
     return float((media[near.argmax(1).numpy()] == media).mean())
-
-
-def draw_samples(parts: dict, tokenizer, cfg) -> np.ndarray:
-    """SAMPLES pictures over the caption grid, seeds fixed: uint8 [n, size, size, 3]."""
-    texts = [REPORT_GRID[k % len(REPORT_GRID)].text for k in range(SAMPLES)]
-    context = contexts(parts["text_encoder"], tokenizer, [*texts, ""])
-    out = []
-    for start in range(0, SAMPLES, 16):
-        print(f"report: sample {start} of {SAMPLES}", file=sys.stderr, flush=True)
-        bound, size = context[:-1][start : start + 16], cfg.image_size // 8
-        z = sample(parts["unet"], bound, context[-1:], size, cfg.sample.steps, cfg.sample.cfg, cfg.seed + start)
-        out.append(decode(parts["vae"], z))
-    return np.concatenate(out)
-
-
-def decode(vae, z: torch.Tensor) -> np.ndarray:
-    x = torch.cat([vae.decode(v).sample for v in z.split(4)]).clamp(-1, 1)
-    return x.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 @torch.no_grad()
@@ -201,7 +165,7 @@ def main() -> None:
     decode(parts["vae"], sample(parts["unet"], context[:1], context[1:], cfg.image_size // 8, 40, cfg.sample.cfg, 0))
     result["seconds_per_picture"] = time.perf_counter() - start
 
-    images = draw_samples(parts, tokenizer, cfg)
+    images = drawn(args)
     sheet(args.run / "sheet_report.png", to_tensor(images), len(REPORT_GRID))
     known = [i for i, r in enumerate(records) if r["kind"] in ("photo", "media")]
     half = cfg.align.margin // 2
