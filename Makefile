@@ -33,8 +33,11 @@ setup:
 demo: setup
 	@$(VENV_PYTHON) tools/demo.py $(ARGS)
 
+# Files of tests side by side, each process with its share of the cores and a server of its own. TEST_WORKERS=0: one process.
+TEST_WORKERS ?= 2
+
 test: setup
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 parity: setup
 	@$(VENV_PYTHON) tools/parity.py $(ARGS)
