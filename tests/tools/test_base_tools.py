@@ -149,3 +149,23 @@ def test_samples_of_another_base_or_setting_are_not_taken_for_this_ones(tmp_path
     second = draw.part_files(args)
     weights.write_bytes(b"another")
     assert len({files[0].parent for files in (first, second, draw.part_files(args))}) == 3
+
+
+def test_parts_of_a_smaller_report_serve_a_larger_one(tmp_path, monkeypatch):
+    """A part once held only as many pictures as were asked for: later ones then stood under others' captions."""
+    config = common.load_config(Path(common.__file__).with_name("config.json"))
+    args = SimpleNamespace(run=tmp_path, export=tmp_path, cfg=config, workers=1)
+    side = config.image_size
+
+    def one_value_a_picture(models, bound, *rest):
+        return np.arange(len(bound), dtype=np.uint8)[:, None, None, None].repeat(side, 1).repeat(side, 2).repeat(3, 3)
+
+    monkeypatch.setattr(draw, "exported", lambda folder: dict.fromkeys(("vae", "unet", "text_encoder")))
+    monkeypatch.setattr(draw.CLIPTokenizer, "from_pretrained", lambda folder: None)
+    monkeypatch.setattr(draw, "contexts", lambda encoder, tokenizer, texts: torch.zeros(len(texts), 1, 1))
+    monkeypatch.setattr(draw, "sample", one_value_a_picture)
+    monkeypatch.setattr(draw, "decode", lambda vae, latents: latents)
+    for count in (4, draw.PART + 4):
+        monkeypatch.setattr(draw, "SAMPLES", count)
+        drawn = draw.drawn(args)
+        assert drawn[:, 0, 0, 0].tolist() == [k % draw.PART for k in range(count)]

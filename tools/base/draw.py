@@ -50,7 +50,7 @@ def decode(vae, z: torch.Tensor) -> np.ndarray:
 
 
 def part_files(args) -> list[Path]:
-    """One PNG for each part of SAMPLES, its pictures side by side."""
+    """One PNG for each part of SAMPLES, PART pictures side by side: whole ones, so that they serve any number of samples."""
     cfg = args.cfg
     key = base_key(args.export, f"{cfg.image_size} {cfg.sample.steps} {cfg.sample.cfg} {cfg.seed}")
     return [args.run / "samples" / key / f"{start:04d}.png" for start in range(0, SAMPLES, PART)]
@@ -65,7 +65,7 @@ def draw(args, team: Team) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(args.export / "tokenizer")
     for path in missing:
         start = int(path.stem)
-        texts = [REPORT_GRID[k % len(REPORT_GRID)].text for k in range(start, min(start + PART, SAMPLES))]
+        texts = [REPORT_GRID[k % len(REPORT_GRID)].text for k in range(start, start + PART)]
         context = contexts(parts["text_encoder"], tokenizer, [*texts, ""])
         size, settings = cfg.image_size // 8, (cfg.sample.steps, cfg.sample.cfg, cfg.seed + start)
         pictures = decode(parts["vae"], sample(parts["unet"], context[:-1], context[-1:], size, *settings))
@@ -73,14 +73,14 @@ def draw(args, team: Team) -> None:
         temporary = path.with_suffix(".partial")
         Image.fromarray(np.concatenate(pictures, axis=1)).save(temporary, "png")
         temporary.replace(path)
-        print(f"draw: samples {start} to {start + len(texts)} of {SAMPLES}", file=sys.stderr, flush=True)
+        print(f"draw: samples {start} to {start + PART} of {SAMPLES}", file=sys.stderr, flush=True)
 
 
 def drawn(args) -> np.ndarray:
     """SAMPLES pictures over the caption grid, seeds fixed: uint8 [n, size, size, 3]; missing ones are drawn first."""
     launch(draw, args)
     rows = [np.asarray(Image.open(path)) for path in part_files(args)]
-    return np.concatenate([np.stack(np.split(row, row.shape[1] // args.cfg.image_size, axis=1)) for row in rows])
+    return np.concatenate([np.stack(np.split(row, PART, axis=1)) for row in rows])[:SAMPLES]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from tools.measure import style
 from tools.measure.faces import FaceFinder
 
 from . import data, likeness
@@ -144,6 +145,8 @@ def rounded(value):
 def main() -> None:
     args = arguments(__doc__)
     cfg = args.cfg
+    # Models that may be missing: now, and not after all samples are drawn.
+    style.weights(), FaceFinder()
     if not (args.run / "images.npy").exists():
         data.prepare(args)
     start = time.perf_counter()
