@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "ablations"
 FACES = [ROOT / "pictures" / "face_astronaut.png"]
 STYLES = [ROOT / "pictures" / name for name in ("style_woodblock.png", "style_oil.jpg", "style_pop.png")]
-DESCRIPTION = "a painting of a woman in S* style"
+# The embedded base finds its way to a face after "a photo of" far more often than after the paper's "a painting of".
+DESCRIPTION = "a photo of a woman in S* style"
 
 
 @dataclass(frozen=True)
