@@ -21,7 +21,7 @@ from acfun_core.config import PLACEHOLDER
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from tests.host.launcher import define_torchvision_operators
-from tools.ablations import base_key
+from tools.base_key import base_key
 
 from .diffusion import denoise_from
 from .lists import Image

@@ -10,7 +10,6 @@ when all are there. Faces and styles are the example pictures unless named.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.images import square
 from tests.host.launcher import define_torchvision_operators
 from tools import ablation_page
+from tools.base_key import base_key
 from tools.measure import pictures as measure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,14 +92,6 @@ class Pair:
     @property
     def name(self) -> str:
         return f"{self.face.stem}-{self.style.stem}"
-
-
-def base_key(base: Path, *settings: str) -> str:
-    """Short name of a base's weights and of further settings: what was made with others is never taken for this."""
-    digest = hashlib.sha256("\n".join(settings).encode())
-    for path in sorted(base.rglob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
 
 
 class Work:

@@ -30,7 +30,7 @@ from acfun_core.schedule import NoiseSchedule
 from acfun_core.training import Base, StepReport, measure_adapter, train_adapter
 from tests.host.launcher import define_torchvision_operators
 from tools import stability_page
-from tools.ablations import base_key
+from tools.base_key import base_key
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "stability"

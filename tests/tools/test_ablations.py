@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tools import ablation_page, ablations
+from tools.base_key import base_key
 from tools.measure import pictures as measure
 
 
@@ -95,10 +96,10 @@ def test_another_base_or_prompt_is_another_folder(tmp_path):
     (tmp_path / "unet").mkdir()
     weights = tmp_path / "unet" / "weights.safetensors"
     weights.write_bytes(b"one")
-    first = ablations.base_key(tmp_path, "a man in S* style")
-    assert ablations.base_key(tmp_path, "a man in S* style") == first != ablations.base_key(tmp_path, "S*")
+    first = base_key(tmp_path, "a man in S* style")
+    assert base_key(tmp_path, "a man in S* style") == first != base_key(tmp_path, "S*")
     weights.write_bytes(b"two")
-    assert ablations.base_key(tmp_path, "a man in S* style") != first
+    assert base_key(tmp_path, "a man in S* style") != first
 
 
 class Drawn:

@@ -18,7 +18,7 @@ from diffusers import AutoencoderTiny, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
-from tools.ablations import base_key
+from tools.base_key import base_key
 
 from .common import Team, arguments, launch
 from .sampling import REPORT_GRID, contexts, sample
