@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 
 import comfy.patcher_extension
 import torch
+from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...acfun_core.adapter import StyleAdapter, block_transforms
@@ -82,7 +84,10 @@ def schedule_of(model) -> NoiseSchedule:
 class AdapterWrapper:
     """DIFFUSION_MODEL wrapper: CFun hooks for exactly one UNet call.
 
-    Immutable: clones of a MODEL share it, and applying another adapter makes a new one.
+    Clones of a MODEL share it, and applying another adapter makes a new one.
+
+    A UNet under torch.compile runs uncompiled while it is inside: compiled code does not look whether a module's hooks have
+    come or gone since it was made, and would draw with half of another picture's adapter.
 
     Args:
         timesteps: number of timesteps of the model's schedule.
@@ -93,6 +98,7 @@ class AdapterWrapper:
         self.timesteps = timesteps
         self._needs_moment = any(strengths.needs_moment for _, strengths in adapters)
         self._on_device: dict[torch.device, tuple] = {}
+        self._said_uncompiled = False
 
     def __call__(
         self,
@@ -105,12 +111,27 @@ class AdapterWrapper:
         transformer_options=None,
         **kwargs,
     ):
+        options = {} if transformer_options is None else transformer_options
+        arguments = (x, timesteps, context, y, control, options)
+        if is_compiled(options):
+            return torch.compiler.disable(self._draw_uncompiled)(executor, arguments, kwargs)
+        return self._draw(executor, arguments, kwargs)
+
+    def _draw_uncompiled(self, executor, arguments: tuple, kwargs: dict):
+        if not self._said_uncompiled:
+            self._said_uncompiled = True
+            logging.warning(
+                "ACFun: with an adapter the MODEL runs without its torch.compile; without one it is compiled."
+            )
+        return self._draw(executor, arguments, kwargs)
+
+    def _draw(self, executor, arguments: tuple, kwargs: dict):
+        x, timesteps, *_, options = arguments
         moment = None
         if self._needs_moment:
-            rows = rows_with_prompt((transformer_options or {}).get("cond_or_uncond"), len(x))
+            rows = rows_with_prompt(options.get("cond_or_uncond"), len(x))
             moment = Moment.at(timesteps, self.timesteps, rows)
         transforms = block_transforms(self._adapters_on(x.device), moment)
-        arguments = (x, timesteps, context, y, control, {} if transformer_options is None else transformer_options)
         if not transforms:
             return executor(*arguments, **kwargs)
         with injected(find_sites(executor.class_obj), transforms):
@@ -122,6 +143,12 @@ class AdapterWrapper:
                 (_on(adapter, device), _masks_on(strengths, device)) for adapter, strengths in self.adapters
             )
         return self._on_device[device]
+
+
+def is_compiled(transformer_options: dict) -> bool:
+    """Whether ComfyUI has put torch.compile's module in the place of the UNet for this call."""
+    wrappers = transformer_options.get("wrappers", {})
+    return COMPILE_KEY in wrappers.get(comfy.patcher_extension.WrappersMP.APPLY_MODEL, {})
 
 
 def rows_with_prompt(passes: list[int] | None, rows: int) -> Tensor | None:

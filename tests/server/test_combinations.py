@@ -38,6 +38,19 @@ def test_each_part_of_the_table_holds(comfy, client, prepared, part):
     assert combinations_page.part_holds(row), row
 
 
+def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, prepared):
+    """Code that torch.compile made of the bare UNet knew nothing of the hooks: parts of CFun were missing."""
+    part = combinations.compiled("eager")
+    graph = combinations.drawing_graph(part, combinations.COMPILED_STEPS)
+    found = {}
+    for name in ("alone", "both", "adapter"):
+        others = {"alone", "off", "both", "adapter", "behind"} - {name}
+        found |= combinations.drawn(comfy, client, {k: v for k, v in graph.items() if k not in others}, [name])
+    assert combinations.difference(found["both"], found["adapter"])["max"] <= combinations_page.COMPILED
+    assert combinations.difference(found["both"], found["alone"])["relative"] > combinations_page.VISIBLE
+    assert "runs without its torch.compile" in comfy.log()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fp8"])
 def test_a_server_with_flags_holds(tmp_path, name):
