@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tools.contact_sheet import GREY, INK, PAPER
 from tools.measure.pictures import paired_interval
 
-CELL, LABEL, GAP, FONT = 128, 250, 6, 14
+CELL, LABEL, GAP, FONT = 128, 300, 6, 14
 
 COLUMNS = {
     "identity_sface": ("identity (SFace)", "cosine of the drawn face to the photo's; no face counts 0"),
