@@ -8,7 +8,6 @@ import logging
 
 import comfy.patcher_extension
 import torch
-from comfy_api.torch_helpers.torch_compile import COMPILE_KEY
 from torch import Tensor
 
 from ...acfun_core.adapter import StyleAdapter, block_transforms
@@ -23,6 +22,8 @@ from .families import TITLES, check_model
 from .text import DescriptionSide
 
 WRAPPER_KEY = "acfun"
+# comfy_api's name of the wrapper that TorchCompileModel sets; not imported, for a version without it must still load the pack.
+COMPILE_KEY = "torch.compile"
 
 
 def check_fits(adapter: StyleAdapter, model) -> None:
