@@ -140,7 +140,7 @@ def write(docs: Path, work: Any, pairs: list, ablations: tuple, rows: dict, judg
         "# Ablations on the embedded base",
         "",
         f"Every row: {options.steps} training steps at {options.side} pixels, then {options.seeds} seeds a pair, "
-        f"{options.sampler_steps} steps, guidance {options.cfg:g}, the prompt of the training. Pairs: "
+        f'{options.sampler_steps} steps, guidance {options.cfg:g}, the prompt of the training, "{options.description}". Pairs: '
         + ", ".join(pair.name for pair in pairs)
         + ". Written by `python -m tools.ablations`; all settings that a row does not name are the defaults.",
         "",

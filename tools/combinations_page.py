@@ -25,8 +25,8 @@ steps. Differences of latents: the largest, and in brackets the root mean square
 *Adapter off*: all strengths 0 against the part without the adapter; must be 0. *Adapter's change*: on against the part alone.
 *Part's change*: on against the adapter alone. *Order*: the part behind the adapter against before it.
 
-Under torch.compile the UNet runs uncompiled while an adapter is on, and the server's log says so: compiled code does not look
-whether hooks have come or gone since it was made. Without an adapter it is compiled as before.
+Under torch.compile the UNet runs uncompiled while an adapter changes its blocks, and the server's log says so: compiled code
+does not look whether hooks have come or gone since it was made. Without an adapter, or with it off, it is compiled as before.
 
 {parts}
 

@@ -87,7 +87,7 @@ class AdapterWrapper:
 
     Clones of a MODEL share it, and applying another adapter makes a new one.
 
-    A UNet under torch.compile runs uncompiled while it is inside: compiled code does not look whether a module's hooks have
+    A UNet under torch.compile runs uncompiled while hooks are in it: compiled code does not look whether a module's hooks have
     come or gone since it was made, and would draw with half of another picture's adapter.
 
     Args:
@@ -98,6 +98,7 @@ class AdapterWrapper:
         self.adapters = adapters
         self.timesteps = timesteps
         self._needs_moment = any(strengths.needs_moment for _, strengths in adapters)
+        self._hooks_blocks = bool(block_transforms(adapters))
         self._on_device: dict[torch.device, tuple] = {}
         self._said_uncompiled = False
 
@@ -114,7 +115,7 @@ class AdapterWrapper:
     ):
         options = {} if transformer_options is None else transformer_options
         arguments = (x, timesteps, context, y, control, options)
-        if is_compiled(options):
+        if self._hooks_blocks and is_compiled(options):
             return torch.compiler.disable(self._draw_uncompiled)(executor, arguments, kwargs)
         return self._draw(executor, arguments, kwargs)
 

@@ -15,6 +15,7 @@ from .workflow_runs import differ, quick
 
 pytestmark = pytest.mark.server
 OFF = (0.0, 0.0, 0.0)
+WITHOUT_COMPILE = "the MODEL runs without its torch.compile"
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +44,13 @@ def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, cli
     part = combinations.compiled("eager")
     graph = combinations.drawing_graph(part, combinations.COMPILED_STEPS)
     found = {}
-    for name in ("alone", "both", "adapter"):
+    for name in ("alone", "off", "both", "adapter"):
         others = {"alone", "off", "both", "adapter", "behind"} - {name}
         found |= combinations.drawn(comfy, client, {k: v for k, v in graph.items() if k not in others}, [name])
+        assert (WITHOUT_COMPILE in comfy.log()) == ("both" in found)
+    assert combinations.difference(found["off"], found["alone"])["max"] == 0
     assert combinations.difference(found["both"], found["adapter"])["max"] <= combinations_page.COMPILED
     assert combinations.difference(found["both"], found["alone"])["relative"] > combinations_page.VISIBLE
-    assert "runs without its torch.compile" in comfy.log()
 
 
 @pytest.mark.slow
