@@ -107,7 +107,9 @@ class Drawn:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.options = argparse.Namespace(steps=2, side=96, seeds=2, sampler_steps=4, cfg=3.0)
+        self.options = argparse.Namespace(
+            steps=2, side=96, seeds=2, sampler_steps=4, cfg=3.0, description=ablations.DESCRIPTION
+        )
 
     def drawing(self, ablation, pair, seed):
         return self.folder / f"{ablation.name}-{pair.name}-{seed}.png"
