@@ -219,6 +219,10 @@ class TrainConfig:
         1.0,
         "How much of a drawn picture may be explained by the two training pictures (R^2, 1 is a copy or a blend).",
     )
+    # Last, because saved workflows hold the values of widgets by their position.
+    learning_rate_end: float = number(
+        1.0, 0.0, 1.0, "Share of the learning rate that is left at the last step, on half a cosine; 1 keeps it."
+    )
 
     def __post_init__(self):
         check_options(self)

@@ -34,6 +34,17 @@ def width_factor(channels: Iterable[int]) -> float:
     return min(1.0, (REFERENCE_WIDTH / narrowest) ** 0.5)
 
 
+def learning_rate_at(config: TrainConfig, number: int, done: float) -> float:
+    """Learning rate of step ``number`` (from 1): a linear rise, then half a cosine down to the end's share.
+
+    Args:
+        done: share of the training that is over with this step, 0 to 1.
+    """
+    rise = min(1.0, number / max(1, config.warmup_steps))
+    fallen = 0.5 - 0.5 * math.cos(math.pi * min(1.0, done))
+    return config.learning_rate * rise * (1.0 - (1.0 - config.learning_rate_end) * fallen)
+
+
 class Optimiser:
     """One optimizer over AFun and CFun together."""
 
@@ -57,7 +68,9 @@ class Optimiser:
         Raises:
             ACFunError: the loss is not finite, or gradients overflow even without scaling.
         """
-        self._warm_up(number)
+        rate = learning_rate_at(self.config, number, number / self.config.steps)
+        for group in self.adamw.param_groups:
+            group["lr"] = group["share"] * rate
         self.adamw.zero_grad(set_to_none=True)
         (loss * self.scale).backward()
         for parameter in self.parameters:
@@ -75,8 +88,3 @@ class Optimiser:
             return False
         self.adamw.step()
         return True
-
-    def _warm_up(self, number: int) -> None:
-        rate = self.config.learning_rate * min(1.0, number / max(1, self.config.warmup_steps))
-        for group in self.adamw.param_groups:
-            group["lr"] = group["share"] * rate

@@ -100,6 +100,21 @@ def test_loss_scaling_changes_no_bit_in_float32(base, latents, style_tokens, mon
     assert all(torch.equal(scaled[key], plain[key]) for key in plain)
 
 
+@pytest.mark.parametrize(("end", "last"), [(1.0, 1.0), (0.1, 0.1), (0.0, 0.0)])
+def test_the_learning_rate_falls_on_half_a_cosine_after_its_rise(base, latents, style_tokens, monkeypatch, end, last):
+    rates, step = [], torch.optim.AdamW.step
+
+    def record(adamw, *arguments, **options):
+        rates.append(adamw.param_groups[0]["lr"])
+        return step(adamw, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    train(base, latents, style_tokens, steps=40, learning_rate=1e-3, warmup_steps=4, learning_rate_end=end)
+    assert rates[0] < rates[1] < rates[3]
+    assert rates[19] == pytest.approx(1e-3 * (1 + end) / 2)
+    assert rates[-1] == pytest.approx(1e-3 * last, abs=1e-12)
+
+
 def test_strengths_zero_give_no_transform_at_all(base, latents, style_tokens):
     adapter = train(base, latents, style_tokens)
     assert block_transforms([(adapter, Strengths(1.0, 0.0, 0.0))]) == {}
