@@ -1,7 +1,8 @@
 """From rows to tables: means, J, and paired bootstrap intervals over pairs.
 
-J of a method is the harmonic mean of its two margins, each scaled to the best method in the table (anchors apart), times
-(1 - copy rate):
+J of a method is the harmonic mean of its two margins, each scaled to the best method in the table, times (1 - copy rate).
+Anchors set no scale and neither do copies, whoever made them: a method that gives the photo back would make everybody's
+identity small, and J a measure of identity alone:
 
     J = 2 i s / (i + s) (1 - c),    i = min(1, id / best id),  s = min(1, style / best style),  each at least 0
 
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 ACFUN = "acfun"
-PARTS = ("identity", "style", "copied")
 EARNED = "_earned"
+PARTS = ("identity", "style", "copied", f"identity{EARNED}", f"style{EARNED}")
 DRAWS = 4000
 
 
@@ -92,18 +93,21 @@ def _columns(images: list[dict]) -> dict[str, np.ndarray]:
 # -- J ---------------------------------------------------------------------------------------
 
 
-def judge(identity: np.ndarray, style: np.ndarray, copied: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+def judge(
+    identity: np.ndarray, style: np.ndarray, copied: np.ndarray, earned: tuple[np.ndarray, ...], anchor: np.ndarray
+) -> np.ndarray:
     """J of each method.
 
     Args:
-        identity, style, copied: means, [..., methods]. anchor: bool [methods], these do not set the scale.
+        identity, style, copied: means, [..., methods]. earned: both margins with 0 for every copy, the best of which set the
+            scale. anchor: bool [methods], these do not set it.
 
     Returns:
         [..., methods], 0 to 1.
     """
     scaled = []
-    for margin in (identity, style):
-        best = np.where(anchor, -np.inf, margin).max(axis=-1, keepdims=True)
+    for margin, honest in zip((identity, style), earned):
+        best = np.where(anchor, -np.inf, honest).max(axis=-1, keepdims=True)
         scaled.append(np.clip(margin / np.maximum(best, 1e-9), 0, 1))
     total = scaled[0] + scaled[1]
     return np.where(total > 0, 2 * scaled[0] * scaled[1] / np.maximum(total, 1e-12), 0.0) * (1 - copied)
@@ -139,8 +143,13 @@ def judgement(rows: dict[str, Rows], anchors: Sequence[str], draws: int = DRAWS,
     anchor = np.array([name in anchors for name in names])
     count = len(by_pair["identity"])
     chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
-    value = judge(*(by_pair[part].mean(0) for part in PARTS), anchor)
-    drawn = judge(*(by_pair[part][chosen].mean(1) for part in PARTS), anchor)
+    value, drawn = (
+        judge(*means[:3], means[3:], anchor)
+        for means in (
+            tuple(by_pair[part].mean(0) for part in PARTS),
+            tuple(by_pair[part][chosen].mean(1) for part in PARTS),
+        )
+    )
     return Judgement(names, value, drawn)
 
 

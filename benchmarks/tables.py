@@ -59,6 +59,8 @@ def real_art(
     whole = [as_array(Image(record["sha256"], data / record["file"]), side) for record in art]
     seen = [part for picture in whole for part in corners(picture)] if parts else whole
     found = np.stack([styles.statistics(picture) for picture in seen])
+    # The measures come before the first picture, so nothing has made the folder yet.
+    keep.parent.mkdir(parents=True, exist_ok=True)
     partial = keep.with_suffix(f".{os.getpid()}.npy")
     np.save(partial, found)
     partial.replace(keep)

@@ -142,11 +142,12 @@ class Workbench:
         start: Tensor | None = None,
         denoise: float = 1.0,
         noise: Tensor | None = None,
+        cfg: float | None = None,
     ) -> Tensor:
         """A picture (side, side, 3) from noise, the seed's unless given, or from a noised latent ``start``."""
         noise = self.noise(seed) if noise is None else noise
         start = torch.zeros_like(noise) if start is None else start
-        guided = self.guided(context)
+        guided = self.guided(context, cfg)
         steps = self.settings.sampler_steps
         return self.decode(denoise_from(guided, self.base.schedule, start, noise, steps, denoise))
 
@@ -159,6 +160,12 @@ class Workbench:
             yield number
             if over():
                 return
+
+    def shares(self, passes_a_step: int) -> Iterator[float]:
+        """As :meth:`steps`, but the share of the budget that is used up with each step, 0 to 1."""
+        start, limit, planned = time.monotonic(), self.settings.train_seconds, self.planned_steps(passes_a_step)
+        for number in self.steps(passes_a_step):
+            yield min(1.0, (time.monotonic() - start) / limit) if limit else number / planned
 
     def deadline(self) -> Callable[[], bool]:
         """Tells whether the time of a training that starts now is over; never without a time limit."""

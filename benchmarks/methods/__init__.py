@@ -11,12 +11,13 @@ from .injection import KeyValueInjection
 from .inversion import AttentionInversion, StageTokens, TextualInversion
 from .lora import LoRA
 from .native import NativeLoRA
-from .simple import Blend, CopyFace, CopyStyle, ImageToImage, LatentAdaIN, RoundTrip, TextOnly
+from .simple import Blend, CopyFace, CopyStyle, Denoised, ImageToImage, LatentAdaIN, RoundTrip, TextOnly
 
-__all__ = ["EDITS", "LIMITS", "METHODS", "Edited", "Method", "State", "method", "slug"]
+__all__ = ["EDITS", "LIMITS", "METHODS", "ACFun", "Edited", "Method", "State", "method", "slug"]
 
 METHODS: tuple[Method, ...] = (
     ACFun(),
+    ACFun(plain=True),
     TextOnly(),
     ImageToImage(0.4),
     ImageToImage(0.6),
@@ -38,10 +39,14 @@ METHODS: tuple[Method, ...] = (
 LIMITS: tuple[Method, ...] = (
     RoundTrip("face"),
     RoundTrip("style"),
-    ACFun({"style_weight": 0}),
-    ACFun({"face_weight": 0}),
+    Denoised(0.1),
+    Denoised(0.2),
+    Denoised(0.4),
+    # Without the split: with it, each term learns only a part of the timesteps.
+    ACFun({"style_weight": 0, "timestep_split": 0}),
+    ACFun({"face_weight": 0, "timestep_split": 0}),
 )
-"""What each margin can reach at most: through the VAE, and with one of the two loss terms alone."""
+"""What each margin can reach at most: through the VAE, through VAE and UNet, and with one of the two loss terms alone."""
 
 
 def method(name: str) -> Method:
@@ -53,8 +58,9 @@ def method(name: str) -> Method:
     inner, plus, edit = name.rpartition("+")
     if plus and edit in EDITS:
         return Edited(method(inner), edit)
-    if name.startswith("acfun:"):
-        return ACFun(parse_options(name.removeprefix("acfun:")))
+    kind, colon, options = name.partition(":")
+    if colon and kind in ("acfun", "acfun_plain"):
+        return ACFun(parse_options(options), plain=kind == "acfun_plain")
     for known in METHODS + LIMITS:
         if known.name == name:
             return known

@@ -1,4 +1,5 @@
-"""ACFun itself, with any of its settings: ``acfun`` or ``acfun:timestep_split=0.4,encoder=1.2,cfg=4``."""
+"""ACFun itself: ``acfun`` with the settings that the sweep chose, ``acfun:timestep_split=0.4,cfg=4`` with some of them changed,
+``acfun_plain`` with the pack's defaults, which are the paper's."""
 
 from __future__ import annotations
 
@@ -19,6 +20,13 @@ from ..lists import Pair
 from ..workbench import Workbench
 from .base import Method, slug
 
+CHOSEN: dict[str, Any] = {
+    "learning_rate": 5e-4,
+    "learning_rate_end": 0.0,
+    "timestep_split": 0.6,
+    "guidance": "cond",
+}
+"""Chosen on the tuning pairs (README.md here says from what). The pack's defaults otherwise."""
 PASSES_A_STEP = 2
 """One style pass and one face pass."""
 _DRAWING = ("cfg", "sampler_steps", "negative", "prompt")
@@ -49,12 +57,14 @@ class ACFun(Method):
     Args:
         options: fields of AdapterConfig, TrainConfig or Strengths (``use_blocks`` is the last one's ``blocks``), and ``cfg``,
             ``sampler_steps``, ``negative`` and ``prompt`` of the drawing.
+        plain: whether they change the pack's defaults instead of :data:`CHOSEN`.
     """
 
     trained = True
 
-    def __init__(self, options: dict[str, Any] | None = None):
-        self.options = dict(options or {})
+    def __init__(self, options: dict[str, Any] | None = None, plain: bool = False):
+        options = dict(options or {})
+        self.options = options if plain else {**CHOSEN, **options}
         self.adapter, self.config, self.strengths, self.drawing = {}, {}, {}, {}
         for name, value in self.options.items():
             self._place(name)[name.removeprefix("use_")] = value
@@ -62,9 +72,10 @@ class ACFun(Method):
         AdapterConfig("S*", **self.adapter)
         TrainConfig(**self.config)
         Strengths(**self.strengths)
-        text = ",".join(f"{name}={json.dumps(value)}" for name, value in self.options.items())
-        self.name = f"acfun:{text}".replace('"', "") if text else "acfun"
-        self.title = f"ACFun ({text})".replace('"', "") if text else "ACFun"
+        text = ",".join(f"{name}={json.dumps(value)}" for name, value in options.items()).replace('"', "")
+        kind, title = ("acfun_plain", "ACFun, the pack's defaults") if plain else ("acfun", "ACFun")
+        self.name = f"{kind}:{text}" if text else kind
+        self.title = f"{title} ({text})" if text else title
 
     def _place(self, name: str) -> dict:
         if name in _names(AdapterConfig):

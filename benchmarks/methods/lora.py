@@ -1,4 +1,4 @@
-"""Low-rank adaptation of the UNet's attention under the loss of eq. 4: the same loss as ACFun's with another adapter."""
+"""Low-rank adaptation of the UNet's attention under the loss of eq. 4: ACFun's loss and settings with another adapter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acfun_core.alignment import FACE, STYLE, PairNoise, alignment_terms
-from acfun_core.config import TrainConfig
+from acfun_core.config import Strengths, TrainConfig
+from acfun_core.optimiser import learning_rate_at
 
 from ..lists import Pair
 from ..workbench import Workbench
+from .acfun import ACFun
 from .base import Method, State
 
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -39,25 +41,31 @@ def fresh_factors(unet: nn.Module, rank: int, seed: int) -> State:
 
 
 @contextlib.contextmanager
-def with_lora(unet: nn.Module, state: State) -> Iterator[None]:
-    """While active, each attention map gives ``W x + up down x``."""
+def with_lora(unet: nn.Module, state: State, first_only: bool = False) -> Iterator[None]:
+    """While active, each attention map gives ``W x + up down x``, or only for a batch's first: the one with the prompt."""
     handles = []
     try:
         for name, linear in attention_maps(unet).items():
             down, up = state[f"{name}.down"], state[f"{name}.up"]
-            handles.append(linear.register_forward_hook(_adding(down, up)))
+            handles.append(linear.register_forward_hook(_adding(down, up, first_only)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _adding(down: Tensor, up: Tensor):
-    return lambda module, inputs, output: output + F.linear(F.linear(inputs[0], down), up)
+def _adding(down: Tensor, up: Tensor, first_only: bool):
+    def add(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        change = F.linear(F.linear(inputs[0], down), up)
+        if first_only:
+            change = torch.cat([change[:1], torch.zeros_like(change[1:])])
+        return output + change
+
+    return add
 
 
 class LoRA(Method):
-    """Both pictures, eq. 4, plain text, from pure noise: what is left of ACFun without AFun and CFun."""
+    """Both pictures, eq. 4, plain text, from pure noise: what is left of ACFun, its settings too, without AFun and CFun."""
 
     trained = True
     name, title = "lora_our_loss", "LoRA with our loss"
@@ -68,12 +76,14 @@ class LoRA(Method):
     def train(self, bench: Workbench, pair: Pair) -> State:
         state = {key: value.requires_grad_() for key, value in fresh_factors(bench.base.unet, self.rank, 0).items()}
         optimiser = torch.optim.AdamW(state.values(), lr=self.learning_rate)
-        config = TrainConfig(seed=bench.settings.seed)
+        settings = {"learning_rate": self.learning_rate, "seed": bench.settings.seed}
+        config = TrainConfig(**{**ACFun().config, **settings})
         generator = torch.Generator().manual_seed(bench.settings.seed)
         latents = torch.cat([bench.latent(pair.style), bench.latent(pair.face)])
         context, schedule = bench.text(pair.description), bench.base.schedule
         with with_lora(bench.base.unet, state):
-            for _ in bench.steps(2):
+            for number, done in enumerate(bench.shares(2), 1):
+                optimiser.param_groups[0]["lr"] = learning_rate_at(config, number, done)
                 draw = PairNoise.draw(latents, schedule, generator, config)
                 terms = alignment_terms(bench.base.predict_noise, schedule, latents, context, draw, config)
                 loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
@@ -84,5 +94,5 @@ class LoRA(Method):
         return {key: value.detach() for key, value in state.items()}
 
     def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
-        with with_lora(bench.base.unet, state):
+        with with_lora(bench.base.unet, state, first_only=Strengths(**ACFun().strengths).guidance == "cond"):
             return bench.draw(bench.text(pair.description), seed)

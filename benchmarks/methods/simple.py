@@ -41,6 +41,20 @@ class RoundTrip(Method):
         return bench.decode(bench.latent(getattr(pair, self.of)))
 
 
+class Denoised(Method):
+    """The photo noised to a share of the schedule and denoised by the base without guidance, told only that it is a photo:
+    what is lost of the face is what the UNet cannot see at and below that noise."""
+
+    def __init__(self, denoise: float):
+        self.denoise = denoise
+        self.name, self.title = f"denoised_{denoise:g}", f"the face noised to {denoise:g} and denoised"
+        self.anchor = True
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        context = bench.text(f"a photo of a {pair.face.person}")
+        return bench.draw(context, seed, bench.latent(pair.face), self.denoise, cfg=1.0)
+
+
 class TextOnly(Method):
     """The base with the words a user would use for the style, from pure noise."""
 

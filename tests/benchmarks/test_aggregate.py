@@ -17,17 +17,37 @@ def rows(identity: float, style: float, copied: float = 0.0, noise: float = 0.0,
         "identity": identity + noise * rng.normal(size=2 * PAIRS),
         "style": style + noise * rng.normal(size=2 * PAIRS),
     }
-    return Rows({**values, "copied": np.full(2 * PAIRS, copied)}, pairs)
+    return Rows(with_earned(values, np.full(2 * PAIRS, copied)), pairs)
+
+
+def with_earned(margins: dict[str, np.ndarray], copied: np.ndarray) -> dict[str, np.ndarray]:
+    earned = {f"{name}{aggregate.EARNED}": values * (1 - copied) for name, values in margins.items()}
+    return {**margins, **earned, "copied": copied}
+
+
+def judged_by_hand(identity: list[float], style: list[float], copied: list[float]) -> np.ndarray:
+    """J of methods that are no anchors."""
+    i, s, c = (np.array(values, float) for values in (identity, style, copied))
+    return aggregate.judge(i, s, c, (i * (1 - c), s * (1 - c)), np.zeros(len(i), bool))
 
 
 def test_j_by_hand():
-    one = aggregate.judge(np.array([0.4, 0.2]), np.array([0.1, 0.2]), np.array([0.0, 0.5]), np.array([False, False]))
+    one = judged_by_hand([0.4, 0.2], [0.1, 0.4], [0.0, 0.5])
     assert one[0] == pytest.approx(2 * 1 * 0.5 / 1.5)
     assert one[1] == pytest.approx(2 * 0.5 * 1 / 1.5 * 0.5)
 
 
+def test_a_method_that_only_copies_sets_no_scale_though_it_is_no_anchor():
+    """Latent AdaIN gave the photos back on the embedded base: it made every identity small and J a measure of that alone."""
+    without, withal = (
+        judged_by_hand([0.4, 0.2], [0.1, 0.2], [0, 0]),
+        judged_by_hand([0.4, 0.2, 2], [0.1, 0.2, 0.1], [0, 0, 1]),
+    )
+    assert withal[:2] == pytest.approx(without) and withal[2] == 0
+
+
 def test_a_method_with_one_margin_only_gets_nothing():
-    j = aggregate.judge(np.array([0.4, 0.5]), np.array([0.3, -0.1]), np.zeros(2), np.array([False, False]))
+    j = judged_by_hand([0.4, 0.5], [0.3, -0.1], [0, 0])
     assert j[1] == 0 and j[0] > 0.8
 
 
@@ -67,11 +87,9 @@ def test_intervals_shrink_with_pairs():
     for count in (6, 96):
         made = {
             name: Rows(
-                {
-                    "identity": 0.3 + 0.1 * rng.normal(size=count),
-                    "style": 0.3 + 0.1 * rng.normal(size=count),
-                    "copied": np.zeros(count),
-                },
+                with_earned(
+                    {name: 0.3 + 0.1 * rng.normal(size=count) for name in ("identity", "style")}, np.zeros(count)
+                ),
                 np.arange(count),
             )
             for name in ("acfun", "text")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -70,7 +72,25 @@ def test_a_fresh_lora_changes_nothing_and_a_learned_one_leaves_nothing_behind(be
                 state[name].add_(0.1)
         changed = bench.draw(context, seed=2)
     assert not torch.allclose(changed, plain, atol=1e-3)
+    with with_lora(bench.base.unet, state, first_only=True):
+        guided = bench.draw(context, seed=2)
+    assert not torch.allclose(guided, plain, atol=1e-3) and not torch.allclose(guided, changed, atol=1e-3)
     assert torch.equal(bench.draw(context, seed=2), plain)
+
+
+def test_a_time_limit_also_ends_the_fall_of_the_learning_rate(bench, monkeypatch):
+    assert list(bench.shares(2))[-1] == 1.0
+    seconds = iter(range(100))
+    monkeypatch.setattr("benchmarks.workbench.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(bench, "settings", dataclasses.replace(bench.settings, train_seconds=12.0))
+    shares = list(bench.shares(2))
+    assert shares == sorted(shares) and shares[0] < 0.5 < 0.9 < shares[-1] <= 1.0
+
+
+def test_what_the_unet_loses_of_a_photo_grows_with_the_noise(bench, pair):
+    photo = bench.decode(bench.latent(pair.face))
+    less, more = (methods.method(f"denoised_{share}").sample(bench, pair, {}, seed=0) for share in (0.1, 0.4))
+    assert 0 < (less - photo).square().mean() < (more - photo).square().mean()
 
 
 def test_injection_reads_the_style_and_is_taken_off(bench, pair):

@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PIL
 
 from acfun_core.errors import ACFunError
-from benchmarks import lists, methods
+from benchmarks import lists, methods, tables
 from benchmarks.methods import METHODS, Method
 from benchmarks.run import ANY_FACE, Runner
 from benchmarks.store import Store
@@ -57,10 +57,39 @@ def test_a_list_finds_its_files_by_hash_alone(tmp_path, monkeypatch):
     (tmp_path / "small.json").write_text(json.dumps(content))
     monkeypatch.setattr(lists, "LISTS", tmp_path)
     found = lists.named("small", data)
-    assert found.faces[0].path.name == "renamed.png" and found.pairs()[0].description.startswith("a painting of a man")
+    assert found.faces[0].path.name == "renamed.png" and found.pairs()[0].description.startswith("a photo of a man")
     (data / "1.png").write_bytes(b"other")
     with pytest.raises(ACFunError, match="1 of the 2 pictures"):
         lists.named("small", data)
+
+
+def test_a_listed_photo_is_cut_around_its_face_and_a_style_is_not(tmp_path):
+    # White where the middle of the eyes is, 14 pixels wide as the eyes are apart.
+    photo = np.zeros((64, 64, 3), np.uint8)
+    photo[28:32, 20:34] = 255
+    PIL.fromarray(photo).save(tmp_path / "photo.png")
+    landmarks = [[20.0, 30.0], [34.0, 30.0], [27.0, 38.0], [21.0, 45.0], [33.0, 45.0]]
+    assert lists.Image("a" * 64, tmp_path / "photo.png").pixels.shape == (1, 64, 64, 3)
+    cut = lists.Image("a" * 64, tmp_path / "photo.png", landmarks=landmarks).pixels[0, :, :, 0]
+    rows, columns = (cut > 0.5).nonzero(as_tuple=True)
+    side = len(cut)
+    assert rows.float().mean() / side == pytest.approx(0.43, abs=0.02)
+    assert columns.float().mean() / side == pytest.approx(0.5, abs=0.02)
+    assert (columns.max() - columns.min()) / side == pytest.approx(lists.EYE_DISTANCE, abs=0.02)
+    for name in ("report", "tuning"):
+        content = json.loads((lists.LISTS / f"{name}.json").read_text())
+        assert all(len(entry["landmarks"]) == 5 for entry in content["faces"])
+
+
+def test_the_first_table_on_a_machine_makes_its_own_folder(tmp_path, monkeypatch):
+    """It failed before: the space of styles is kept there before any picture is."""
+    data = folder_of(tmp_path / "data", 2)
+    records = [{"file": f"{i}.png", "kind": "art", "sha256": str(i) * 64} for i in range(2)]
+    (data / "manifest.jsonl").write_text("\n".join(map(json.dumps, records)))
+    monkeypatch.setattr(tables.styles, "statistics", lambda picture: picture.mean((0, 1)))
+    keep = tmp_path / "new" / "folder" / "art.npy"
+    found = tables.real_art(data, lists.PictureList("report", (), ()), 64, keep)
+    assert found.shape == (2, 3) and np.array_equal(np.load(keep), found)
 
 
 def test_every_beginning_of_the_pairs_is_spread(pictures):
@@ -188,8 +217,12 @@ def test_methods_have_names_of_their_own():
 
 def test_settings_of_acfun_by_name():
     one = methods.method("acfun:timestep_split=0.4,style_flip=true,encoder=1.2,cfg=4,use_blocks=decoder,form=low_rank")
-    assert one.config == {"timestep_split": 0.4, "style_flip": True} and one.adapter == {"form": "low_rank"}
-    assert one.strengths == {"encoder": 1.2, "blocks": "decoder"} and one.drawing == {"cfg": 4}
+    chosen = methods.method("acfun")
+    assert one.config == {**chosen.config, "timestep_split": 0.4, "style_flip": True}
+    assert one.adapter == {**chosen.adapter, "form": "low_rank"} and one.drawing == {"cfg": 4}
+    assert one.strengths == {**chosen.strengths, "encoder": 1.2, "blocks": "decoder"}
+    plain = methods.method("acfun_plain:style_flip=true")
+    assert plain.config == {"style_flip": True} and not plain.strengths
     other = methods.method("acfun:timestep_split=0.4,style_flip=true,form=low_rank,cfg=2")
     assert one.state_name == other.state_name != methods.method("acfun").state_name
     for wrong in ("acfun:nothing=1", "acfun:steps", "acfun:steps=0", "unknown"):
@@ -211,7 +244,7 @@ def test_a_changed_text_shares_the_training(runner, pictures):
         runner.do(methods.Edited(inner, edit), pair, 1)
     assert inner.trainings == 1
     assert texts[1:] == [
-        "a painting of a smiling person in S* style",
-        "a painting of a person with glasses in S* style",
+        "a photo of a smiling person in S* style",
+        "a photo of a person with glasses in S* style",
     ]
     assert methods.method("acfun:cfg=2+smiling").inner.drawing == {"cfg": 2}
