@@ -30,7 +30,7 @@ from .store import Store
 
 STAGES = ("table", "time", "curve", "edits", "limits")
 CURVE = (25, 50, 100, 200, 350)
-"""Training steps of the curve; the table has the last point."""
+"""Training steps of the curve, those below the table's; the table has the last point."""
 PART_MINUTES = 45
 PART_OUT = run.OUT.with_name("benchmarks_part")
 
@@ -105,7 +105,8 @@ def stage_time(options, pictures, measures, table: Table) -> Section:
 
 def stage_curve(options, pictures, measures) -> Section:
     """ACFun after fewer steps, with the scale that the whole table's methods set."""
-    shorter = [methods.method(f"acfun:steps={steps}").name for steps in CURVE]
+    most = options.passes // methods.PASSES_A_STEP
+    shorter = [methods.method(f"acfun:steps={steps}").name for steps in CURVE if steps < most]
     once = with_options(options, seeds=1)
     run.run(once, shorter)
     found = table_of(measured(once, pictures, measures), ALL + shorter)
@@ -165,6 +166,7 @@ def write(options, pictures, measures: Measures, table: Table, sections: list[Se
     whole = {
         **line,
         "settings": {**settings.as_dict(), "seeds": options.seeds, "grid": options.grid, "workers": options.workers},
+        "acfun": methods.method(aggregate.ACFUN).options,
         "run": settings.run,
         "pairs": pairs,
         "images": len(table.images),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from acfun_core.errors import ACFunError
 
-from .acfun import ACFun, parse_options
+from .acfun import PASSES_A_STEP, ACFun, parse_options
 from .base import Method, State, slug
 from .edited import EDITS, Edited
 from .injection import KeyValueInjection
@@ -13,7 +13,7 @@ from .lora import LoRA
 from .native import NativeLoRA
 from .simple import Blend, CopyFace, CopyStyle, Denoised, ImageToImage, LatentAdaIN, RoundTrip, TextOnly
 
-__all__ = ["EDITS", "LIMITS", "METHODS", "ACFun", "Edited", "Method", "State", "method", "slug"]
+__all__ = ["EDITS", "LIMITS", "METHODS", "PASSES_A_STEP", "ACFun", "Edited", "Method", "State", "method", "slug"]
 
 METHODS: tuple[Method, ...] = (
     ACFun(),
