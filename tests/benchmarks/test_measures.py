@@ -1,13 +1,14 @@
 """What a picture's numbers say of planted copies and blends; the networks are left out, their numbers are given."""
 
 import csv
+import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import aggregate, edits, judge, publish, report
+from benchmarks import aggregate, edits, judge, methods, publish, report, tables
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
@@ -115,6 +116,22 @@ def test_rows_go_to_a_file_and_back(tmp_path):
     again = publish.read_rows(tmp_path / "rows.csv")
     assert len(again) == len(images) == sum(1 for _ in csv.reader((tmp_path / "rows.csv").open())) - 1
     assert publish.disagreements(publish.differences(again, images), ["acfun", "blend"]) == []
+
+
+def test_the_published_table_follows_from_its_rows_and_puts_no_anchor_first():
+    published = json.loads((publish.PUBLISHED / "summary.json").read_text(encoding="utf-8"))
+    names = list(published["methods"])
+    rows = aggregate.rows_of(publish.read_rows(publish.PUBLISHED / "rows.csv"), names)
+    anchors = tables.anchors(names)
+    judged = aggregate.judgement(rows, anchors)
+    for name, told in published["methods"].items():
+        # The rows have four digits.
+        assert told["j"] == pytest.approx(judged.j[names.index(name)], abs=2e-3)
+        assert told["copy_rate"] == pytest.approx(rows[name].mean("copied"), abs=1e-3)
+    assert len(anchors) == 3 and len(names) == len(methods.METHODS)
+    for number in ("identity_earned", "face_first_earned", "style_earned", "style_first_earned"):
+        assert max(names, key=lambda name: rows[name].mean(number)) not in anchors
+    assert judged.first() not in anchors
 
 
 def test_a_part_that_differs_does_not_agree():
