@@ -158,7 +158,13 @@ EVERY = [
         **{"layers": 3, "heads": 4, "head_width": 32, "dropout": 0.1, "blocks": "all", "abstract_mode": "sequence"},
         **{"image_tokens": "pooled", "learned_row": False, "form": "low_rank", "rank": 3, "stats": "mean_std"},
         **{"place": "attention", "prompt": "pseudo_word", "warmup_steps": 3, "max_grad_norm": 0.5, "target": "v"},
-        **{"noisy_source": "random", "min_snr_gamma": 5.0, "copy_guard_every": 3, "copy_limit": 0.9},
+        **{
+            "noisy_source": "random",
+            "min_snr_gamma": 5.0,
+            "copy_guard_every": 3,
+            "copy_limit": 0.9,
+            "learning_rate_end": 0.1,
+        },
     },
     {"timestep_split": 0.4, "style_crop": 0.3, "style_flip": True, "style_colour": 0.2, "style_variants": 3},
 ]
