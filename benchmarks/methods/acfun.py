@@ -1,5 +1,5 @@
 """ACFun itself: ``acfun`` with the settings that the sweep chose, ``acfun:timestep_split=0.4,cfg=4`` with some of them changed,
-``acfun_plain`` with the pack's defaults, which are the paper's."""
+``acfun_plain`` with the pack's defaults."""
 
 from __future__ import annotations
 
