@@ -138,7 +138,8 @@ def stage_limits(options, pictures, measures) -> Section:
     for name in names:
         cells = [f"{rows[name].mean(column):.2f}" for column in (*columns, "found")]
         lines.append("| " + " | ".join([methods.method(name).title, *cells]) + " |")
-    return Section("Limits (margins and ranks as measured, copies too)", "\n".join(lines))
+    pairs = len(set(rows[aggregate.ACFUN].pairs.tolist()))
+    return Section(f"Limits ({pairs} pairs; margins and ranks as measured, copies too)", "\n".join(lines))
 
 
 def full(options: argparse.Namespace) -> dict:
