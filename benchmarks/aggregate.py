@@ -4,7 +4,7 @@ J of a method is the harmonic mean of its two margins, each scaled to the best m
 Anchors set no scale and neither do copies, whoever made them: a method that gives the photo back would make everybody's
 identity small, and J a measure of identity alone:
 
-    J = 2 i s / (i + s) (1 - c),    i = min(1, id / best id),  s = min(1, style / best style),  each at least 0
+    J = 2 i s / (i + s) (1 - c),    i = min(1, id / best earned id),  s = min(1, style / best earned style),  each at least 0
 
 The identity margin is the mean over two face encoders, so that neither alone decides. In tables a picture that is a copy
 earns no margin and no rank, so that no column puts an anchor first; J takes the margins as they are and has its own factor.
@@ -94,20 +94,26 @@ def _columns(images: list[dict]) -> dict[str, np.ndarray]:
 
 
 def judge(
-    identity: np.ndarray, style: np.ndarray, copied: np.ndarray, earned: tuple[np.ndarray, ...], anchor: np.ndarray
+    identity: np.ndarray,
+    style: np.ndarray,
+    copied: np.ndarray,
+    identity_earned: np.ndarray,
+    style_earned: np.ndarray,
+    anchor: np.ndarray,
 ) -> np.ndarray:
     """J of each method.
 
     Args:
-        identity, style, copied: means, [..., methods]. earned: both margins with 0 for every copy, the best of which set the
-            scale. anchor: bool [methods], these do not set it.
+        identity, style, copied: means, [..., methods].
+        identity_earned, style_earned: the same margins with 0 for every copy; the best of them set the scale.
+        anchor: bool [methods], these do not set it.
 
     Returns:
         [..., methods], 0 to 1.
     """
     scaled = []
-    for margin, honest in zip((identity, style), earned):
-        best = np.where(anchor, -np.inf, honest).max(axis=-1, keepdims=True)
+    for margin, earned in ((identity, identity_earned), (style, style_earned)):
+        best = np.where(anchor, -np.inf, earned).max(axis=-1, keepdims=True)
         scaled.append(np.clip(margin / np.maximum(best, 1e-9), 0, 1))
     total = scaled[0] + scaled[1]
     return np.where(total > 0, 2 * scaled[0] * scaled[1] / np.maximum(total, 1e-12), 0.0) * (1 - copied)
@@ -143,13 +149,8 @@ def judgement(rows: dict[str, Rows], anchors: Sequence[str], draws: int = DRAWS,
     anchor = np.array([name in anchors for name in names])
     count = len(by_pair["identity"])
     chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
-    value, drawn = (
-        judge(*means[:3], means[3:], anchor)
-        for means in (
-            tuple(by_pair[part].mean(0) for part in PARTS),
-            tuple(by_pair[part][chosen].mean(1) for part in PARTS),
-        )
-    )
+    value = judge(*(by_pair[part].mean(0) for part in PARTS), anchor)
+    drawn = judge(*(by_pair[part][chosen].mean(1) for part in PARTS), anchor)
     return Judgement(names, value, drawn)
 
 

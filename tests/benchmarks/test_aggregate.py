@@ -28,7 +28,7 @@ def with_earned(margins: dict[str, np.ndarray], copied: np.ndarray) -> dict[str,
 def judged_by_hand(identity: list[float], style: list[float], copied: list[float]) -> np.ndarray:
     """J of methods that are no anchors."""
     i, s, c = (np.array(values, float) for values in (identity, style, copied))
-    return aggregate.judge(i, s, c, (i * (1 - c), s * (1 - c)), np.zeros(len(i), bool))
+    return aggregate.judge(i, s, c, i * (1 - c), s * (1 - c), np.zeros(len(i), bool))
 
 
 def test_j_by_hand():

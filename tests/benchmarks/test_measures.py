@@ -128,7 +128,7 @@ def test_the_published_table_follows_from_its_rows_and_puts_no_anchor_first():
         # The rows have four digits.
         assert told["j"] == pytest.approx(judged.j[names.index(name)], abs=2e-3)
         assert told["copy_rate"] == pytest.approx(rows[name].mean("copied"), abs=1e-3)
-    assert len(anchors) == 3 and len(names) == len(methods.METHODS)
+    assert anchors == [one.name for one in methods.METHODS if one.anchor]
     for number in ("identity_earned", "face_first_earned", "style_earned", "style_first_earned"):
         assert max(names, key=lambda name: rows[name].mean(number)) not in anchors
     assert judged.first() not in anchors
