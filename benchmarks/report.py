@@ -168,10 +168,15 @@ def html_table(markdown: str) -> str:
     return "\n".join([*lines, "</table>"])
 
 
-def curve_plot(points: Sequence[tuple[float, float, float, float]], width: int = 640, height: int = 320) -> str:
-    """J against passes, (passes, J, low, high) each, as an SVG drawing with the intervals."""
-    most = max(passes for passes, *_ in points)
-    top = max(high for *_, high in points) or 1.0
+CurvePoint = tuple[float, float, float, float]
+"""Passes, J, and the interval's ends."""
+
+
+def curve_plot(points: Sequence[CurvePoint], goal: CurvePoint, width: int = 640, height: int = 320) -> str:
+    """J against passes as an SVG drawing with the intervals; ``goal`` stands by itself, with a dashed line at its J."""
+    shown = [*points, goal]
+    most = max(passes for passes, *_ in shown)
+    top = max(high for *_, high in shown) or 1.0
 
     def place(passes: float, j: float) -> tuple[float, float]:
         return 50 + passes / most * (width - 90), height - 40 - j / top * (height - 70)
@@ -179,10 +184,13 @@ def curve_plot(points: Sequence[tuple[float, float, float, float]], width: int =
     line = " ".join("{:.1f},{:.1f}".format(*place(passes, j)) for passes, j, *_ in sorted(points))
     parts = [f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="J against passes">']
     parts += [f'<polyline points="{line}" fill="none" stroke="#1a7f37" stroke-width="2"/>']
-    for passes, j, low, high in points:
+    (x, y), (left, _) = place(*goal[:2]), place(0, 0)
+    parts += [f'<line x1="{left:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="#b35900" stroke-dasharray="5 4"/>']
+    for passes, j, low, high in shown:
         (x, y), (_, under), (_, over) = place(passes, j), place(passes, low), place(passes, high)
+        colour = "#b35900" if (passes, j, low, high) == goal else "#1a7f37"
         parts += [f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{under:.1f}" y2="{over:.1f}" stroke="#999"/>']
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#1a7f37"/>']
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>']
         parts += [f'<text x="{x:.1f}" y="{height - 20}" font-size="11" text-anchor="middle">{passes:.0f}</text>']
         parts += [f'<text x="{x + 6:.1f}" y="{y - 6:.1f}" font-size="11">{j:.2f}</text>']
     return "".join([*parts, f'<text x="{width / 2}" y="{height - 4}" font-size="12">passes</text></svg>'])
@@ -216,7 +224,8 @@ def write(
         groups_table(table, pictures),
     ]
     for section in sections:
-        parts += [f"<h2>{html.escape(section.title)}</h2>", html_table(section.text), section.drawing]
+        shown = [html_table(table) for table in section.text.split("\n\n")]
+        parts += [f"<h2>{html.escape(section.title)}</h2>", *shown, section.drawing]
     parts.append("<h2>Every picture</h2>")
     for style in pictures.styles:
         parts.append(f"<h3>{html.escape(style.kind or style.id)}: {html.escape(style.words)}</h3>")

@@ -188,8 +188,9 @@ def test_tables_and_the_curve_of_the_report():
     made = report.html_table("| a | b |\n|---|---|\n| <1> | 2 |")
     assert made.count("<tr>") == 2 and "<td>&lt;1&gt;</td>" in made
     drawn = ElementTree.fromstring(
-        report.curve_plot([(100, 0.2, 0.1, 0.3), (1000, 0.5, 0.4, 0.6), (50, 0.0, 0.0, 0.1)])
+        report.curve_plot([(100, 0.2, 0.1, 0.3), (1000, 0.5, 0.4, 0.6), (50, 0.0, 0.0, 0.1)], (1000, 0.3, 0.2, 0.4))
     )
-    assert len(drawn.findall("circle")) == 3
+    assert len(drawn.findall("circle")) == 4
+    assert len({dot.get("fill") for dot in drawn.findall("circle")}) == 2, "the goal is told from the curve"
     heights = [float(dot.get("cy")) for dot in drawn.findall("circle")]
     assert heights[1] < heights[0] < heights[2]
