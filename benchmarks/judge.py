@@ -59,7 +59,7 @@ class Table:
 
 
 class Section(NamedTuple):
-    """One part of the published page: a title, tables in Markdown with empty lines between, and an SVG drawing for the report."""
+    """One part of the published page: a title, tables in Markdown with empty lines between, and a drawing (SVG)."""
 
     title: str
     text: str

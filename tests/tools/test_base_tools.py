@@ -12,8 +12,9 @@ from host.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import captions, common, critic, draw, judges, likeness, train_unet  # noqa: E402
+from tools.base import captions, common, critic, draw, judges, likeness, models, spread_words, train_unet  # noqa: E402
 from tools.base.sampling import REPORT_GRID  # noqa: E402
+from tools.base.tokenizer import CLIPTokenizer, encode  # noqa: E402
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -169,3 +170,25 @@ def test_parts_of_a_smaller_report_serve_a_larger_one(tmp_path, monkeypatch):
         monkeypatch.setattr(draw, "SAMPLES", count)
         drawn = draw.drawn(args)
         assert drawn[:, 0, 0, 0].tolist() == [k % draw.PART for k in range(count)]
+
+
+def test_media_that_sound_alike_are_moved_apart_and_nothing_else_moves():
+    """The UNet drew oil, mosaic, low poly and pointillism as one: the text encoder said them almost alike."""
+    tokenizer = CLIPTokenizer.from_pretrained(Path(__file__).parents[2] / "base" / "tokenizer")
+    torch.manual_seed(0)
+    encoder = models.text_encoder(SimpleNamespace(width=32, layers=1, heads=2, intermediate=64), tokenizer).eval()
+    rows = encoder.get_input_embeddings().weight
+    word = {name: encode(tokenizer, [name])[0, 1] for name in ("oil", "mosaic", "ink")}
+    with torch.no_grad():
+        rows.normal_()
+        rows[word["mosaic"]] = rows[word["oil"]] + 0.01 * torch.randn(32)
+    before, plain = rows.detach().clone(), encode(tokenizer, ["an ink drawing of a woman"])
+    said = encoder(plain).last_hidden_state.detach()
+    nearest, after = spread_words.spread(encoder, tokenizer)
+    assert nearest < 0.1 and after > 0.45
+    moved = (rows.detach() != before).any(1).nonzero().flatten().tolist()
+    assert moved == sorted(int(word[name]) for name in ("oil", "mosaic"))
+    assert torch.equal(encoder(plain).last_hidden_state, said)
+    moved = rows.detach().clone()
+    spread_words.spread(encoder, tokenizer)
+    assert torch.equal(rows, moved), "words that are apart stay"

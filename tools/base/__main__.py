@@ -11,6 +11,7 @@ STAGES = (
     "tokenizer",
     "train_autoencoder",
     "train_encoders",
+    "spread_words",
     "train_unet",
     "train_decoder",
     "train_image_encoder",

@@ -82,6 +82,14 @@ def _paper(gray: np.ndarray, rng) -> tuple[np.ndarray, dict]:
     return _clip(ink + gray[..., None] * (paper - ink)), {}
 
 
+def _ring(shape: tuple[int, int], rng) -> np.ndarray:
+    """Distance from the middle, uneven as by hand: 0 there, 0.9 at the middle of a side."""
+    height, width = shape
+    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
+    ring = np.hypot((xs - width / 2) / (width * 0.56), (ys - height / 2) / (height * 0.56))
+    return ring + 0.05 * _noise(shape, rng, 6)
+
+
 def pencil(image, rng):
     gray = _gray(image)
     blur = cv2.GaussianBlur(1 - gray, (0, 0), image.shape[0] / 24)
@@ -106,7 +114,8 @@ def ink(image, rng):
 
 
 def oil(image, rng):
-    """Kuwahara filter: each pixel takes the mean of its calmest quadrant; impasto relief on top."""
+    """Kuwahara filter: each pixel takes the mean of its calmest quadrant; impasto relief on top, umber ground at the edges, and
+    the warm varnish of old pictures over all."""
     source, extra = _tint(_vivid(image.astype(np.float32), 1.4).clip(0, 255).astype(np.uint8), rng, 0.5)
     size = 7
     gray = source.mean(-1)
@@ -120,7 +129,10 @@ def oil(image, rng):
     for k, shift in enumerate(shifts):
         out[best == k] = np.roll(mean, shift, (0, 1))[best == k]
     relief = cv2.Sobel(_noise(gray.shape, rng, 1.6) + out.mean(-1) / 40, cv2.CV_32F, 1, 1, ksize=3)
-    return _clip(out + 7 * np.tanh(relief)[..., None]), extra
+    out = out + 7 * np.tanh(relief)[..., None]
+    shade = np.clip((_ring(gray.shape, rng) - 0.6) / 0.5, 0, 1)[..., None]
+    ground = np.array([52, 34, 18], np.float32)
+    return _clip((out + shade * (ground - out)) * np.array([0.98, 0.8, 0.48], np.float32)), extra
 
 
 def watercolour(image, rng):
@@ -142,10 +154,7 @@ def watercolour(image, rng):
         .astype(np.float32)
         .mean(-1, keepdims=True)
     )
-    ring = np.hypot((xs - width / 2) / (width * 0.56), (ys - height / 2) / (height * 0.56)) + 0.05 * _noise(
-        (height, width), rng, 6
-    )
-    fade = np.clip((ring - 0.85) / 0.2, 0, 1)[..., None]
+    fade = np.clip((_ring((height, width), rng) - 0.85) / 0.2, 0, 1)[..., None]
     out = wash - 0.35 * edge
     return _clip(out * (1 - fade) + 250 * fade + 2.5 * _noise((height, width), rng, 0.8)[..., None]), extra
 
@@ -220,31 +229,33 @@ def mosaic(image, rng):
 
 
 def low_poly(image, rng):
+    """Facets, each lit as if it leaned its own way."""
     source, extra = _tint(_clip(_vivid(image.astype(np.float32), 1.3)), rng, 0.5)
     side = image.shape[0] - 1
     border = np.array(
         [(0, 0), (0, side), (side, 0), (side, side), (0, side / 2), (side / 2, 0), (side, side / 2), (side / 2, side)]
     )
-    points = np.concatenate([_detail_points(image, 900, rng), border])
+    points = np.concatenate([_detail_points(image, 420, rng), border])
     mesh = Delaunay(points)
     out = source.copy()
     for triangle in points[mesh.simplices]:
         y, x = np.clip(triangle.mean(0).round().astype(int), 1, side - 1)
-        cv2.fillConvexPoly(
-            out, triangle[:, ::-1].round().astype(np.int32), source[y - 1 : y + 2, x - 1 : x + 2].mean((0, 1)).tolist()
-        )
+        colour = source[y - 1 : y + 2, x - 1 : x + 2].mean((0, 1)) * rng.uniform(0.85, 1.25) + 12
+        cv2.fillConvexPoly(out, triangle[:, ::-1].round().astype(np.int32), colour.tolist())
     return _clip(out), extra
 
 
 def pointillism(image, rng):
+    """Dots of light, pure colours on white canvas, which shows between them."""
     source, extra = _tint(_clip(_vivid(image.astype(np.float32), 1.7)), rng, 0.5)
-    out = np.full(source.shape, source.mean((0, 1)) * 0.4 + 130, np.float32)
+    source = 255 - 0.72 * (255 - source)
+    out = np.full(source.shape, (252, 248, 238), np.float32)
     side = image.shape[0]
-    count = int(side * side / 5)
+    count = int(side * side / 8)
     places = rng.integers(0, side, (count, 2))
     places = np.concatenate([places, _detail_points(image, count // 2, rng).astype(int)])
     for k, (y, x) in enumerate(places):
-        colour = source[y, x] + rng.normal(0, 14, 3)
+        colour = source[y, x] + rng.normal(0, 18, 3)
         cv2.circle(out, (int(x) * 4 + 2, int(y) * 4 + 2), 8 if k < count else 5, colour.tolist(), -1, cv2.LINE_AA, 2)
     return _clip(out), extra
 
