@@ -43,3 +43,11 @@ def adapter(base, style, face) -> StyleAdapter:
     """Three steps, so steep that they show."""
     config = TrainConfig(steps=3, learning_rate=3e-3, warmup_steps=0)
     return base.train(style, face, AdapterConfig(PROMPT), config, SIDE)
+
+
+@pytest.fixture(scope="session")
+def gentle(base, style, face) -> StyleAdapter:
+    """Three steps of a usual size: the steep ones throw S* so far from its initial word that more of it changes nothing."""
+    return base.train(
+        style, face, AdapterConfig(PROMPT), TrainConfig(steps=3, learning_rate=3e-4, warmup_steps=0), SIDE
+    )
