@@ -2,6 +2,7 @@
 
 import csv
 import json
+from argparse import Namespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -194,3 +195,30 @@ def test_tables_and_the_curve_of_the_report():
     assert len({dot.get("fill") for dot in drawn.findall("circle")}) == 2, "the goal is told from the curve"
     heights = [float(dot.get("cy")) for dot in drawn.findall("circle")]
     assert heights[1] < heights[0] < heights[2]
+
+
+@pytest.mark.parametrize("passes", [400, 1000])
+def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monkeypatch, passes):
+    """At 1000 passes the table has the row of the paper's budget already."""
+    asked = []
+    monkeypatch.setattr(judge.run, "run", lambda options, names: asked.extend(names))
+
+    def images(options, pictures, measures):
+        rows = planted(judges({}))
+        known = {name: rows.get(name, rows["text"]) for name in judge.ALL}
+        known |= {name: rows["acfun"] for name in asked} | {"acfun_plain": rows["acfun"]}
+        return [
+            {**row, "method": name, "train_passes": 2.0 * int(name.partition("steps=")[2] or passes // 2)}
+            for name, found in known.items()
+            for row in found
+        ]
+
+    monkeypatch.setattr(judge, "measured", images)
+    section = judge.stage_curve(Namespace(passes=passes, seeds=1), None, None)
+    paper = "acfun_plain:steps=500"
+    assert asked == [f"acfun:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper] * (passes == 400)
+    differences = [line for line in section.text.splitlines() if line.count("|") == 4][2:]
+    assert [int(line.split("|")[1]) for line in differences] == [2 * n for n in judge.CURVE if 2 * n < passes] + [
+        passes
+    ]
+    assert len(ElementTree.fromstring(section.drawing).findall("circle")) == len(differences) + 1
