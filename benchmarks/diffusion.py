@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from acfun_core import photo_noise
 from acfun_core.backends.sampling import (
     Guided,
     SampledSchedule,
@@ -47,12 +48,10 @@ def inverted(
 ) -> list[Tensor]:
     """DDIM backwards: x = z_t / a_t (B, 4, h, w) at each of the steps + 1 levels, from the noisiest to the clean latent."""
     sigmas, timesteps = levels(schedule, steps, denoise)
-    x, found = latent, [latent]
-    for index in reversed(range(steps)):
+
+    def predict(x: Tensor, index: int) -> Tensor:
         sigma = sigmas[index]
         done = 1 - timesteps[index].item() / (len(schedule) - 1)
-        # The noise is asked for at the level that is gone to, which the unchanged latent stands in for.
-        eps = guided(x / (1 + sigma.square()).sqrt(), nearest_timestep(schedule, sigma), done)
-        x = x + (sigma - sigmas[index + 1]) * eps
-        found.insert(0, x)
-    return found
+        return guided(x / (1 + sigma.square()).sqrt(), nearest_timestep(schedule, sigma), done)
+
+    return photo_noise.inverted(predict, sigmas, latent)

@@ -17,7 +17,7 @@ from tools.measure.pictures import paired_interval
 from . import aggregate, methods
 from .methods.edited import EDITS
 
-EDITED = ("acfun", "text", "img2img_0.6", "textual_inversion", "lora_our_loss")
+EDITED = ("acfun_photo", "acfun", "text", "img2img_0.6", "textual_inversion", "lora_our_loss")
 """Methods whose text can be changed after the training."""
 READING = {"smiling": "smile", "glasses": "glasses"}
 SIDE, EYES, CENTRE = 192, 0.28, (0.5, 0.42)

@@ -27,14 +27,14 @@ from .workbench import Settings
 CELL, LABEL = 128, 330
 
 
-def variants(settings: list[str], grids: list[str]) -> list[str]:
-    """Method names of single settings and of all combinations of ``name=a,b,c``."""
+def variants(of: str, settings: list[str], grids: list[str]) -> list[str]:
+    """Method names of one form of ACFun with single settings and of all combinations of ``name=a,b,c``."""
     axes = []
     for grid in grids:
         name, _, values = grid.partition("=")
         axes.append([f"{name}={value}" for value in values.split(",")])
     texts = [*settings, *(",".join(chosen) for chosen in itertools.product(*axes) if axes)]
-    names = [methods.method(f"acfun:{text}").name if text else "acfun" for text in texts]
+    names = [methods.method(f"{of}:{text}").name if text else of for text in texts]
     return list(dict.fromkeys(names))
 
 
@@ -58,7 +58,7 @@ def sheet(store: Store, settings: Settings, pairs: list[lists.Pair], names: list
             if path.is_file():
                 put(PIL.open(path), column, line)
     for line, name in enumerate(names, 2):
-        text = name.removeprefix("acfun:").replace(",", ",\n")
+        text = name.partition(":")[2].replace(",", ",\n") or name
         draw.multiline_text((8, CELL * line + 8), text, "black", font)
     return picture
 
@@ -85,6 +85,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     run.add_arguments(parser, default_list="tuning")
     parser.add_argument("settings", nargs="*", help="option=value,option=value; an empty one is the defaults")
     parser.add_argument("--grid-of", action="append", default=[], help="name=a,b,c; several give all combinations")
+    parser.add_argument(
+        "--of", default=aggregate.ACFUN, help=f"the form of ACFun: its name in the table ({aggregate.ACFUN})"
+    )
     parser.add_argument("--also", default="text;img2img_0.6;adain", help="other methods in the table")
     parser.add_argument("--only-table", action="store_true", help="train and draw nothing")
     return parser.parse_args(arguments)
@@ -93,7 +96,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        own = variants(options.settings, options.grid_of) or ["acfun"]
+        own = variants(options.of, options.settings, options.grid_of) or [options.of]
         names = [*own, *(run.names_of(options.also) if options.also else [])]
         if not options.only_table:
             run.run(options, names)

@@ -15,6 +15,7 @@ from .options import ACFunTrainOptions
 from .options_adapter import ACFunAdapterOptions, ACFunMixAdapters
 from .options_export import ACFunExportAdapter
 from .options_regions import ACFunFaceParts
+from .photo_noise import ACFunPhotoNoise
 from .sample import ACFunSampler, ACFunTextEncode
 from .score import PickBestOfN, ScoreACFunResult
 from .splice import SpliceFaceParts
@@ -38,6 +39,7 @@ NODES: list[type[io.ComfyNode]] = [
     ACFunMixAdapters,
     ApplyACFunAdapter,
     ACFunTextEncode,
+    ACFunPhotoNoise,
     ACFunSampler,
     ScoreACFunResult,
     PickBestOfN,

@@ -12,8 +12,10 @@ import nodes as comfy_nodes
 from ..acfun_core.config import PLACEHOLDER
 from ..acfun_core.errors import ACFunError
 from .host.families import check_model
+from .host.inversion import with_palette
 from .host.text import with_style
 from .host.unet import applied_adapters
+from .photo_noise import check_start
 from .schema import Adapter, LinkedAdapter, schema
 
 
@@ -66,7 +68,7 @@ class ACFunSampler(io.ComfyNode):
         return schema(
             node_id="ACFunSampler",
             display_name="ACFun Sampler",
-            description="Draws the face in the style from pure noise, with ComfyUI's own samplers.",
+            description="Draws the face in the style from pure noise or from a photo's, with ComfyUI's own samplers.",
             inputs=[
                 io.Model.Input(
                     "model",
@@ -140,6 +142,14 @@ class ACFunSampler(io.ComfyNode):
                 io.Int.Input(
                     "batch_size", default=1, min=1, max=64, tooltip="How many portraits at once. Good: 1 to 4."
                 ),
+                io.Latent.Input(
+                    "start",
+                    optional=True,
+                    tooltip=(
+                        "The noise of a photo, from ACFun Photo Noise: the portrait keeps the person. Seed, width, height and "
+                        "batch_size then have no say. Good with it: cfg 1."
+                    ),
+                ),
             ],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The portraits, for VAE Decode.")],
         )
@@ -160,6 +170,7 @@ class ACFunSampler(io.ComfyNode):
         width,
         height,
         batch_size,
+        start=None,
     ) -> io.NodeOutput:
         check_model(model)
         check_carried(model, adapter)
@@ -169,17 +180,20 @@ class ACFunSampler(io.ComfyNode):
                 f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
                 f"write {PLACEHOLDER} where the style's name would stand, or use KSampler for other prompts",
             )
-        noise_only = {
-            "samples": torch.zeros(
-                batch_size, 4, height // 8, width // 8, device=comfy.model_management.intermediate_device()
-            )
-        }
+        if start is None:
+            latent = noise_only(batch_size, height, width)
+        else:
+            latent, palette = check_start(start)
+            model = with_palette(model, palette)
         positive, avoid = encode(clip, adapter, prompt), encode(clip, adapter, negative)
-        return io.NodeOutput(
-            comfy_nodes.common_ksampler(model, seed, steps, cfg, sampler_name, scheduler, positive, avoid, noise_only)[
-                0
-            ]
-        )
+        settings = (model, seed, steps, cfg, sampler_name, scheduler, positive, avoid, latent)
+        return io.NodeOutput(comfy_nodes.common_ksampler(*settings, disable_noise=start is not None)[0])
+
+
+def noise_only(batch: int, height: int, width: int) -> dict:
+    """An empty LATENT: the sampler adds the seed's noise to it."""
+    device = comfy.model_management.intermediate_device()
+    return {"samples": torch.zeros(batch, 4, height // 8, width // 8, device=device)}
 
 
 def check_carried(model, linked: LinkedAdapter) -> None:

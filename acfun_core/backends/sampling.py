@@ -13,6 +13,9 @@ from ..schedule import NoiseSchedule
 OnSample = Callable[[int, int], None]
 """Called after each step with its number from 1 and the number of steps."""
 
+Correct = Callable[[Tensor], Tensor]
+"""Predicted clean latent (B, 4, h, w) -> the one to go to."""
+
 Guided = Callable[[Tensor, Tensor, float], Tensor]
 """z_t (B, 4, h, w), timestep t () and the share of the sampling that is done -> eps (B, 4, h, w) after guidance."""
 
@@ -69,12 +72,18 @@ def guide(positive: Tensor, negative: Tensor, cfg: float) -> Tensor:
 
 @torch.no_grad()
 def ddim(
-    guided: Guided, schedule: SampledSchedule, noise: Tensor, steps: int = 40, on_sample: OnSample | None = None
+    guided: Guided,
+    schedule: SampledSchedule,
+    noise: Tensor,
+    steps: int = 40,
+    on_sample: OnSample | None = None,
+    correct: Correct | None = None,
 ) -> Tensor:
     """DDIM (Song et al. 2021, eq. 12 with eta 0) as an Euler step in sigma: ``x' = x + (sigma' - sigma) eps``, x = z_t / a_t.
 
     Args:
         noise: (B, 4, h, w) start, unit variance.
+        correct: changes the clean latent that each step predicts, as ComfyUI's post-cfg functions do.
 
     Returns:
         (B, 4, h, w) clean latent.
@@ -86,6 +95,9 @@ def ddim(
         done = 1 - timesteps[index].item() / (len(schedule) - 1)
         z_t = x / (1 + sigma.square()).sqrt().to(x)
         eps = guided(z_t, nearest_timestep(schedule, sigma).to(x.device), done)
+        if correct is not None:
+            # The same step of Euler's method, toward another end.
+            eps = (x - correct(x - sigma.to(x) * eps)) / sigma.to(x)
         x = x + (following - sigma).to(x) * eps
         if on_sample is not None:
             on_sample(index + 1, steps)

@@ -18,10 +18,11 @@ from ..images import square
 from ..injection import injected
 from ..material import Material, latent_mask, vary
 from ..mixing import Members, is_plain, mixed_context
+from ..photo_noise import Palette, inverted, with_statistics
 from ..training import Base, OnStep, train_adapter
 from ..windows import TOLERANCE, Moment
 from . import pictures
-from .sampling import OnSample, ddim, guide, same_length, starting_noise
+from .sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
 from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
@@ -193,6 +194,8 @@ class StableDiffusion:
         size: tuple[int, int] | None = None,
         batch: int = 1,
         on_sample: OnSample | None = None,
+        noise: Tensor | None = None,
+        palette: Palette | None = None,
     ) -> Tensor:
         """Portraits from pure noise, as latents (batch, 4, h, w).
 
@@ -201,20 +204,64 @@ class StableDiffusion:
                 strengths 0.
             seed: the noise is that of ComfyUI's samplers for the same seed, size and batch.
             size: (height, width) in pixels, multiples of 8; the default is the base's own.
+            noise: (batch, 4, h, w) to start from in place of the seed's, as :meth:`photo_noise` finds it; the size is its own.
+            palette: whose colours and contrasts each step goes toward, see :meth:`encode`.
 
         Raises:
             ACFunError: an adapter does not fit, the prompt lacks S*, or a number is out of range.
         """
-        height, width = size or (self.native_side, self.native_side)
-        check_side("height", height, 8)
-        check_side("width", width, 8)
+        batch, height, width = self._drawn_size(batch, size, noise)
         check_sampling(prompt, members, seed, steps, cfg, batch)
         for adapter, _ in members:
             self.check_fits(adapter)
             adapter.to(self.device)
-        noise = starting_noise(seed, batch, height, width).to(self.device)
+        noise = starting_noise(seed, batch, height, width) if noise is None else noise
+        noise = noise.to(self.device)
         guided = self._guided(prompt, negative, members, cfg, batch)
-        return ddim(guided, self.schedule, noise, steps, on_sample)
+        return ddim(guided, self.schedule, noise, steps, on_sample, palette)
+
+    def _drawn_size(self, batch: int, size: tuple[int, int] | None, noise: Tensor | None) -> tuple[int, int, int]:
+        """Number, height and width of the portraits."""
+        if noise is not None:
+            return len(noise), 8 * noise.shape[2], 8 * noise.shape[3]
+        height, width = size or (self.native_side, self.native_side)
+        check_side("height", height, 8)
+        check_side("width", width, 8)
+        return batch, height, width
+
+    @torch.no_grad()
+    def photo_noise(
+        self,
+        photo: Tensor,
+        style: Tensor | None = None,
+        steps: int = 40,
+        resolution: int | None = None,
+        on_sample: OnSample | None = None,
+    ) -> Tensor:
+        """The noise that DDIM would draw the photos from, (B, 4, h, w) of about unit variance.
+
+        Args:
+            photo: (B, H, W, 3), values 0-1, their middle squares.
+            style: (1, H', W', 3), gives the noise the statistics of its own, and so its palette.
+            steps: of the DDIM backwards; the drawing may take another number.
+            resolution: side in pixels; the default is the base's own.
+        """
+        resolution = self.native_side if resolution is None else resolution
+        check_side("resolution", resolution, 8)
+        sigmas = normal_sigmas(self.schedule, steps)
+        latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
+        context = self.condition("").expand(len(latents), -1, -1)
+
+        def predict(x: Tensor, index: int) -> Tensor:
+            sigma = sigmas[index]
+            t = nearest_timestep(self.schedule, sigma).to(self.device).expand(len(x))
+            eps = self.predict_noise(x / (1 + sigma.square()).sqrt().to(x), t, context)
+            if on_sample is not None:
+                on_sample(steps - index, steps)
+            return eps
+
+        noisiest = inverted(predict, sigmas, latents)[0] / (1 + sigmas[0].square()).sqrt().to(latents)
+        return noisiest if style is None else with_statistics(noisiest[:-1], noisiest[-1:])
 
     def _guided(self, prompt: str, negative: str, members: Members, cfg: float, batch: int):
         """The sampler's noise prediction: prompt and negative prompt in one pass, with the adapters as they act by then."""

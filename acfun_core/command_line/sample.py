@@ -8,10 +8,14 @@ import json
 import time
 from pathlib import Path
 
+from torch import Tensor
+
 from .. import __version__, adapter_file
 from ..config import PLACEHOLDER, Strengths
 from ..errors import ACFunError
+from ..images import square
 from ..mixing import Members
+from ..photo_noise import Palette
 from . import output
 from .base import EMBEDDED, add_base, load_base
 from .flags import add_list_flags, given_lists
@@ -49,6 +53,20 @@ def add(commands) -> None:
     main.add_argument(
         "--batch", type=int, default=1, metavar="N", help="portraits at once; more than one are numbered (default: 1)"
     )
+    photo = parser.add_argument_group(
+        "from a photo", "start from a photo's own noise, so that the person stays; good with --cfg 1"
+    )
+    photo.add_argument("--photo", type=Path, metavar="PICTURE", help="the face; its middle square is used")
+    photo.add_argument(
+        "--palette", type=Path, metavar="PICTURE", help="the style picture, whose palette noise and portrait take"
+    )
+    photo.add_argument(
+        "--palette-hold",
+        type=float,
+        default=0.5,
+        metavar="X",
+        help="0-1, how far each step goes toward that palette; 0 leaves it to the noise (default: 0.5)",
+    )
     strengths = parser.add_argument_group(
         "strengths", "one value for all adapters, or one an adapter with commas between"
     )
@@ -69,6 +87,7 @@ def run(arguments: argparse.Namespace) -> dict:
     paths = numbered(arguments.out, arguments.batch)
     for path in paths:
         output.check_out(path, ".png", arguments.overwrite)
+    photo, palette = read_photo(arguments)
     base = load_base(arguments)
     height, width = arguments.height or base.native_side, arguments.width or base.native_side
     settings = {
@@ -80,15 +99,21 @@ def run(arguments: argparse.Namespace) -> dict:
         "batch": arguments.batch,
     }
     start = time.monotonic()
+    start_from = photo_start(base, photo, palette, width, arguments)
     with output.Progress("sampling", arguments.steps, arguments.quiet) as progress:
         latents = base.sample(
-            members=members, size=(height, width), on_sample=lambda step, steps: progress.step(), **settings
+            members=members,
+            size=(height, width),
+            on_sample=lambda step, steps: progress.step(),
+            **start_from,
+            **settings,
         )
         pictures = base.decode(latents)
     told = {
         **settings,
         "width": width,
         "height": height,
+        **told_start(arguments),
         "sampler": "ddim",
         "scheduler": "normal",
         "base": (arguments.base or EMBEDDED).resolve().name,
@@ -103,6 +128,48 @@ def run(arguments: argparse.Namespace) -> dict:
     for index, (path, picture) in enumerate(zip(paths, pictures)):
         output.save_png(to_pil(picture), path, {METADATA_KEY: json.dumps({**told, "index": index})})
     return {"portraits": [str(path) for path in paths], **told, "seconds": round(time.monotonic() - start, 1)}
+
+
+def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | None]:
+    """The photo whose noise is the start and the picture that lends its palette, each (1, H, W, 3) or None."""
+    if arguments.photo is None:
+        if arguments.palette is not None:
+            raise ACFunError(
+                "There is a palette but no photo.", "--palette together with --photo", "add --photo PICTURE"
+            )
+        return None, None
+    if not 0 <= arguments.palette_hold <= 1:
+        raise ACFunError(f"--palette-hold is {arguments.palette_hold}.", "a number from 0 to 1", "use 0.5")
+    if arguments.batch != 1 or arguments.height != arguments.width:
+        raise ACFunError(
+            f"A photo's noise makes one square portrait, not {arguments.batch} of {arguments.width} x {arguments.height}.",
+            "--batch 1, and --width and --height alike or left out",
+            "leave these flags out",
+        )
+    from ..backends.pictures import read_picture
+
+    return read_picture(arguments.photo, "photo"), arguments.palette and read_picture(arguments.palette, "palette")
+
+
+def photo_start(base, photo: Tensor | None, palette: Tensor | None, side: int, arguments: argparse.Namespace) -> dict:
+    """What the drawing needs to start from a photo's noise; nothing without a photo."""
+    if photo is None:
+        return {}
+    with output.Progress("finding the photo's noise", arguments.steps, arguments.quiet) as progress:
+        noise = base.photo_noise(photo, palette, arguments.steps, side, lambda step, steps: progress.step())
+    if palette is None or not arguments.palette_hold:
+        return {"noise": noise}
+    return {"noise": noise, "palette": Palette(base.encode(square(palette, side)), arguments.palette_hold)}
+
+
+def told_start(arguments: argparse.Namespace) -> dict:
+    """What a portrait started from beside chance, for its metadata."""
+    if arguments.photo is None:
+        return {}
+    if arguments.palette is None:
+        return {"photo": arguments.photo.name}
+    names = {"photo": arguments.photo.name, "palette": arguments.palette.name}
+    return {**names, "palette_hold": arguments.palette_hold}
 
 
 def read_members(arguments: argparse.Namespace) -> Members:

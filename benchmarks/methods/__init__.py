@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from acfun_core.errors import ACFunError
 
-from .acfun import PASSES_A_STEP, ACFun, parse_options
+from .acfun import PASSES_A_STEP, ACFun, ACFunPhoto, ACFunPlain, parse_options
 from .base import Method, State, slug
 from .edited import EDITS, Edited
 from .injection import KeyValueInjection
@@ -16,8 +16,9 @@ from .simple import Blend, CopyFace, CopyStyle, Denoised, ImageToImage, LatentAd
 __all__ = ["EDITS", "LIMITS", "METHODS", "PASSES_A_STEP", "ACFun", "Edited", "Method", "State", "method", "slug"]
 
 METHODS: tuple[Method, ...] = (
+    ACFunPhoto(),
     ACFun(),
-    ACFun(plain=True),
+    ACFunPlain(),
     TextOnly(),
     ImageToImage(0.4),
     ImageToImage(0.6),
@@ -50,7 +51,7 @@ LIMITS: tuple[Method, ...] = (
 
 
 def method(name: str) -> Method:
-    """A method by name; ``acfun:`` takes options, ``+smiling`` changes the text of any.
+    """A method by name; those of ACFun take options after a colon, ``+smiling`` changes the text of any.
 
     Raises:
         ACFunError: there is none, or an option is wrong.
@@ -59,8 +60,9 @@ def method(name: str) -> Method:
     if plus and edit in EDITS:
         return Edited(method(inner), edit)
     kind, colon, options = name.partition(":")
-    if colon and kind in ("acfun", "acfun_plain"):
-        return ACFun(parse_options(options), plain=kind == "acfun_plain")
+    for own in (ACFun, ACFunPhoto, ACFunPlain):
+        if colon and kind == own.kind:
+            return own(parse_options(options))
     for known in METHODS + LIMITS:
         if known.name == name:
             return known

@@ -1,5 +1,5 @@
-"""ACFun itself: ``acfun`` with the settings that the sweep chose, ``acfun:timestep_split=0.4,cfg=4`` with some of them changed,
-``acfun_plain`` with the pack's defaults."""
+"""ACFun itself: ``acfun_photo`` from the photo's noise and ``acfun`` from pure noise, with the settings that the sweeps chose;
+``acfun:timestep_split=0.4,cfg=4`` with some of them changed; ``acfun_plain`` with the pack's defaults."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from acfun_core import adapter_file
 from acfun_core.adapter import StyleAdapter
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
+from acfun_core.photo_noise import Palette
 
-from ..lists import Pair
+from ..lists import Image, Pair
 from ..workbench import Workbench
 from .base import Method, slug
 
@@ -27,10 +28,21 @@ CHOSEN: dict[str, Any] = {
     "guidance": "cond",
 }
 """Chosen on the tuning pairs (README.md here says from what). The pack's defaults otherwise."""
+PHOTO_CHOSEN: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "learning_rate_end": 0.0,
+    "style_weight": 1.0,
+    "decoder": 0.2,
+    "hold": 0.5,
+    "cfg": 1.0,
+}
+"""The same for :class:`ACFunPhoto`."""
+STYLE_TEXT = "a painting in S* style"
 PASSES_A_STEP = 2
 """One style pass and one face pass."""
-_DRAWING = ("cfg", "sampler_steps", "negative", "prompt")
-"""Options of the drawing that are no strengths. ``prompt`` and ``negative`` may hold {person} and {words}."""
+_DRAWING = ("cfg", "sampler_steps", "negative", "prompt", "hold")
+"""Options of the drawing that are no strengths. ``prompt`` and ``negative`` may hold {person} and {words}; ``hold`` is
+the palette's, from a photo's noise only."""
 
 
 def _names(config: type) -> set[str]:
@@ -56,15 +68,17 @@ class ACFun(Method):
 
     Args:
         options: fields of AdapterConfig, TrainConfig or Strengths (``use_blocks`` is the last one's ``blocks``), and ``cfg``,
-            ``sampler_steps``, ``negative`` and ``prompt`` of the drawing.
-        plain: whether they change the pack's defaults instead of :data:`CHOSEN`.
+            ``sampler_steps``, ``negative`` and ``prompt`` of the drawing, in place of :data:`CHOSEN`.
     """
 
     trained = True
+    state_kind = "acfun"
+    kind, heading = "acfun", "ACFun, from pure noise"
+    chosen = CHOSEN
 
-    def __init__(self, options: dict[str, Any] | None = None, plain: bool = False):
+    def __init__(self, options: dict[str, Any] | None = None):
         options = dict(options or {})
-        self.options = options if plain else {**CHOSEN, **options}
+        self.options = {**self.chosen, **options}
         self.adapter, self.config, self.strengths, self.drawing = {}, {}, {}, {}
         for name, value in self.options.items():
             self._place(name)[name.removeprefix("use_")] = value
@@ -73,9 +87,8 @@ class ACFun(Method):
         TrainConfig(**self.config)
         Strengths(**self.strengths)
         text = ",".join(f"{name}={json.dumps(value)}" for name, value in options.items()).replace('"', "")
-        kind, title = ("acfun_plain", "ACFun, the pack's defaults") if plain else ("acfun", "ACFun")
-        self.name = f"{kind}:{text}" if text else kind
-        self.title = f"{title} ({text})" if text else title
+        self.name = f"{self.kind}:{text}" if text else self.kind
+        self.title = f"{self.heading} ({text})" if text else self.heading
 
     def _place(self, name: str) -> dict:
         if name in _names(AdapterConfig):
@@ -101,31 +114,36 @@ class ACFun(Method):
             dataclasses.asdict(TrainConfig(**self.config)),
         ]
         mark = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:6]
-        return slug(f"acfun-{mark}" + "".join(f"_{key}={training[key]}" for key in sorted(training)))
+        return slug(f"{self.state_kind}-{mark}" + "".join(f"_{key}={training[key]}" for key in sorted(training)))
 
     def train(self, bench: Workbench, pair: Pair) -> StyleAdapter:
+        return self._learned(bench, pair.style, pair.face, pair.description)
+
+    def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
+        return self._drawn(bench, pair, state, seed=seed, size=(bench.settings.side, bench.settings.side))
+
+    def _learned(self, bench: Workbench, style: Image, face: Image, text: str) -> StyleAdapter:
         over = bench.deadline()
         planned = {"steps": bench.planned_steps(PASSES_A_STEP), "seed": bench.settings.seed}
         config = TrainConfig(**{**planned, **self.config})
         return bench.base.train(
-            pair.style.pixels,
-            pair.face.pixels,
-            AdapterConfig(pair.description, **self.adapter),
+            style.pixels,
+            face.pixels,
+            AdapterConfig(text, **self.adapter),
             config,
             bench.settings.side,
             on_step=lambda report: over(),
         )
 
-    def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
+    def _drawn(self, bench: Workbench, pair: Pair, state: StyleAdapter, **start) -> Tensor:
         words = {"person": pair.face.person, "words": pair.style.words}
         latent = bench.base.sample(
             self.drawing.get("prompt", pair.description).format(**words),
             self.drawing.get("negative", "").format(**words),
             members=[(state, Strengths(**self.strengths))],
-            seed=seed,
             steps=self.drawing.get("sampler_steps", bench.settings.sampler_steps),
             cfg=self.drawing.get("cfg", bench.settings.cfg),
-            size=(bench.settings.side, bench.settings.side),
+            **start,
         )
         return bench.decode(latent)
 
@@ -134,3 +152,33 @@ class ACFun(Method):
 
     def load(self, path: Path) -> StyleAdapter:
         return adapter_file.load(path)
+
+
+class ACFunPlain(ACFun):
+    """With the pack's defaults."""
+
+    kind, heading = "acfun_plain", "ACFun, the pack's defaults, from pure noise"
+    chosen: dict[str, Any] = {}
+
+
+class ACFunPhoto(ACFun):
+    """Trained on the style alone, drawn from the photo's own noise with the statistics of the style's.
+
+    One training serves every face.
+    """
+
+    style_only = True
+    state_kind = "acfun_style"
+    kind, heading = "acfun_photo", "ACFun, from the photo's noise"
+    chosen = PHOTO_CHOSEN
+
+    def train(self, bench: Workbench, pair: Pair) -> StyleAdapter:
+        # The style picture takes the face's place too: as many passes a step as with both.
+        return self._learned(bench, pair.style, pair.style, STYLE_TEXT)
+
+    def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
+        """The seed has no say: everything follows from the two pictures."""
+        photo, style = (bench.square(image) for image in (pair.face, pair.style))
+        noise = bench.base.photo_noise(photo, style, bench.settings.sampler_steps, bench.settings.side)
+        palette = Palette(bench.latent(pair.style), self.drawing.get("hold", 0.0))
+        return self._drawn(bench, pair, state, noise=noise, palette=palette)

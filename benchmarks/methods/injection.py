@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from acfun_core.photo_noise import with_statistics
+
 from ..diffusion import inverted, levels
 from ..lists import Pair
 from ..workbench import Workbench
 from .base import Method, State
-from .simple import adain
 
 DRAWN, FACE, STYLE = range(3)
 """Order of the three latents that go through the UNet at once."""
@@ -73,7 +74,7 @@ class KeyValueInjection(Method):
         plain = bench.guided(context, cfg=1.0)
         paths = [inverted(plain, schedule, bench.latent(image), steps) for image in (pair.face, pair.style)]
         sigmas, _ = levels(schedule, steps, 1.0)
-        x = adain(paths[0][0], paths[1][0])
+        x = with_statistics(paths[0][0], paths[1][0])
         with injecting(bench.base.unet, Injecting(self.keep, self.sharpness)):
             for index in range(steps):
                 sigma = sigmas[index]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from acfun_core.photo_noise import with_statistics
+
 from ..lists import Pair
 from ..workbench import Workbench
 from .base import Method, State
@@ -75,13 +77,6 @@ class ImageToImage(Method):
         return bench.draw(bench.text(pair.plain_text), seed, bench.latent(pair.face), self.denoise)
 
 
-def adain(content: Tensor, style: Tensor) -> Tensor:
-    """Adaptive instance normalisation (Huang and Belongie 2017): content (1, C, h, w) with the style's channel statistics."""
-    dims = (2, 3)
-    normal = (content - content.mean(dims, keepdim=True)) / (content.std(dims, keepdim=True) + 1e-5)
-    return normal * style.std(dims, keepdim=True) + style.mean(dims, keepdim=True)
-
-
 class LatentAdaIN(Method):
     """The photo's latent with the statistics of the style's; then img2img where ``denoise`` is above 0."""
 
@@ -91,7 +86,7 @@ class LatentAdaIN(Method):
         self.title = f"latent AdaIN + img2img {denoise:g}" if denoise else "latent AdaIN"
 
     def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
-        mixed = adain(bench.latent(pair.face), bench.latent(pair.style))
+        mixed = with_statistics(bench.latent(pair.face), bench.latent(pair.style))
         if not self.denoise:
             return bench.decode(mixed)
         return bench.draw(bench.text(pair.plain_text), seed, mixed, self.denoise)

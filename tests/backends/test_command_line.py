@@ -19,10 +19,13 @@ from safetensors.torch import load_file
 
 from acfun_core import __version__, adapter_file
 from acfun_core.adapter import StyleAdapter
+from acfun_core.backends.pictures import read_picture
 from acfun_core.command_line import build_parser, flags, info, main, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.images import square
 from acfun_core.options import options_of
+from acfun_core.photo_noise import Palette
 
 from .conftest import BASE, PROMPT, REPO, SIDE
 
@@ -118,6 +121,42 @@ def test_a_batch_of_a_mix_is_numbered(trained, loaded, tmp_path):
         told = json.loads(picture.text["acfun"])
         assert picture.size == (64, 96) and told["index"] == 1
     assert [one["weight"] for one in told["adapters"]] == [0.5, 0.5] and told["adapters"][0]["masked"]
+
+
+def test_a_portrait_starts_from_a_photo(trained, loaded, base, tmp_path, capsys):
+    path, _ = trained
+    out = tmp_path / "p.png"
+    photo = [
+        "--photo",
+        FACE,
+        "--palette",
+        STYLE,
+        "--palette-hold",
+        0.3,
+        "--steps",
+        2,
+        "--cfg",
+        1,
+        "--width",
+        64,
+        "--height",
+        64,
+    ]
+    assert main(list(map(str, ["sample", path, *photo, "--out", out, "--json"]))) == 0
+    assert "finding the photo's noise" in capsys.readouterr().err
+    face, style = read_picture(FACE, "face"), read_picture(STYLE, "style")
+    latents = base.sample(
+        PROMPT,
+        members=[(adapter_file.load(path), Strengths())],
+        steps=2,
+        cfg=1.0,
+        noise=base.photo_noise(face, style, 2, 64),
+        palette=Palette(base.encode(square(style, 64)), 0.3),
+    )
+    with Image.open(out) as picture:
+        told = json.loads(picture.text["acfun"])
+        assert np.abs(np.asarray(picture, dtype=np.float32) - (base.decode(latents)[0] * 255).numpy()).max() <= 2
+    assert (told["photo"], told["palette"], told["palette_hold"]) == (Path(FACE).name, Path(STYLE).name, 0.3)
 
 
 def test_train_takes_every_option(loaded, tmp_path, capsys):
@@ -232,6 +271,9 @@ def test_wrong_usage_ends_with_2(arguments, capsys):
         (["sample", "--prompt", "a", "--out", "p.jpg"], "does not end in .png"),
         (["sample", "--prompt", "a", "--out", STYLE], "is there already"),
         (["sample", "--prompt", "a", "--out", "p.png", "--base", "nowhere"], "no base at nowhere"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--palette", STYLE], "a palette but no photo"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--batch", "2"], "one square portrait"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "2"], "palette-hold is 2"),
         (["sample", "--prompt", "a", "--out", "p.png", "--device", "toaster"], "'toaster' cannot be used"),
         ([*TRAIN, "--out", "a.safetensors", "--style", "gone.png"], "style picture gone.png cannot be read"),
         ([*TRAIN, "--out", "a.safetensors", "--description", "a man"], "holds S\\* 0 times"),

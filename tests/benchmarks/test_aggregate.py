@@ -133,7 +133,7 @@ def test_a_picture_without_a_face_counts_as_nothing_and_is_not_dropped():
 
 
 def test_the_line_of_json():
-    table = {"acfun": rows(0.4, 0.4), "text": rows(0.1, 0.2), "blend": rows(0.5, 0.5, copied=1.0)}
+    table = {aggregate.ACFUN: rows(0.4, 0.4), "text": rows(0.1, 0.2), "blend": rows(0.5, 0.5, copied=1.0)}
     for one in table.values():
         one.values.update(
             {name: np.ones(2 * PAIRS) for name in ("face_first_earned", "style_first_earned", "found", "total_seconds")}

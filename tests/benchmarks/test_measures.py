@@ -177,7 +177,10 @@ def test_text_edits_are_compared_with_the_same_picture():
     images = [row("acfun", seed, 0.8 + 0.1 * seed, 0.4) for seed in range(3)]
     images += [row("acfun+smiling", seed, 0.9 + 0.1 * seed, 0.3) for seed in range(3)]
     lines = edits.table(images).splitlines()
-    assert lines[2] == "| ACFun | smiling | 3 of 3 | +0.100 | +0.100 to +0.100 | -0.100 | +0.000 |" and len(lines) == 3
+    assert (
+        lines[2] == "| ACFun, from pure noise | smiling | 3 of 3 | +0.100 | +0.100 to +0.100 | -0.100 | +0.000 |"
+        and len(lines) == 3
+    )
 
 
 def test_a_published_command_names_no_place():
@@ -199,24 +202,25 @@ def test_tables_and_the_curve_of_the_report():
 
 @pytest.mark.parametrize("passes", [400, 1000])
 def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monkeypatch, passes):
-    """At 1000 passes the table has the row of the paper's budget already."""
     asked = []
     monkeypatch.setattr(judge.run, "run", lambda options, names: asked.extend(names))
 
     def images(options, pictures, measures):
         rows = planted(judges({}))
         known = {name: rows.get(name, rows["text"]) for name in judge.ALL}
-        known |= {name: rows["acfun"] for name in asked} | {"acfun_plain": rows["acfun"]}
+        known |= {name: rows["acfun"] for name in [*asked, aggregate.ACFUN]}
         return [
-            {**row, "method": name, "train_passes": 2.0 * int(name.partition("steps=")[2] or passes // 2)}
+            {**row, "method": name, "train_passes": 2.0 * methods.method(name).config.get("steps", passes // 2)}
+            if isinstance(methods.method(name), methods.ACFun)
+            else {**row, "method": name}
             for name, found in known.items()
             for row in found
         ]
 
     monkeypatch.setattr(judge, "measured", images)
     section = judge.stage_curve(Namespace(passes=passes, seeds=1), None, None)
-    paper = "acfun_plain:steps=500"
-    assert asked == [f"acfun:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper] * (passes == 400)
+    paper = "acfun_photo:" + "steps=500," * (passes == 400) + judge.PAPER_TRAINING
+    assert asked == [f"acfun_photo:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper]
     differences = [line for line in section.text.splitlines() if line.count("|") == 4][2:]
     assert [int(line.split("|")[1]) for line in differences] == [2 * n for n in judge.CURVE if 2 * n < passes] + [
         passes

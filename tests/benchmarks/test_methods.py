@@ -14,7 +14,7 @@ from benchmarks.methods.lora import attention_maps, fresh_factors, with_lora
 from benchmarks.workbench import ROOT, Settings, Workbench
 
 SETTINGS = Settings(sampler_steps=3, passes=4, side=128)
-TRAINED = ("acfun", "textual_inversion", "attention_inversion", "stage_tokens", "lora_our_loss")
+TRAINED = ("acfun", "acfun_photo", "textual_inversion", "attention_inversion", "stage_tokens", "lora_our_loss")
 
 
 @pytest.fixture(scope="module")

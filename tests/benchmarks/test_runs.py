@@ -211,7 +211,11 @@ def test_a_store_survives_a_kill(tmp_path):
 def test_methods_have_names_of_their_own():
     names = [one.name for one in METHODS]
     assert len(set(names)) == len(names) == len({one.title for one in METHODS})
-    assert names[0] == "acfun" and [one.name for one in METHODS if one.anchor] == ["copy_face", "copy_style", "blend"]
+    assert names[0] == "acfun_photo" and [one.name for one in METHODS if one.anchor] == [
+        "copy_face",
+        "copy_style",
+        "blend",
+    ]
     assert all(methods.method(name).name == name for name in names)
 
 

@@ -25,6 +25,7 @@ NODE_IDS = {
     "ACFunPasteFace",
     "ACFunScoreResult",
     "ACFunPickBest",
+    "ACFunPhotoNoise",
 }
 PACK_MODULE = "custom_nodes.ComfyUI-ACFun"
 

@@ -10,6 +10,7 @@ from . import WORKFLOWS
 NAMES = (
     "stylization",
     "spliced_face",
+    "any_photo",
     "text_edits",
     "two_styles",
     "face_parts",

@@ -6,12 +6,13 @@ from .apps import portrait_app
 from .chains import lora_controlnet, own_checkpoint
 from .graph import Graph
 from .graphs import spliced_face, stylization
-from .lessons import best_of_n, face_parts, text_edits, two_styles, video_frames
+from .lessons import any_photo, best_of_n, face_parts, text_edits, two_styles, video_frames
 from .node_types import NodeTypes
 
 WORKFLOWS = (
     stylization,
     spliced_face,
+    any_photo,
     text_edits,
     two_styles,
     face_parts,

@@ -40,6 +40,7 @@ EDITS = {
     "Drawing": "a pencil drawing of a woman in S* style",
     "Blue background": "a photo of a woman in S* style, blue background",
 }
+STYLE_ALONE = {"steps": 200, "learning_rate": 1e-3, "style_weight": 1.0}
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 
@@ -210,6 +211,51 @@ def video_frames(types: NodeTypes) -> Graph:
             lossless=False,
             quality=90,
             method="default",
+        )
+    return graph
+
+
+def any_photo(types: NodeTypes) -> Graph:
+    """An adapter of the style alone, and a portrait that starts from the photo's own noise."""
+    graph, base = _begin("any_photo", types, "any_photo")
+    face, style = _face_and_style(graph)
+    with graph.group("2  Train on the style alone", GREEN):
+        graph.column(x=800, width=420)
+        text = "a painting in S* style"
+        trained = train(graph, base, style, style["image"], text, "any_photo", **STYLE_ALONE)
+        applied = apply(graph, base, trained["adapter"], decoder_strength=0.2)
+    with graph.group("3  Start from the photo", BLUE):
+        graph.column(x=1280, width=380)
+        found = graph.add("ACFunFindFace", "Find face", room=True, image=face["image"], **FACE_BOX)
+        cut = graph.add(
+            "ACFunCropFace",
+            "Cut",
+            room=True,
+            image=face["image"],
+            landmarks=found["landmarks"],
+            size=SIDE,
+            eye_distance=0.28,
+        )
+        noise = graph.add(
+            "ACFunPhotoNoise",
+            "Photo noise",
+            model=base["model"],
+            clip=base["clip"],
+            vae=base["vae"],
+            photo=cut["face"],
+            style_image=style["image"],
+            steps=SAMPLING["steps"],
+            resolution=SIDE,
+            palette_hold=0.5,
+        )
+    with graph.group("4  Draw", BROWN):
+        graph.column(x=1700, width=380)
+        drawn = sampler(graph, applied, DESCRIPTION, cfg=1.0, start=noise["start"])
+        _picture(graph, base, drawn, "Result", "any_photo")
+    with graph.group("The same from pure noise", GREY):
+        graph.column(x=2120, width=380)
+        _picture(
+            graph, base, sampler(graph, applied, DESCRIPTION, "Sampler by chance"), "By chance", "any_photo_by_chance"
         )
     return graph
 

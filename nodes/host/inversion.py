@@ -1,0 +1,73 @@
+"""DDIM backwards through the host's own sampling, which loads the MODEL, shows progress and can be interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import comfy.patcher_extension
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import latent_preview
+import torch
+from torch import Tensor
+
+from ...acfun_core.photo_noise import Palette, inverted
+from .unet import WRAPPER_KEY
+
+SCHEDULER = "normal"
+
+
+def without_adapters(model):
+    """The MODEL as it was before adapters were applied to it."""
+    clone = model.clone()
+    clone.remove_wrappers_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY)
+    return clone
+
+
+def photo_noise(model, positive, latents: Tensor, steps: int) -> Tensor:
+    """x = z_t / a_t (B, 4, h, w) at the largest noise level, from which DDIM would draw the latents.
+
+    Args:
+        latents: (B, 4, h, w) as the VAE gives them; the answer has the same scale.
+    """
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), SCHEDULER, steps)
+    return comfy.sample.sample_custom(
+        model,
+        torch.zeros_like(latents),
+        1.0,
+        comfy.samplers.KSAMPLER(_backwards),
+        sigmas,
+        positive,
+        positive,
+        latents,
+        callback=latent_preview.prepare_callback(model, steps),
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+    )
+
+
+def with_palette(model, palette: Palette | None):
+    """A MODEL whose predictions go toward this palette; the one that was given where there is none.
+
+    Args:
+        palette: of a latent as the VAE gives it.
+    """
+    if palette is None:
+        return model
+    inside = dataclasses.replace(palette, of=model.model.process_latent_in(palette.of))
+    clone = model.clone()
+    clone.set_model_sampler_post_cfg_function(lambda step: inside(step["denoised"]))
+    return clone
+
+
+def _backwards(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None) -> Tensor:
+    """A sampler in ComfyUI's form that goes from the clean latent, which it gets as ``x``, to the noise."""
+    last = len(sigmas) - 2
+
+    def predict(x: Tensor, index: int) -> Tensor:
+        denoised = model(x, sigmas[index].expand(len(x)), **(extra_args or {}))
+        if callback is not None:
+            callback({"i": last - index, "denoised": denoised, "x": x, "sigma": sigmas[index]})
+        return (x - denoised) / sigmas[index]
+
+    return inverted(predict, sigmas, x)[0]

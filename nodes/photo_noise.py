@@ -1,0 +1,117 @@
+"""ACFun Photo Noise: the noise a photo would be drawn from, for the start input of ACFun Sampler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from comfy_api.latest import io
+
+from ..acfun_core.errors import ACFunError
+from ..acfun_core.faces import check_batch
+from ..acfun_core.images import check_image, square
+from ..acfun_core.photo_noise import Palette, with_statistics
+from .host.families import check_together
+from .host.inversion import photo_noise, without_adapters
+from .schema import schema
+
+MARK = "acfun_photo_noise"
+"""In a LATENT of this node: an ordinary one at the same input would be drawn as noise, which gives a grey picture."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What ACFun Sampler needs to know beside the noise."""
+
+    palette: Palette | None
+
+
+class ACFunPhotoNoise(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="ACFunPhotoNoise",
+            display_name="ACFun Photo Noise",
+            description=(
+                "Finds the noise that the base would draw the photo from. A portrait that starts there keeps the person, with "
+                "an adapter that was trained on a style alone, too."
+            ),
+            search_aliases=["inversion", "unsampler", "DDIM inversion", "keep the face"],
+            inputs=[
+                io.Model.Input("model", tooltip="The MODEL of the base; adapters on it are left out here."),
+                io.Clip.Input("clip", tooltip="The CLIP of the base."),
+                io.Vae.Input("vae", tooltip="The VAE of the base."),
+                io.Image.Input(
+                    "photo", tooltip="The face, best from Crop Face. The middle square is used; of a batch, all."
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=40,
+                    min=1,
+                    max=1000,
+                    tooltip="Steps back to the noise. Good: 40, as the sampler takes.",
+                ),
+                io.Int.Input(
+                    "resolution",
+                    default=512,
+                    min=64,
+                    max=2048,
+                    step=8,
+                    tooltip="Side of the portrait in pixels. Good: the resolution of the training.",
+                ),
+                io.Float.Input(
+                    "palette_hold",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip=(
+                        "How far each step of ACFun Sampler goes toward the colours and contrasts of style_image. "
+                        "0 leaves them to the noise. Good: 0.5."
+                    ),
+                ),
+                io.Image.Input(
+                    "style_image",
+                    optional=True,
+                    tooltip="Gives its palette to the noise and to the portrait. Good: the one the adapter was trained on.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    display_name="start",
+                    tooltip=(
+                        "For the start of ACFun Sampler, or for KSampler (Advanced) with add_noise disabled, which knows "
+                        "nothing of palette_hold."
+                    ),
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, clip, vae, photo, steps, resolution, palette_hold, style_image=None) -> io.NodeOutput:
+        check_together(model, clip)
+        pictures = [check_batch(photo, "photo")]
+        if style_image is not None:
+            pictures.append(check_image(style_image, "style image"))
+        latents = vae.encode(torch.cat([square(picture, resolution) for picture in pictures]))
+        empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
+        start, palette = photo_noise(without_adapters(model), empty, latents, steps), None
+        if style_image is not None:
+            start = with_statistics(start[:-1], start[-1:])
+            palette = Palette(latents[-1:], palette_hold) if palette_hold else None
+        return io.NodeOutput({"samples": start, MARK: Start(palette)})
+
+
+def check_start(start: dict) -> tuple[dict, Palette | None]:
+    """The plain LATENT of ACFun Photo Noise, and whose palette the portrait takes.
+
+    Raises:
+        ACFunError: it is another node's.
+    """
+    if MARK not in start:
+        raise ACFunError(
+            "The start is an ordinary latent, not the noise of a photo.",
+            "the output of ACFun Photo Noise",
+            "connect that node, or use ACFun Text Encode and KSampler to draw over a latent",
+        )
+    return {"samples": start["samples"]}, start[MARK].palette
