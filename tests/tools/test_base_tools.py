@@ -12,7 +12,7 @@ from host.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import captions, common, critic, draw, judges, likeness, models, spread_words, train_unet  # noqa: E402
+from tools.base import captions, common, critic, draw, judges, likeness, models, relearn_words, spread_words, train_unet  # noqa: E402
 from tools.base.sampling import REPORT_GRID  # noqa: E402
 from tools.base.tokenizer import CLIPTokenizer, encode  # noqa: E402
 
@@ -28,6 +28,23 @@ def test_a_copy_is_nearer_than_any_two_sitters():
     copy = unit(sitters[3:4] + 0.02 * rng.standard_normal((1, 128)))
     stranger = unit(rng.standard_normal((1, 128)))
     assert (copy @ sitters.T).max() > limit > (stranger @ sitters.T).max()
+
+
+def test_a_base_that_remembers_its_sitters_is_told_from_one_that_draws_average_faces():
+    rng = np.random.default_rng(0)
+
+    def faces(count, spread):
+        vectors = np.ones(32) + spread * rng.normal(size=(count, 32))
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    seen, unseen = (
+        likeness.Sitters(faces(count, 1.0), np.resize(["female", "male", "male"], count)) for count in (300, 60)
+    )
+    average = likeness.against_unseen(faces(200, 0.3), seen, unseen, draws=100)
+    copies = likeness.against_unseen(seen.vectors[:200] + 0.03 * rng.normal(size=(200, 32)), seen, unseen, draws=100)
+    for number in ("median", "nearest_99"):
+        assert average[number]["seen_low"] <= average[number]["unseen"] <= average[number]["seen_high"]
+    assert copies["nearest_99"]["seen_low"] > copies["nearest_99"]["unseen"] + 0.05
 
 
 def test_spread_is_the_mean_square_distance_of_pairs():
@@ -116,6 +133,34 @@ def test_batches_show_both_sexes_equally_often():
     drawn = batches.draw(3000)[1].numpy()
     shares = [np.mean(drawn < 9), np.mean(drawn == 9), np.mean(drawn > 9)]
     assert np.allclose(shares, [0.3, 0.3, 0.4], atol=0.04)
+
+
+def test_named_media_have_shares_of_their_own():
+    records = (
+        [{"kind": "media", "medium": "oil", "gender": "male"}] * 2
+        + [{"kind": "media", "medium": "ink", "gender": "male"}] * 8
+        + [{"kind": "photo", "medium": "photo", "gender": "male"}] * 5
+    )
+    cfg = SimpleNamespace(shares=SimpleNamespace(photo=0.5, media=0.5), caption_dropout=0.0)
+    batches = train_unet.Batches.__new__(train_unet.Batches)
+    batches.records, batches.cfg, batches.rng, batches.empty = records, cfg, np.random.default_rng(0), 0
+    batches.rows = np.arange(len(records))[:, None].repeat(train_unet.VARIANTS, 1)
+    batches.table = torch.arange(len(records))
+    batches.use(torch.zeros(len(records), 4, 2, 2), np.arange(len(records)), {"oil": 0.4})
+    drawn = batches.draw(3000)[1].numpy()
+    shares = [np.mean(drawn < 2), np.mean((drawn >= 2) & (drawn < 10)), np.mean(drawn >= 10)]
+    assert np.allclose(shares, [0.4, 0.3, 0.3], atol=0.04)
+
+
+def test_relearning_changes_the_rate_where_the_unet_reads_the_text_and_only_there():
+    cfg = common.load_config(common.HERE / "config.json")
+    unet = models.unet(cfg.unet, cfg.encoders.width, cfg.image_size // 8)
+    rest, text = relearn_words.groups(unet, cfg.relearn)
+    assert text["peak"] == cfg.relearn.text_lr > rest["peak"]
+    assert {p.shape[1] for p in text["params"]} == {cfg.encoders.width}
+    assert len(text["params"]) == 2 * sum(name.endswith("attn2.to_q.weight") for name, _ in unet.named_parameters())
+    assert len(rest["params"]) + len(text["params"]) == len(list(unet.parameters()))
+    assert set(cfg.relearn.media) <= set(judges.MEDIA) and cfg.relearn.share * len(cfg.relearn.media) < 1
 
 
 def test_the_critic_learns_to_tell_and_the_decoder_is_told():

@@ -136,6 +136,12 @@ def sample_figures(images: np.ndarray, sex: NetJudge, medium: LinearJudge) -> di
     }
 
 
+def photos_of(pictures: np.ndarray, records: list[dict], heldout: bool) -> likeness.Photos:
+    """The photos of the training's sitters, or of those kept unseen."""
+    chosen = [i for i, r in enumerate(records) if r["kind"] == "photo" and r["heldout"] == heldout]
+    return likeness.Photos(pictures[chosen], np.array([records[i]["gender"] for i in chosen]))
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
@@ -176,9 +182,9 @@ def main() -> None:
     sex, medium, lessons = sex_judge(), medium_judge(), Lessons.of(parts["vae"], pictures, known)
     result["judges"] = {"sex": judged(sex, "gender", lessons), "medium": judged(medium, "medium", lessons)}
     result.update(sample_figures(images, sex, medium))
-    photos = np.array([r["kind"] == "photo" and not r["heldout"] for r in known])
+    training, unseen = (photos_of(pictures, known, heldout) for heldout in (False, True))
     drawn_photos = np.array([REPORT_GRID[k % len(REPORT_GRID)].medium == "photo" for k in range(len(images))])
-    result.update(likeness.figures(images, drawn_photos, pictures[photos]))
+    result.update(likeness.figures(images, drawn_photos, training, unseen))
     result["weights_mb"] = sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6
     print(json.dumps(rounded(result)))
 

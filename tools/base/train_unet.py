@@ -101,13 +101,19 @@ class Batches:
         self.empty = known[""]
         self.rows = np.array([[known[t] for t in row] for row in texts])
 
-    def use(self, z: torch.Tensor, owner: np.ndarray) -> None:
-        """Switch to these latents; `owner` is the picture each was made from."""
-        self.z, self.owner = z, owner
-        kinds, sexes = (np.array([self.records[i].get(key, "") for i in owner]) for key in ("kind", "gender"))
+    def use(self, z: torch.Tensor, owner: np.ndarray, named: dict[str, float] | None = None) -> None:
+        """Switch to these latents; `owner` is the picture each was made from, `named` are media with shares of their own."""
+        self.z, self.owner, named = z, owner, named or {}
+        kinds, sexes, media = (
+            np.array([self.records[i].get(key, "") for i in owner]) for key in ("kind", "gender", "medium")
+        )
+        own = np.isin(media, list(named)) & (kinds == "media")
+        left = 1 - sum(named.values())
+        chosen = [(own & (media == name), share) for name, share in named.items()]
+        chosen += [((kinds == kind) & ~own, share * left) for kind, share in vars(self.cfg.shares).items()]
         self.groups = []
-        for kind, share in vars(self.cfg.shares).items():
-            parts = [np.flatnonzero((kinds == kind) & (sexes == sex)) for sex in sorted(set(sexes[kinds == kind]))]
+        for those, share in chosen:
+            parts = [np.flatnonzero(those & (sexes == sex)) for sex in sorted(set(sexes[those]))]
             self.groups += [(part, share / len(parts)) for part in parts]
 
     def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
