@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from acfun_core.errors import ACFunError
 
-from .acfun import PASSES_A_STEP, ACFun, ACFunPhoto, ACFunPlain, parse_options
+from .acfun import PASSES_A_STEP, ACFun, ACFunPhoto, ACFunPlain, PhotoNoise, parse_options
 from .base import Method, State, slug
 from .edited import EDITS, Edited
 from .injection import KeyValueInjection
@@ -31,6 +31,7 @@ METHODS: tuple[Method, ...] = (
     LoRA(),
     NativeLoRA(),
     KeyValueInjection(),
+    PhotoNoise(),
     CopyFace(),
     CopyStyle(),
     Blend(),

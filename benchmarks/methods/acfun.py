@@ -19,7 +19,7 @@ from acfun_core.photo_noise import Palette
 
 from ..lists import Image, Pair
 from ..workbench import Workbench
-from .base import Method, slug
+from .base import Method, State, slug
 
 CHOSEN: dict[str, Any] = {
     "learning_rate": 5e-4,
@@ -178,7 +178,21 @@ class ACFunPhoto(ACFun):
 
     def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
         """The seed has no say: everything follows from the two pictures."""
-        photo, style = (bench.square(image) for image in (pair.face, pair.style))
-        noise = bench.base.photo_noise(photo, style, bench.settings.sampler_steps, bench.settings.side)
-        palette = Palette(bench.latent(pair.style), self.drawing.get("hold", 0.0))
-        return self._drawn(bench, pair, state, noise=noise, palette=palette)
+        return self._drawn(bench, pair, state, **photo_start(bench, pair, self.drawing.get("hold", 0.0)))
+
+
+class PhotoNoise(Method):
+    """What :class:`ACFunPhoto` starts from, without its adapter: how much of the result is the start's alone."""
+
+    name, title = "photo_noise", "the photo's noise with the style's palette, no adapter"
+
+    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
+        start = photo_start(bench, pair, PHOTO_CHOSEN["hold"])
+        return bench.decode(bench.base.sample(pair.plain_text, steps=bench.settings.sampler_steps, cfg=1.0, **start))
+
+
+def photo_start(bench: Workbench, pair: Pair, hold: float) -> dict:
+    """Noise and palette, as :meth:`StableDiffusion.sample` takes them."""
+    photo, style = (bench.square(image) for image in (pair.face, pair.style))
+    noise = bench.base.photo_noise(photo, style, bench.settings.sampler_steps, bench.settings.side)
+    return {"noise": noise, "palette": Palette(bench.latent(pair.style), hold)}

@@ -29,6 +29,18 @@ def pair() -> Pair:
     return Pair(face, Image("b" * 64, folder / "style_woodblock.png", words="a woodcut print"))
 
 
+def test_from_the_photos_noise_no_face_is_learned_and_the_seed_has_no_say(bench, pair):
+    method = methods.method("acfun_photo")
+    assert method.style_only and method.state_name != methods.method("acfun").state_name
+    state = method.train(bench, pair)
+    another = method.train(bench, dataclasses.replace(pair, face=pair.style))
+    assert torch.equal(state.e_a, another.e_a)
+    one, two = (method.sample(bench, pair, state, seed) for seed in (0, 1))
+    assert torch.equal(one, two)
+    alone = methods.method("photo_noise").sample(bench, pair, {}, seed=0)
+    assert not torch.equal(one, alone) and alone.std() > 0
+
+
 def test_text_alone_is_what_the_base_draws(bench, pair):
     drawn = methods.method("text").sample(bench, pair, {}, seed=5)
     size = (SETTINGS.side, SETTINGS.side)

@@ -45,13 +45,13 @@ COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 
 
-def _begin(name: str, types: NodeTypes, text: str) -> tuple[Graph, Node]:
-    """A graph with its note and the base."""
+def _begin(name: str, types: NodeTypes, text: str, height: int = 360) -> tuple[Graph, Node]:
+    """A graph with its note, of this height, and the base."""
     graph = Graph(name, types)
     graph.column(x=0, width=380)
-    graph.note("Start here", note(text), height=360)
+    graph.note("Start here", note(text), height=height)
     with graph.group("Base", GREY):
-        graph.column(x=0, width=380, y=490)
+        graph.column(x=0, width=380, y=height + 130)
         base = load_base(graph)
     return graph, base
 
@@ -217,12 +217,15 @@ def video_frames(types: NodeTypes) -> Graph:
 
 def any_photo(types: NodeTypes) -> Graph:
     """An adapter of the style alone, and a portrait that starts from the photo's own noise."""
-    graph, base = _begin("any_photo", types, "any_photo")
+    graph, base = _begin("any_photo", types, "any_photo", height=480)
     face, style = _face_and_style(graph)
     with graph.group("2  Train on the style alone", GREEN):
         graph.column(x=800, width=420)
         text = "a painting in S* style"
-        trained = train(graph, base, style, style["image"], text, "any_photo", **STYLE_ALONE)
+        options = graph.add("ACFunTrainOptions", "Options", learning_rate_end=0.0, style_crop=0.5, style_flip=True)
+        trained = train(
+            graph, base, style, style["image"], text, "any_photo", options=options["options"], **STYLE_ALONE
+        )
         applied = apply(graph, base, trained["adapter"], decoder_strength=0.2)
     with graph.group("3  Start from the photo", BLUE):
         graph.column(x=1280, width=380)
