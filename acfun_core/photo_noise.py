@@ -54,11 +54,11 @@ class Palette:
 
     Attributes:
         of: (1, C, h', w') clean latent of the style picture.
-        hold: 0-1, share of the way to its statistics that each step goes. Steps add up: 0.1 of 40 steps goes nearly all of it.
+        hold: 0-1, share of the way to its statistics that the clean latent of each step goes.
     """
 
     of: Tensor
-    hold: float = 0.1
+    hold: float = 0.5
 
     def __call__(self, z_0: Tensor) -> Tensor:
         """The clean latent (B, C, h, w) that the base predicts, moved."""

@@ -205,7 +205,7 @@ class StableDiffusion:
             seed: the noise is that of ComfyUI's samplers for the same seed, size and batch.
             size: (height, width) in pixels, multiples of 8; the default is the base's own.
             noise: (batch, 4, h, w) to start from in place of the seed's, as :meth:`photo_noise` finds it; the size is its own.
-            palette: whose colours and contrasts each step goes toward, see :meth:`encode`.
+            palette: whose colours and contrasts each step goes toward; its latent comes from :meth:`encode`.
 
         Raises:
             ACFunError: an adapter does not fit, the prompt lacks S*, or a number is out of range.
