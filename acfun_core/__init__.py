@@ -12,6 +12,7 @@ One style image and one face photo become an adapter for a frozen Stable Diffusi
 * :mod:`acfun_core.injection`  how it gets into a UNet for the length of one call
 * :mod:`acfun_core.strengths`  how much of it is used, when and where (:mod:`acfun_core.windows`), and several at once
   (:mod:`acfun_core.mixing`)
+* :mod:`acfun_core.photo_noise`  where a portrait starts if not from chance: the photo's own noise, and a style's palette
 * :mod:`acfun_core.config`     every choice, declared once by :mod:`acfun_core.options`
 
 Nothing in this package imports ComfyUI.

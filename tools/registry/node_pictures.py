@@ -33,6 +33,7 @@ ALONE = (
     "ACFunLoadAdapter",
     "ACFunLoadDemoBase",
     "ACFunMixAdapters",
+    "ACFunPhotoNoise",
     "ACFunSampler",
     "ACFunSaveAdapter",
     "ACFunTextEncode",
