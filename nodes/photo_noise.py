@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.faces import check_batch
 from ..acfun_core.images import check_image, square
-from ..acfun_core.photo_noise import Palette, with_statistics
+from ..acfun_core.photo_noise import PALETTE_HOLD, Palette, with_statistics
 from .host.families import check_together
 from .host.inversion import photo_noise, without_adapters
 from .schema import schema
@@ -61,7 +61,7 @@ class ACFunPhotoNoise(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "palette_hold",
-                    default=0.5,
+                    default=PALETTE_HOLD,
                     min=0.0,
                     max=1.0,
                     step=0.05,

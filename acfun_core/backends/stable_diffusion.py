@@ -27,6 +27,9 @@ from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
 
+STEPS = 1, 1000
+"""Fewest and most steps of a sampling, forwards and backwards."""
+
 
 class StableDiffusion:
     """One base on one device.
@@ -211,14 +214,19 @@ class StableDiffusion:
             ACFunError: an adapter does not fit, the prompt lacks S*, or a number is out of range.
         """
         batch, height, width = self._drawn_size(batch, size, noise)
-        check_sampling(prompt, members, seed, steps, cfg, batch)
+        self.check(prompt, members, seed, steps, cfg, batch)
         for adapter, _ in members:
-            self.check_fits(adapter)
             adapter.to(self.device)
         noise = starting_noise(seed, batch, height, width) if noise is None else noise
         noise = noise.to(self.device)
         guided = self._guided(prompt, negative, members, cfg, batch)
         return ddim(guided, self.schedule, noise, steps, on_sample, palette)
+
+    def check(self, prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
+        """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
+        check_sampling(prompt, members, seed, steps, cfg, batch)
+        for adapter, _ in members:
+            self.check_fits(adapter)
 
     def _drawn_size(self, batch: int, size: tuple[int, int] | None, noise: Tensor | None) -> tuple[int, int, int]:
         """Number, height and width of the portraits."""
@@ -245,9 +253,13 @@ class StableDiffusion:
             style: (1, H', W', 3), gives the noise the statistics of its own, and so its palette.
             steps: of the DDIM backwards; the drawing may take another number.
             resolution: side in pixels; the default is the base's own.
+
+        Raises:
+            ACFunError: the resolution or the number of steps is out of range.
         """
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 8)
+        check_ranges(("number of steps", steps, *STEPS))
         sigmas = normal_sigmas(self.schedule, steps)
         latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
         context = self.condition("").expand(len(latents), -1, -1)
@@ -309,11 +321,16 @@ def check_sampling(prompt: str, members: Members, seed: int, steps: int, cfg: fl
             f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
             f"write {PLACEHOLDER} where the style's name would stand",
         )
-    for role, value, low, high in (
+    check_ranges(
         ("seed", seed, 0, 2**64 - 1),
-        ("number of steps", steps, 1, 1000),
+        ("number of steps", steps, *STEPS),
         ("guidance (cfg)", cfg, 0, 100),
         ("batch size", batch, 1, 64),
-    ):
+    )
+
+
+def check_ranges(*settings: tuple[str, float, float, float]) -> None:
+    """Raise if one of these (role, value, lowest, highest) is out of its range."""
+    for role, value, low, high in settings:
         if not low <= value <= high:
             raise ACFunError(f"The {role} is {value}.", f"a number from {low} to {high}", "use a value in that range")

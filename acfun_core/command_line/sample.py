@@ -15,7 +15,7 @@ from ..config import PLACEHOLDER, Strengths
 from ..errors import ACFunError
 from ..images import square
 from ..mixing import Members
-from ..photo_noise import Palette
+from ..photo_noise import PALETTE_HOLD, Palette
 from . import output
 from .base import EMBEDDED, add_base, load_base
 from .flags import add_list_flags, given_lists
@@ -63,9 +63,9 @@ def add(commands) -> None:
     photo.add_argument(
         "--palette-hold",
         type=float,
-        default=0.5,
+        default=PALETTE_HOLD,
         metavar="X",
-        help="0-1, how far each step goes toward that palette; 0 leaves it to the noise (default: 0.5)",
+        help=f"0-1, how far each step goes toward that palette; 0 leaves it to the noise (default: {PALETTE_HOLD})",
     )
     strengths = parser.add_argument_group(
         "strengths", "one value for all adapters, or one an adapter with commas between"
@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> dict:
         "cfg": arguments.cfg,
         "batch": arguments.batch,
     }
+    base.check(prompt, members, arguments.seed, arguments.steps, arguments.cfg, arguments.batch)
     start = time.monotonic()
     start_from = photo_start(base, photo, palette, width, arguments)
     with output.Progress("sampling", arguments.steps, arguments.quiet) as progress:
@@ -139,7 +140,7 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
             )
         return None, None
     if not 0 <= arguments.palette_hold <= 1:
-        raise ACFunError(f"--palette-hold is {arguments.palette_hold}.", "a number from 0 to 1", "use 0.5")
+        raise ACFunError(f"--palette-hold is {arguments.palette_hold}.", "a number from 0 to 1", f"use {PALETTE_HOLD}")
     if arguments.batch != 1 or arguments.height != arguments.width:
         raise ACFunError(
             f"A photo's noise makes one square portrait, not {arguments.batch} of {arguments.width} x {arguments.height}.",

@@ -159,6 +159,18 @@ def test_a_portrait_starts_from_a_photo(trained, loaded, base, tmp_path, capsys)
     assert (told["photo"], told["palette"], told["palette_hold"]) == (Path(FACE).name, Path(STYLE).name, 0.3)
 
 
+@pytest.mark.parametrize(
+    ("mistake", "says"),
+    [(["--cfg", "-1"], "cfg. is -1"), (["--steps", "0"], "steps is 0"), (["--prompt", "a man"], "S\\*")],
+)
+def test_mistakes_are_said_before_the_way_back_to_the_noise(
+    trained, loaded, base, mistake, says, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(base, "photo_noise", lambda *given: pytest.fail("the long way was begun"))
+    assert main(list(map(str, ["sample", trained[0], "--photo", FACE, "--out", tmp_path / "p.png", *mistake]))) == 1
+    assert re.search(says, capsys.readouterr().err)
+
+
 def test_train_takes_every_option(loaded, tmp_path, capsys):
     chosen = ["--form", "low_rank", "--rank", 4, "--style-flip", "--no-learned-row", "--style-mask", STYLE, "--quiet"]
     guard = ["--copy-guard-every", 1, "--copy-limit", 1.0]

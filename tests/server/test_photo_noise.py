@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from host.client import Interrupted
 from safetensors.torch import load_file
 
+from acfun_core import adapter_file
+from acfun_core.config import Strengths
+from acfun_core.images import square
+from acfun_core.photo_noise import Palette
 from tools import parity
 
-from .graphs import SIDE, apply_node, base_graph, compare_node, node, sampler_node, train_node
+from .graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node, sampler_node, train_node
 from .test_bad_input import refused
+from .test_method import digest
 
 pytestmark = pytest.mark.server
 STEPS = 4
@@ -42,18 +48,73 @@ def base():
     return parity.load_base()
 
 
-def test_the_core_finds_the_same_noise_and_draws_the_same_from_it(comfy, client, base):
-    """In ComfyUI the noise has the scale of the largest level; the base's VAE needs no other."""
+def pictures() -> list[torch.Tensor]:
+    """Face and style of the base graph, (1, H, W, 3)."""
     from acfun_core.backends.pictures import read_picture
 
-    graph = {**base_graph(), "start": noise_node(style_image=["style", 0])}
-    [found] = saved(comfy, client, graph, "start")
-    pictures = [
-        read_picture(parity.REPO / "pictures" / graph[name]["inputs"]["picture"], name) for name in ("face", "style")
-    ]
-    wanted = base.photo_noise(*pictures, steps=STEPS, resolution=SIDE)
+    files = [base_graph()[name]["inputs"]["picture"] for name in ("face", "style")]
+    return [read_picture(parity.REPO / "pictures" / file, "picture") for file in files]
+
+
+def test_the_core_finds_the_same_noise(comfy, client, base):
+    """In ComfyUI the noise has the scale of the largest level; the base's VAE needs no other."""
+    [found] = saved(comfy, client, {**base_graph(), "start": noise_node(style_image=["style", 0])}, "start")
+    wanted = base.photo_noise(*pictures(), steps=STEPS, resolution=SIDE)
     scale = (1 + base.schedule.sigma(torch.tensor([999])) ** 2).sqrt() / base.vae.config.scaling_factor
     assert (found - scale * wanted).abs().max() <= 1e-3 * scale
+
+
+def test_the_core_draws_the_same_from_it(comfy, client, base):
+    adapter = parity.random_adapter(base)
+    adapter_file.save(adapter, comfy.folder("models/acfun") / "photo_parity.safetensors")
+    graph = {
+        **base_graph(),
+        "start": noise_node(style_image=["style", 0]),
+        "plain": noise_node(style_image=["style", 0], palette_hold=0.0),
+        "load": node(
+            "ACFunLoadAdapter",
+            model=["base", 0],
+            clip=["base", 1],
+            adapter_name="photo_parity.safetensors",
+            **parity.three_strengths(Strengths()),
+        ),
+        "portrait": sampler_node(["load", 0], "load", start=["start", 0], cfg=1.0),
+        "unheld": sampler_node(["load", 0], "load", start=["plain", 0], cfg=1.0),
+    }
+    portrait, unheld = saved(comfy, client, graph, "portrait", "unheld")
+    photo, style = pictures()
+    noise = base.photo_noise(photo, style, steps=STEPS, resolution=SIDE)
+    members, palette = [(adapter, Strengths())], Palette(base.encode(square(style, SIDE)))
+    drawn = [
+        base.sample(PROMPT, members=members, noise=noise, palette=held, steps=STEPS, cfg=1.0)
+        for held in (palette, None)
+    ]
+    assert (portrait - drawn[0]).abs().max() <= parity.LIMIT
+    assert (unheld - drawn[1]).abs().max() <= parity.LIMIT
+    assert (drawn[0] - drawn[1]).abs().max() > 0.1
+
+
+def test_it_shows_its_progress_and_leaves_the_model_untouched(client):
+    before = digest(client)
+    run = client.run({**base_graph(), "start": noise_node(steps=7), "same": compare_node(["start", 0], ["start", 0])})
+    assert run.progress("start")[-1] == (7, 7) and len(run.progress("start")) >= 7
+    assert digest(client) == before
+
+
+def test_cancel_ends_it_within_a_step_and_leaves_nothing(client):
+    before, seen = digest(client), []
+
+    def cancel(event):
+        if event.kind == "progress" and event.node == "start":
+            seen.append(event.data["value"])
+            if event.data["value"] == 3:
+                client.interrupt()
+
+    graph = {**base_graph(), "start": noise_node(steps=500), "same": compare_node(["start", 0], ["start", 0])}
+    with pytest.raises(Interrupted):
+        client.run(graph, on_event=cancel)
+    assert max(seen) <= 5
+    assert digest(client) == before
 
 
 def test_an_adapter_on_the_model_is_left_out_and_acts_in_the_drawing(client):

@@ -24,7 +24,7 @@ from .common import (
 )
 from .export import load_parts
 from .tokenizer import CLIPTokenizer
-from .train_unet import Batches, cached_latents, diffusion_loss
+from .train_unet import Batches, cached_latents, learn
 
 SAVE_EVERY = 200.0  # seconds
 
@@ -70,15 +70,10 @@ def train(args, team: Team) -> None:
     while progress < 1:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(group["peak"], step, cfg.warmup, progress, floor=0.1)
-        z, context = (v.to(args.device) for v in batches.draw(unet_cfg.batch_large // team.count))
-        loss = diffusion_loss(unet, z, context, alphas, unet_cfg.min_snr)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        progress = team.average(unet, clock.tick())
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
+        batch = batches.draw(unet_cfg.batch_large // team.count)
+        loss, progress = learn(unet, optimizer, batch, alphas, unet_cfg.min_snr, team, clock)
         step += 1
-        running = 0.98 * running + 0.02 * loss.item()
+        running = 0.98 * running + 0.02 * loss
         if team.first:
             ema.update(unet)
             if clock.spent - saved > SAVE_EVERY:

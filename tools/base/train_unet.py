@@ -135,6 +135,17 @@ def diffusion_loss(unet, z: torch.Tensor, context: torch.Tensor, alphas: torch.T
     return ((predicted - noise).square().mean(dim=(1, 2, 3)) * snr.clamp(max=gamma) / snr).mean()
 
 
+def learn(unet, optimizer, batch, alphas: torch.Tensor, gamma: float, team: Team, clock: Clock) -> tuple[float, float]:
+    """One optimizer step on a batch of latents and contexts. -> its loss, and the share of the time that is spent."""
+    loss = diffusion_loss(unet, *(part.to(alphas.device) for part in batch), alphas, gamma)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    progress = team.average(unet, clock.tick())
+    torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+    optimizer.step()
+    return loss.item(), progress
+
+
 def draw_sheet(path: Path, parts: dict, unet, tokenizer, size: int, steps: int, cfg: float, texts: list[str]) -> None:
     context = contexts(parts["text_encoder"], tokenizer, [*texts, ""])
     z = sample(unet, context[:-1], context[-1:], size, steps, cfg, seed=1)
@@ -193,15 +204,9 @@ def train(args, team: Team) -> None:
         count = (cfg.batch if size == 128 else cfg.batch_large) // team.count
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(cfg.lr, step, cfg.warmup, progress)
-        z, context = (v.to(args.device) for v in batches.draw(count))
-        loss = diffusion_loss(unet, z, context, alphas, cfg.min_snr)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        progress = team.average(unet, clock.tick())
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
+        loss, progress = learn(unet, optimizer, batches.draw(count), alphas, cfg.min_snr, team, clock)
         step += 1
-        running = 0.98 * running + 0.02 * loss.item()
+        running = 0.98 * running + 0.02 * loss
         if team.first:
             ema.update(unet)
             if step % 50 == 0:
