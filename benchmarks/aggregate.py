@@ -79,12 +79,18 @@ def rows_of(images: Sequence[dict], methods: Sequence[str]) -> dict[str, Rows]:
 COSTS = ("train_passes", "train_seconds", "seconds", "memory_mb", "state_mb")
 
 
+def cost(image: dict, name: str) -> float:
+    """One of :data:`COSTS` of an image: 0 without a training, NaN where no time was taken."""
+    missing = np.nan if image["seconds"] is None and name in ("train_seconds", "seconds", "memory_mb") else 0.0
+    return missing if image[name] is None else image[name]
+
+
 def _columns(images: list[dict]) -> dict[str, np.ndarray]:
     numbers = [with_means(image["numbers"]) for image in images]
     names = sorted({name for one in numbers for name in one})
     columns = {name: np.array([one.get(name, np.nan) for one in numbers], float) for name in names}
     for name in COSTS:
-        columns[name] = np.array([image[name] or 0.0 for image in images], float)
+        columns[name] = np.array([cost(image, name) for image in images], float)
     # What one picture of a new pair costs.
     columns["total_seconds"] = columns["train_seconds"] + columns["seconds"]
     return columns

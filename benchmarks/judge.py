@@ -2,6 +2,7 @@
 
     python -m benchmarks.judge full --data FOLDER --workers 2                everything, hours; killed, it goes on
     python -m benchmarks.judge full --data FOLDER --workers 2 --minutes 50   a piece of it
+    python -m benchmarks.judge full --data FOLDER --workers 2 --only acfun_photo   the published rows of all others stay
     python -m benchmarks.judge part --data FOLDER --workers 2                at most 45 minutes
 
 ``full`` has five stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time),
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import shutil
 import sys
 import time
@@ -82,6 +84,13 @@ def table_of(images: list[dict], names: list[str]) -> Table:
     return Table(names, images, rows, aggregate.judgement(rows, tables.anchors(names)))
 
 
+def beside(images: list[dict], others: list[dict]) -> list[dict]:
+    """Images, and those of the others that are not among them."""
+    key = operator.itemgetter(*publish.KEYS)
+    known = {key(image) for image in images}
+    return images + [image for image in others if key(image) not in known]
+
+
 def with_options(options: argparse.Namespace, **changes) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(options), **changes})
 
@@ -90,8 +99,11 @@ ALL = [one.name for one in methods.METHODS]
 
 
 def stage_table(options, pictures, measures) -> Table:
-    run.run(options, ALL)
-    return table_of(measured(options, pictures, measures), ALL)
+    again = run.names_of(options.only)
+    grid = {"list": pictures.name, "grid": options.grid, "seeds": options.seeds}
+    others = publish.kept(again, run.settings_of(options).run, grid) if options.only else []
+    run.run(options, again)
+    return table_of(beside(measured(options, pictures, measures), others), ALL)
 
 
 def stage_time(options, pictures, measures, table: Table) -> Section:
@@ -106,7 +118,7 @@ def stage_time(options, pictures, measures, table: Table) -> Section:
     return Section(f"Equal time ({timed.train_seconds:.0f} s of training)", found.text())
 
 
-def stage_curve(options, pictures, measures) -> Section:
+def stage_curve(options, pictures, measures, table: Table) -> Section:
     """ACFun after fewer steps beside the paper's budget, with the scale that the whole table's methods set."""
     most = options.passes // methods.PASSES_A_STEP
     shorter = [methods.method(f"{aggregate.ACFUN}:steps={steps}").name for steps in CURVE if steps < most]
@@ -116,7 +128,7 @@ def stage_curve(options, pictures, measures) -> Section:
     missing = [*shorter, paper]
     once = with_options(options, seeds=1)
     run.run(once, missing)
-    found = table_of(measured(once, pictures, measures), [*ALL, *missing])
+    found = table_of(beside(measured(once, pictures, measures), table.images), [*ALL, *missing])
 
     def point(name: str) -> tuple[float, ...]:
         return found.rows[name].mean("train_passes"), found.value(name), *found.judged.interval(name)
@@ -136,12 +148,12 @@ def stage_edits(options, pictures, measures) -> Section:
     return Section("Text edits", edits.table(measured(once, pictures, measures)))
 
 
-def stage_limits(options, pictures, measures) -> Section:
+def stage_limits(options, pictures, measures, table: Table) -> Section:
     """How far each margin can go at all: what the metric gives the real pictures, what the VAE keeps, what one term reaches."""
     once = with_options(options, seeds=1)
     run.run(once, [one.name for one in methods.LIMITS])
     names = ["copy_face", "copy_style", *(one.name for one in methods.LIMITS), aggregate.ACFUN]
-    rows = aggregate.rows_of(measured(once, pictures, measures), names)
+    rows = aggregate.rows_of(beside(measured(once, pictures, measures), table.images), names)
     columns = {
         "identity": "id margin",
         "face_first": "face rank-1",
@@ -164,12 +176,12 @@ def full(options: argparse.Namespace) -> dict:
     end = time.monotonic() + 60 * options.minutes
     table = stage_table(options, pictures, measures)
     sections = [Section(f"Equal passes ({options.passes})", table.text())]
-    more = {"time": partial(stage_time, table=table), "curve": stage_curve, "edits": stage_edits}
-    more["limits"] = stage_limits
-    for name, stage in more.items():
+    more = {"time": stage_time, "curve": stage_curve, "limits": stage_limits}
+    more = {name: partial(stage, table=table) for name, stage in more.items()} | {"edits": stage_edits}
+    for name in STAGES[1:]:
         left = (end - time.monotonic()) / 60 if options.minutes else 0.0
         if name in options.stages.split(",") and left >= 0:
-            sections.append(stage(with_options(options, minutes=left), pictures, measures))
+            sections.append(more[name](with_options(options, minutes=left), pictures, measures))
     return write(options, pictures, measures, table, sections)
 
 
@@ -250,6 +262,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("what", choices=("full", "part"))
     run.add_arguments(parser)
     parser.add_argument("--stages", default=",".join(STAGES), help=f"of full ({','.join(STAGES)})")
+    parser.add_argument(
+        "--only", default="", help="methods of full's table that are drawn; the others' published rows stay"
+    )
     parser.add_argument("--no-publish", action="store_true", help="leave benchmarks/published as it is")
     options = parser.parse_args(arguments)
     options.command = without_places(arguments)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .aggregate import COSTS, with_means
+from acfun_core.errors import ACFunError
+
+from .aggregate import COSTS, cost, with_means
 
 PUBLISHED = Path(__file__).with_name("published")
 KEYS = ("method", "face", "style", "seed")
@@ -48,12 +50,35 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
+def kept(again: Sequence[str], run: str, settings: dict, folder: Path = PUBLISHED) -> list[dict]:
+    """The published images of all methods that are not drawn again.
+
+    Args:
+        again: methods that are. run, settings: of the present run; numbers of another base, list or grid cannot be kept.
+
+    Raises:
+        ACFunError: there is no table, or it is another run's.
+    """
+    if not (folder / "summary.json").is_file():
+        raise ACFunError(f"There is no table in {folder} to keep rows of.", "a published table", "leave --only out")
+    known = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    # Only the fixed list is ever published.
+    differ = [name for name, value in settings.items() if {"list": "report", **known["settings"]}.get(name) != value]
+    if known["run"] != run or differ:
+        raise ACFunError(
+            f"The published table is of another run: {', '.join(differ) or known['run']}.",
+            "the base and settings of the published table",
+            "leave --only out",
+        )
+    return [image for image in read_rows(folder / "rows.csv") if image["method"] not in again]
+
+
 def part_pairs(images: Sequence[dict], minutes: float = 36.0, workers: int = 2, most: int = 6) -> int:
     """How many pairs of all methods, one picture each, take no longer than so many minutes by the published times."""
     by_method: dict[str, list[float]] = {}
     for image in images:
-        by_method.setdefault(image["method"], []).append((image["train_seconds"] or 0.0) + image["seconds"])
-    seconds = sum(float(np.mean(times)) for times in by_method.values())
+        by_method.setdefault(image["method"], []).append(cost(image, "train_seconds") + cost(image, "seconds"))
+    seconds = sum(float(np.nanmean(times)) for times in by_method.values() if np.isfinite(times).any())
     return int(np.clip(minutes * 60 * workers / max(seconds, 1e-9), 1, most))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acfun_core.errors import ACFunError
 from benchmarks import aggregate, edits, judge, methods, publish, report, tables
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
@@ -152,6 +153,31 @@ def test_the_part_fits_its_time():
     assert publish.part_pairs(images, minutes=1, workers=1) == 1
 
 
+def test_a_table_may_keep_the_published_rows_of_methods_that_are_not_drawn_again(tmp_path):
+    images = [row for rows in planted(judges({})).values() for row in rows]
+    publish.write_rows(images, tmp_path / "rows.csv")
+    settings = {"grid": "3x3", "seeds": 1}
+    with pytest.raises(ACFunError, match="no table"):
+        publish.kept([], "run-1", settings, tmp_path)
+    publish.write_summary({"run": "run-1", "settings": settings}, tmp_path / "summary.json")
+    kept = publish.kept(["acfun"], "run-1", {"list": "report", **settings}, tmp_path)
+    assert {image["method"] for image in kept} == {image["method"] for image in images} - {"acfun"}
+    for run, changed in (("run-2", {}), ("run-1", {"grid": "4x4"}), ("run-1", {"list": "tuning"})):
+        with pytest.raises(ACFunError, match="of another run"):
+            publish.kept([], run, {**settings, **changed}, tmp_path)
+    now = [{**kept[0], "seconds": 0.5}]
+    assert judge.beside(now, kept) == [*now, *kept[1:]]
+
+
+def test_a_row_without_times_has_no_say_in_the_seconds():
+    images = [{**image, "train_seconds": None} for image in planted(judges({}))["acfun"]]
+    images[0] |= {"seconds": None, "memory_mb": None}
+    rows = aggregate.rows_of(images, ["acfun"])["acfun"]
+    assert rows.mean("total_seconds") == np.mean([image["seconds"] for image in images[1:]])
+    assert np.isnan(rows.values["train_seconds"]).sum() == 1
+    assert publish.part_pairs(images, minutes=0.1, workers=1) == publish.part_pairs(images[1:], minutes=0.1, workers=1)
+
+
 def test_the_front_of_the_plot():
     points = {"a": (0.1, 0.5), "b": (0.3, 0.4), "c": (0.2, 0.3), "d": (0.5, 0.0)}
     assert report.pareto_front(points) == ["a", "b", "d"]
@@ -205,10 +231,10 @@ def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monk
     asked = []
     monkeypatch.setattr(judge.run, "run", lambda options, names: asked.extend(names))
 
-    def images(options, pictures, measures):
+    def images(names):
         rows = planted(judges({}))
-        known = {name: rows.get(name, rows["text"]) for name in judge.ALL}
-        known |= {name: rows["acfun"] for name in [*asked, aggregate.ACFUN]}
+        known = {name: rows.get(name, rows["text"]) for name in names}
+        known |= {name: rows["acfun"] for name in names if name.startswith(aggregate.ACFUN)}
         return [
             {**row, "method": name, "train_passes": 2.0 * methods.method(name).config.get("steps", passes // 2)}
             if isinstance(methods.method(name), methods.ACFun)
@@ -217,8 +243,8 @@ def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monk
             for row in found
         ]
 
-    monkeypatch.setattr(judge, "measured", images)
-    section = judge.stage_curve(Namespace(passes=passes, seeds=1), None, None)
+    monkeypatch.setattr(judge, "measured", lambda options, pictures, measures: images(asked))
+    section = judge.stage_curve(Namespace(passes=passes, seeds=1), None, None, Namespace(images=images(judge.ALL)))
     paper = "acfun_photo:" + "steps=500," * (passes == 400) + judge.PAPER_TRAINING
     assert asked == [f"acfun_photo:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper]
     differences = [line for line in section.text.splitlines() if line.count("|") == 4][2:]
