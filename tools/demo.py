@@ -1,6 +1,7 @@
-"""The main job in a real ComfyUI: train on one style and one face, draw the portrait, make a contact sheet.
+"""The main job in a real ComfyUI: train on one style and one face, draw the portrait both ways, make a contact sheet.
 
-Started by ``make demo``. Runs ``workflows/api/stylization.json`` as it is, in a server of its own, and writes into ``out/``.
+Started by ``make demo``. Runs ``stylization`` (the paper's form, from pure noise) and ``any_photo`` (from the photo's noise) of
+``workflows/api`` as they are, in a server of its own, and writes into ``out/``.
 The last line it prints is the path of the contact sheet.
 """
 
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import shutil
 import sys
 import time
@@ -22,22 +22,17 @@ from host.server import ComfyServer, ServerError  # noqa: E402
 
 from acfun_core.config import INITIAL_WORD, PLACEHOLDER  # noqa: E402
 from tools.contact_sheet import contact_sheet  # noqa: E402
-from tools.workflows.api import node_id  # noqa: E402
+from tools.workflows.api import load, node_id  # noqa: E402
 
-WORKFLOW = REPO / "workflows" / "api" / "stylization.json"
 OUT = REPO / "out"
 PANELS = {
-    "face": "Face preview",
-    "style": "Style preview",
-    "result": "Result",
-    "same seed, no adapter": "Without adapter",
+    "face": ("stylization", "Face preview"),
+    "style": ("stylization", "Style preview"),
+    "from the photo's noise": ("any_photo", "Result"),
+    "from pure noise": ("stylization", "Result"),
+    "same seed, no adapter": ("stylization", "Without adapter"),
 }
-"""Caption -> title of the node in the workflow."""
-
-
-def panel_nodes(workflow: Workflow) -> dict[str, str]:
-    """Caption of the contact sheet -> id of the node that shows the picture."""
-    return {caption: node_id(workflow, title) for caption, title in PANELS.items()}
+"""Caption -> workflow and title of the node that shows the picture."""
 
 
 class Terminal:
@@ -80,6 +75,10 @@ class Terminal:
             self.bar_open = False
 
 
+def titles(workflow: Workflow) -> list[str]:
+    return [node["_meta"]["title"] for node in workflow.values()]
+
+
 def changed(workflow: Workflow, options: argparse.Namespace) -> Workflow:
     """The workflow with the values given on the command line."""
     workflow = copy.deepcopy(workflow)
@@ -89,56 +88,60 @@ def changed(workflow: Workflow, options: argparse.Namespace) -> Workflow:
             workflow[node_id(workflow, title)]["inputs"][name] = value
 
     change("Train", "steps", options.steps)
-    change("Sampler", "seed", options.seed)
-    change("Sampler without adapter", "seed", options.seed)
+    for sampler in [title for title in titles(workflow) if title.startswith("Sampler")]:
+        change(sampler, "seed", options.seed)
     change("Face", "picture", options.face)
     change("Style", "picture", options.style)
     return workflow
 
 
-def note(workflow: Workflow) -> str:
+def note(workflows: dict[str, Workflow]) -> str:
     """One line that says how the pictures were made."""
-    train = workflow[node_id(workflow, "Train")]["inputs"]
-    sampler = workflow[node_id(workflow, "Sampler")]["inputs"]
+    trained = [one[node_id(one, "Train")]["inputs"] for one in workflows.values()]
+    sampler = workflows["stylization"][node_id(workflows["stylization"], "Sampler")]["inputs"]
     return (
-        f'"{sampler["prompt"]}": {train["steps"]} training steps at {train["resolution"]} px, seed {train["seed"]}; '
-        f"{sampler['steps']} sampling steps from pure noise, cfg {sampler['cfg']}, seed {sampler['seed']}; "
-        f'without the adapter, "{INITIAL_WORD}" stands for {PLACEHOLDER}.'
+        f'"{sampler["prompt"]}". From the photo\'s noise: {trained[1]["steps"]} training steps on the style alone. '
+        f"From pure noise: {trained[0]['steps']} training steps on both; cfg {sampler['cfg']}, seed {sampler['seed']}. "
+        f"All at {sampler['width']} px with {sampler['steps']} sampling steps. "
+        f'Without the adapter, "{INITIAL_WORD}" stands for {PLACEHOLDER}.'
     )
 
 
-def write_results(run: Run, workflow: Workflow, models: Path) -> Path:
-    """Write the single pictures, the loss curve, the adapter and the contact sheet; return the sheet's path."""
+def write_results(runs: dict[str, Run], workflows: dict[str, Workflow], models: Path) -> Path:
+    """Write the single pictures, the loss curve, the adapters and the contact sheet; return the sheet's path."""
     panels = []
-    for caption, node in panel_nodes(workflow).items():
-        image = run.images(node)[0].convert("RGB")
-        image.save(OUT / f"{caption.replace(',', '').replace(' ', '_')}.png")
+    for caption, (name, title) in PANELS.items():
+        image = runs[name].images(node_id(workflows[name], title))[0].convert("RGB")
+        image.save(OUT / f"{caption.replace(',', '').replace(chr(39), '').replace(' ', '_')}.png")
         panels.append((caption, image))
-    run.images(node_id(workflow, "Train"))[0].save(OUT / "loss_curve.png")
+    for name, run in runs.items():
+        if plots := run.images(node_id(workflows[name], "Train")):
+            plots[0].save(OUT / f"loss_curve_{name}.png")
     for adapter in sorted((models / "acfun").glob("*.safetensors")):
         shutil.copy2(adapter, OUT / adapter.name)
     path = OUT / "contact_sheet.png"
-    contact_sheet(panels, note(workflow)).save(path)
+    contact_sheet(panels, note(workflows)).save(path)
     return path
 
 
 def demo(options: argparse.Namespace) -> Path:
     """Run everything; return the path of the contact sheet."""
-    workflow = changed(json.loads(options.workflow.read_text(encoding="utf-8")), options)
-    start = time.monotonic()
+    workflows = {name: changed(load(name), options) for name in ("stylization", "any_photo")}
+    runs, start = {}, time.monotonic()
     OUT.mkdir(exist_ok=True)
     print("[demo] starting ComfyUI with this pack ...", flush=True)
     with ComfyServer(log_path=OUT / "server.log") as server, server.client() as client:
         print(f"[demo] ComfyUI answers after {time.monotonic() - start:.0f} s", flush=True)
-        run = client.run(workflow, timeout=options.timeout, on_event=Terminal(workflow))
-        path = write_results(run, workflow, server.folder("models"))
+        for name, workflow in workflows.items():
+            print(f"[demo] the workflow {name}", flush=True)
+            runs[name] = client.run(workflow, timeout=options.timeout, on_event=Terminal(workflow))
+        path = write_results(runs, workflows, server.folder("models"))
     print(f"[demo] done in {time.monotonic() - start:.0f} s; all files are in {OUT}", flush=True)
     return path
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workflow", type=Path, default=WORKFLOW, help="API-format workflow to run")
     parser.add_argument("--steps", type=int, help="training steps")
     parser.add_argument("--seed", type=int, help="seed of the portrait's noise")
     parser.add_argument("--face", help="an example picture's file name, such as face_astronaut.png")

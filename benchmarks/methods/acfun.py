@@ -40,8 +40,8 @@ PHOTO_CHOSEN: dict[str, Any] = {
 STYLE_TEXT = "a painting in S* style"
 PASSES_A_STEP = 2
 """One style pass and one face pass."""
-_DRAWING = ("cfg", "sampler_steps", "negative", "prompt", "hold")
-"""Options of the drawing that are no strengths. ``prompt`` and ``negative`` may hold {person} and {words}; ``hold`` is
+_DRAWING = ("cfg", "sampler_steps", "negative", "text", "hold")
+"""Options of the drawing that are no strengths. ``text`` (the prompt) and ``negative`` may hold {person} and {words}; ``hold`` is
 the palette's, from a photo's noise only."""
 
 
@@ -68,7 +68,7 @@ class ACFun(Method):
 
     Args:
         options: fields of AdapterConfig, TrainConfig or Strengths (``use_blocks`` is the last one's ``blocks``), and ``cfg``,
-            ``sampler_steps``, ``negative`` and ``prompt`` of the drawing, in place of :data:`CHOSEN`.
+            ``sampler_steps``, ``negative`` and ``text`` of the drawing, in place of :data:`CHOSEN`.
     """
 
     trained = True
@@ -138,7 +138,7 @@ class ACFun(Method):
     def _drawn(self, bench: Workbench, pair: Pair, state: StyleAdapter, **start) -> Tensor:
         words = {"person": pair.face.person, "words": pair.style.words}
         latent = bench.base.sample(
-            self.drawing.get("prompt", pair.description).format(**words),
+            self.drawing.get("text", pair.description).format(**words),
             self.drawing.get("negative", "").format(**words),
             members=[(state, Strengths(**self.strengths))],
             steps=self.drawing.get("sampler_steps", bench.settings.sampler_steps),

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tools.contact_sheet import MARGIN, PANEL, contact_sheet
-from tools.demo import changed, note, panel_nodes
+from tools.demo import PANELS, changed, note
 from tools.workflows import api
 
 
@@ -37,16 +37,17 @@ def test_options_change_a_copy(workflow):
     assert settings(other, "Sampler")["seed"] == settings(other, "Sampler without adapter")["seed"] == 3
     assert settings(other, "Face")["picture"] == "face_b.png"
     assert settings(workflow, "Train")["steps"] == before
-    assert "50 training steps at 192 px" in note(other)
+    of_style = changed(api.load("any_photo"), argparse.Namespace(steps=20, seed=3, face=None, style="style_pop.png"))
+    assert settings(of_style, "Sampler")["seed"] == settings(of_style, "Sampler by chance")["seed"] == 3
+    said = note({"stylization": other, "any_photo": of_style})
+    assert "20 training steps on the style alone" in said and "50 training steps on both" in said and "192 px" in said
 
 
-def test_the_sheet_shows_four_different_nodes(workflow):
-    assert len(set(panel_nodes(workflow).values())) == 4
-
-
-def test_a_workflow_of_another_kind_is_refused():
-    with pytest.raises(LookupError, match="Face preview"):
-        panel_nodes(api.load("spliced_face"))
+def test_the_sheet_shows_different_nodes_of_both_workflows_on_the_same_pictures(workflow):
+    shown = {(name, api.node_id(api.load(name), title)) for name, title in PANELS.values()}
+    assert len(shown) == len(PANELS) and {name for name, _ in shown} == {"stylization", "any_photo"}
+    for title in ("Face", "Style"):
+        assert settings(workflow, title) == settings(api.load("any_photo"), title)
 
 
 def test_the_sheet_shows_middle_squares_in_order():
