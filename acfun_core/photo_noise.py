@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PALETTE_HOLD = 0.5
-"""What :class:`Palette` holds if nothing is said; 1 brings hardly more style (benchmarks/README.md)."""
+PALETTE_HOLD = 0.7
+"""How far noise and portrait go toward the style picture's palette if nothing is said (benchmarks/README.md)."""
 
 PredictAt = Callable[[Tensor, int], Tensor]
 """x = z_t / a_t (B, 4, h, w) and the index of a noise level -> eps (B, 4, h, w)."""
@@ -40,15 +40,16 @@ def inverted(predict: PredictAt, sigmas: Tensor, latent: Tensor) -> list[Tensor]
     return found
 
 
-def with_statistics(x: Tensor, of: Tensor) -> Tensor:
+def with_statistics(x: Tensor, of: Tensor, share: float = 1.0) -> Tensor:
     """Adaptive instance normalisation (Huang and Belongie 2017): x with the mean and deviation of each channel of another.
 
     Args:
         x: (B, C, h, w). of: (B or 1, C, h', w'); the noise of a style picture lends its palette.
+        share: 0-1, how far x goes there.
     """
     dims = (2, 3)
     normal = (x - x.mean(dims, keepdim=True)) / (x.std(dims, keepdim=True) + 1e-5)
-    return normal * of.std(dims, keepdim=True) + of.mean(dims, keepdim=True)
+    return torch.lerp(x, normal * of.std(dims, keepdim=True) + of.mean(dims, keepdim=True), share)
 
 
 @dataclass(frozen=True)
@@ -65,4 +66,4 @@ class Palette:
 
     def __call__(self, z_0: Tensor) -> Tensor:
         """The clean latent (B, C, h, w) that the base predicts, moved."""
-        return torch.lerp(z_0, with_statistics(z_0, self.of.to(z_0)), self.hold)
+        return with_statistics(z_0, self.of.to(z_0), self.hold)

@@ -73,7 +73,7 @@ def kept(again: Sequence[str], run: str, settings: dict, folder: Path = PUBLISHE
     return [image for image in read_rows(folder / "rows.csv") if image["method"] not in again]
 
 
-def part_pairs(images: Sequence[dict], minutes: float = 36.0, workers: int = 2, most: int = 6) -> int:
+def part_pairs(images: Sequence[dict], minutes: float = 36.0, workers: int = 2, most: int = 4) -> int:
     """How many pairs of all methods, one picture each, take no longer than so many minutes by the published times."""
     by_method: dict[str, list[float]] = {}
     for image in images:

@@ -66,8 +66,8 @@ class ACFunPhotoNoise(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     tooltip=(
-                        "How far each step of ACFun Sampler goes toward the colours and contrasts of style_image. "
-                        "0 leaves them to the noise. Good: 0.5."
+                        "How far noise and portrait go toward the colours and contrasts of style_image. "
+                        "0 keeps the photo's. Good: 0.7."
                     ),
                 ),
                 io.Image.Input(
@@ -80,8 +80,8 @@ class ACFunPhotoNoise(io.ComfyNode):
                 io.Latent.Output(
                     display_name="start",
                     tooltip=(
-                        "For the start of ACFun Sampler, or for KSampler (Advanced) with add_noise disabled, which knows "
-                        "nothing of palette_hold."
+                        "For the start of ACFun Sampler, or for KSampler (Advanced) with add_noise disabled, which holds "
+                        "the palette in the noise alone."
                     ),
                 )
             ],
@@ -97,7 +97,7 @@ class ACFunPhotoNoise(io.ComfyNode):
         empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         start, palette = photo_noise(without_adapters(model), empty, latents, steps), None
         if style_image is not None:
-            start = with_statistics(start[:-1], start[-1:])
+            start = with_statistics(start[:-1], start[-1:], palette_hold)
             palette = Palette(latents[-1:], palette_hold) if palette_hold else None
         return io.NodeOutput({"samples": start, MARK: Start(palette)})
 

@@ -18,7 +18,7 @@ from ..images import square
 from ..injection import injected
 from ..material import Material, latent_mask, vary
 from ..mixing import Members, is_plain, mixed_context
-from ..photo_noise import Palette, inverted, with_statistics
+from ..photo_noise import PALETTE_HOLD, Palette, inverted, with_statistics
 from ..training import Base, OnStep, train_adapter
 from ..windows import TOLERANCE, Moment
 from . import pictures
@@ -245,14 +245,16 @@ class StableDiffusion:
         steps: int = 40,
         resolution: int | None = None,
         on_sample: OnSample | None = None,
+        hold: float = PALETTE_HOLD,
     ) -> Tensor:
         """The noise that DDIM would draw the photos from, (B, 4, h, w) of about unit variance.
 
         Args:
             photo: (B, H, W, 3), values 0-1, their middle squares.
-            style: (1, H', W', 3), gives the noise the statistics of its own, and so its palette.
+            style: (1, H', W', 3), draws the noise toward the statistics of its own, and so toward its palette.
             steps: of the DDIM backwards; the drawing may take another number.
             resolution: side in pixels; the default is the base's own.
+            hold: 0-1, how far it goes there.
 
         Raises:
             ACFunError: the resolution or the number of steps is out of range.
@@ -273,7 +275,7 @@ class StableDiffusion:
             return eps
 
         noisiest = inverted(predict, sigmas, latents)[0] / (1 + sigmas[0].square()).sqrt().to(latents)
-        return noisiest if style is None else with_statistics(noisiest[:-1], noisiest[-1:])
+        return noisiest if style is None else with_statistics(noisiest[:-1], noisiest[-1:], hold)
 
     def _guided(self, prompt: str, negative: str, members: Members, cfg: float, batch: int):
         """The sampler's noise prediction: prompt and negative prompt in one pass, with the adapters as they act by then."""

@@ -65,7 +65,7 @@ def add(commands) -> None:
         type=float,
         default=PALETTE_HOLD,
         metavar="X",
-        help=f"0-1, how far each step goes toward that palette; 0 leaves it to the noise (default: {PALETTE_HOLD})",
+        help=f"0-1, how far noise and portrait go toward that palette; 0 keeps the photo's colours (default: {PALETTE_HOLD})",
     )
     strengths = parser.add_argument_group(
         "strengths", "one value for all adapters, or one an adapter with commas between"
@@ -157,10 +157,11 @@ def photo_start(base, photo: Tensor | None, palette: Tensor | None, side: int, a
     if photo is None:
         return {}
     with output.Progress("finding the photo's noise", arguments.steps, arguments.quiet) as progress:
-        noise = base.photo_noise(photo, palette, arguments.steps, side, lambda step, steps: progress.step())
-    if palette is None or not arguments.palette_hold:
+        hold = arguments.palette_hold
+        noise = base.photo_noise(photo, palette, arguments.steps, side, lambda step, steps: progress.step(), hold)
+    if palette is None or not hold:
         return {"noise": noise}
-    return {"noise": noise, "palette": Palette(base.encode(square(palette, side)), arguments.palette_hold)}
+    return {"noise": noise, "palette": Palette(base.encode(square(palette, side)), hold)}
 
 
 def told_start(arguments: argparse.Namespace) -> dict:

@@ -15,7 +15,7 @@ from acfun_core import adapter_file
 from acfun_core.adapter import StyleAdapter
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.photo_noise import Palette
+from acfun_core.photo_noise import PALETTE_HOLD, Palette
 
 from ..lists import Image, Pair
 from ..workbench import Workbench
@@ -33,7 +33,7 @@ PHOTO_CHOSEN: dict[str, Any] = {
     "learning_rate_end": 0.0,
     "style_weight": 1.0,
     "decoder": 0.2,
-    "hold": 0.5,
+    "hold": PALETTE_HOLD,
     "cfg": 1.0,
 }
 """The same for :class:`ACFunPhoto`."""
@@ -41,8 +41,8 @@ STYLE_TEXT = "a painting in S* style"
 PASSES_A_STEP = 2
 """One style pass and one face pass."""
 _DRAWING = ("cfg", "sampler_steps", "negative", "text", "hold")
-"""Options of the drawing that are no strengths. ``text`` (the prompt) and ``negative`` may hold {person} and {words}; ``hold`` is
-the palette's, from a photo's noise only."""
+"""Options of the drawing that are no strengths. ``text`` (the prompt) and ``negative`` may hold {person} and {words};
+``hold`` is the palette's, from a photo's noise only."""
 
 
 def _names(config: type) -> set[str]:
@@ -178,7 +178,7 @@ class ACFunPhoto(ACFun):
 
     def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
         """The seed has no say: everything follows from the two pictures."""
-        return self._drawn(bench, pair, state, **photo_start(bench, pair, self.drawing.get("hold", 0.0)))
+        return self._drawn(bench, pair, state, **photo_start(bench, pair, self.drawing["hold"]))
 
 
 class PhotoNoise(Method):
@@ -194,5 +194,5 @@ class PhotoNoise(Method):
 def photo_start(bench: Workbench, pair: Pair, hold: float) -> dict:
     """Noise and palette, as :meth:`StableDiffusion.sample` takes them."""
     photo, style = (bench.square(image) for image in (pair.face, pair.style))
-    noise = bench.base.photo_noise(photo, style, bench.settings.sampler_steps, bench.settings.side)
+    noise = bench.base.photo_noise(photo, style, bench.settings.sampler_steps, bench.settings.side, hold=hold)
     return {"noise": noise, "palette": Palette(bench.latent(pair.style), hold)}

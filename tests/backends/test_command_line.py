@@ -150,7 +150,7 @@ def test_a_portrait_starts_from_a_photo(trained, loaded, base, tmp_path, capsys)
         members=[(adapter_file.load(path), Strengths())],
         steps=2,
         cfg=1.0,
-        noise=base.photo_noise(face, style, 2, 64),
+        noise=base.photo_noise(face, style, 2, 64, hold=0.3),
         palette=Palette(base.encode(square(style, 64)), 0.3),
     )
     with Image.open(out) as picture:

@@ -30,12 +30,13 @@ def test_the_base_draws_the_photo_from_it(base, face, noise):
 
 
 def test_a_style_lends_its_statistics_and_nothing_else(base, face, style, noise):
-    tinted = base.photo_noise(face, style, STEPS)
+    tinted, half = (base.photo_noise(face, style, STEPS, hold=hold) for hold in (1.0, 0.5))
     of = base.photo_noise(style, steps=STEPS)
     torch.testing.assert_close(tinted.mean((2, 3)), of.mean((2, 3)), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(tinted.std((2, 3)), of.std((2, 3)), atol=1e-3, rtol=1e-3)
     for one, other in zip(noise[0].flatten(1), tinted[0].flatten(1)):
         assert torch.corrcoef(torch.stack([one, other]))[0, 1] > 0.999
+    torch.testing.assert_close(half.mean((2, 3)), (noise.mean((2, 3)) + of.mean((2, 3))) / 2, atol=1e-3, rtol=1e-3)
 
 
 def test_the_seed_has_no_say_and_each_photo_gets_its_portrait(base, face, style, adapter):

@@ -148,7 +148,7 @@ def test_a_part_that_differs_does_not_agree():
 
 def test_the_part_fits_its_time():
     images = [{"method": name, "train_seconds": 100.0, "seconds": 20.0} for name in "abcde"]
-    assert publish.part_pairs(images, minutes=36, workers=2) == 6
+    assert publish.part_pairs(images, minutes=36, workers=2) == 4
     assert publish.part_pairs(images, minutes=20, workers=1) == 2
     assert publish.part_pairs(images, minutes=1, workers=1) == 1
 

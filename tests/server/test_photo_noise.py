@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from acfun_core import adapter_file
 from acfun_core.config import Strengths
 from acfun_core.images import square
-from acfun_core.photo_noise import Palette
+from acfun_core.photo_noise import PALETTE_HOLD, Palette
 from tools import parity
 
 from .graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node, sampler_node, train_node
@@ -23,7 +23,9 @@ STEPS = 4
 
 def noise_node(model=("base", 0), **changes) -> dict:
     settings = {"model": list(model), "clip": ["base", 1], "vae": ["base", 2], "photo": ["face", 0]}
-    return node("ACFunPhotoNoise", **{**settings, "steps": STEPS, "resolution": SIDE, "palette_hold": 0.5, **changes})
+    return node(
+        "ACFunPhotoNoise", **{**settings, "steps": STEPS, "resolution": SIDE, "palette_hold": PALETTE_HOLD, **changes}
+    )
 
 
 def trained() -> dict:
@@ -83,11 +85,17 @@ def test_the_core_draws_the_same_from_it(comfy, client, base):
     }
     portrait, unheld = saved(comfy, client, graph, "portrait", "unheld")
     photo, style = pictures()
-    noise = base.photo_noise(photo, style, steps=STEPS, resolution=SIDE)
     members, palette = [(adapter, Strengths())], Palette(base.encode(square(style, SIDE)))
     drawn = [
-        base.sample(PROMPT, members=members, noise=noise, palette=held, steps=STEPS, cfg=1.0)
-        for held in (palette, None)
+        base.sample(
+            PROMPT,
+            members=members,
+            noise=base.photo_noise(photo, style, steps=STEPS, resolution=SIDE, hold=hold),
+            palette=palette if hold else None,
+            steps=STEPS,
+            cfg=1.0,
+        )
+        for hold in (PALETTE_HOLD, 0.0)
     ]
     assert (portrait - drawn[0]).abs().max() <= parity.LIMIT
     assert (unheld - drawn[1]).abs().max() <= parity.LIMIT

@@ -24,10 +24,11 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_a_copy_is_nearer_than_any_two_sitters():
     rng = np.random.default_rng(0)
     sitters = unit(rng.standard_normal((40, 128)))
-    limit = np.quantile(likeness.nearest_of_others(sitters), 0.99)
     copy = unit(sitters[3:4] + 0.02 * rng.standard_normal((1, 128)))
     stranger = unit(rng.standard_normal((1, 128)))
-    assert (copy @ sitters.T).max() > limit > (stranger @ sitters.T).max()
+    found = likeness.copied(np.concatenate([copy, stranger]), sitters)
+    assert found["share"] == 0.5 and found["nearest"] > 0.9 > found["limit"] > (stranger @ sitters.T).max()
+    assert likeness.copied(sitters[:0], sitters)["share"] == 0
 
 
 def test_a_base_that_remembers_its_sitters_is_told_from_one_that_draws_average_faces():

@@ -87,34 +87,47 @@ class Photos(NamedTuple):
     sexes: np.ndarray
 
 
-def figures(images: np.ndarray, photos: np.ndarray, training: Photos, unseen: Photos) -> dict:
+def copied(samples: np.ndarray, sitters: np.ndarray) -> dict:
+    """How near samples lie to sitters, by the unit vectors of one encoder.
+
+    A sample counts as a copy where its face lies nearer to a training face than 99 % of the sitters lie to the one most
+    like them.
+    """
+    limit = float(np.quantile(nearest_of_others(sitters), 0.99))
+    nearest = (samples @ sitters.T).max(1)
+    return {
+        "limit": limit,
+        "nearest": float(nearest.max(initial=-1.0)),
+        "nearest_99": float(np.quantile(nearest, 0.99)) if len(nearest) else -1.0,
+        "share": float((nearest > limit).mean()) if len(nearest) else 0.0,
+    }
+
+
+def figures(images: np.ndarray, photos: np.ndarray, training: Photos, decoded: np.ndarray, unseen: Photos) -> dict:
     """Copies and variety of samples.
 
-    A sample counts as a copy where its face lies nearer to a training face than 99 % of the sitters lie to the one
-    most like them. Variety is the spread of the samples captioned as photos over that of the training photos, by each
+    Copies: see :func:`copied`. `copies` are counted against the training photos, `copies_decoded` against what the
+    autoencoder makes of them, which is all that the UNet has seen and all that a sample can repeat. Variety is the spread of the samples captioned as photos over that of the training photos, by each
     face encoder and by the pictures at 32 px; `variety` is the lowest of the three. `remembered`: see
     :func:`against_unseen`.
 
     Args:
         images: uint8 [n, s, s, 3] samples; `photos` bool [n] marks those captioned as photos.
+        decoded: the training photos as the autoencoder gives them back, as many as those.
     """
     seen, sitters = embeddings(training.pictures)
+    _, as_decoded = embeddings(decoded)
     new, strangers = embeddings(unseen.pictures)
     found, samples = embeddings(images)
-    copies, remembered = {}, {}
+    copies, copies_decoded, remembered = {}, {}, {}
     variety = {"pixels": spread(small(images[photos])) / spread(small(training.pictures))}
     for name, vectors in sitters.items():
-        limit = float(np.quantile(nearest_of_others(vectors), 0.99))
-        nearest = (samples[name] @ vectors.T).max(1) if found.any() else np.zeros(0)
-        copies[name] = {
-            "limit": limit,
-            "nearest": float(nearest.max(initial=-1.0)),
-            "nearest_99": float(np.quantile(nearest, 0.99)) if len(nearest) else -1.0,
-            "share": float((nearest > limit).mean()) if len(nearest) else 0.0,
-        }
+        copies[name] = copied(samples[name], vectors)
+        copies_decoded[name] = copied(samples[name], as_decoded[name])
         if found.any():
             known = Sitters(vectors, training.sexes[seen])
             remembered[name] = against_unseen(samples[name], known, Sitters(strangers[name], unseen.sexes[new]))
         drawn = samples[name][photos[found]]
         variety[name] = spread(drawn) / spread(vectors) if len(drawn) > 1 else 0.0
-    return {"copies": copies, "remembered": remembered, "variety_by": variety, "variety": min(variety.values())}
+    copies = {"copies": copies, "copies_decoded": copies_decoded, "remembered": remembered}
+    return {**copies, "variety_by": variety, "variety": min(variety.values())}

@@ -184,7 +184,8 @@ def main() -> None:
     result.update(sample_figures(images, sex, medium))
     training, unseen = (photos_of(pictures, known, heldout) for heldout in (False, True))
     drawn_photos = np.array([REPORT_GRID[k % len(REPORT_GRID)].medium == "photo" for k in range(len(images))])
-    result.update(likeness.figures(images, drawn_photos, training, unseen))
+    decoded = round_trip(parts["vae"], training.pictures)
+    result.update(likeness.figures(images, drawn_photos, training, decoded, unseen))
     result["weights_mb"] = sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6
     print(json.dumps(rounded(result)))
 

@@ -249,7 +249,7 @@ def any_photo(types: NodeTypes) -> Graph:
             style_image=style["image"],
             steps=SAMPLING["steps"],
             resolution=SIDE,
-            palette_hold=0.5,
+            palette_hold=0.7,
         )
     with graph.group("4  Draw", BROWN):
         graph.column(x=1700, width=380)
