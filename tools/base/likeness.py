@@ -107,9 +107,9 @@ def figures(images: np.ndarray, photos: np.ndarray, training: Photos, decoded: n
     """Copies and variety of samples.
 
     Copies: see :func:`copied`. `copies` are counted against the training photos, `copies_decoded` against what the
-    autoencoder makes of them, which is all that the UNet has seen and all that a sample can repeat. Variety is the spread of the samples captioned as photos over that of the training photos, by each
-    face encoder and by the pictures at 32 px; `variety` is the lowest of the three. `remembered`: see
-    :func:`against_unseen`.
+    autoencoder makes of them, which is all that the UNet has seen and all that a sample can repeat. Variety is the spread
+    of the samples captioned as photos over that of the training photos, by each face encoder and by the pictures at 32 px;
+    `variety` is the lowest of the three. `remembered`: see :func:`against_unseen`.
 
     Args:
         images: uint8 [n, s, s, 3] samples; `photos` bool [n] marks those captioned as photos.
