@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 import shutil
 import sys
 import time
@@ -25,6 +26,8 @@ from tools.contact_sheet import contact_sheet  # noqa: E402
 from tools.workflows.api import load, node_id  # noqa: E402
 
 OUT = REPO / "out"
+WORKFLOWS = {"stylization": "both pictures, from pure noise", "any_photo": "the style alone, from the photo's noise"}
+"""API workflow -> what it learns and draws."""
 PANELS = {
     "face": ("stylization", "Face preview"),
     "style": ("stylization", "Style preview"),
@@ -97,11 +100,11 @@ def changed(workflow: Workflow, options: argparse.Namespace) -> Workflow:
 
 def note(workflows: dict[str, Workflow]) -> str:
     """One line that says how the pictures were made."""
-    trained = [one[node_id(one, "Train")]["inputs"] for one in workflows.values()]
+    steps = {name: one[node_id(one, "Train")]["inputs"]["steps"] for name, one in workflows.items()}
     sampler = workflows["stylization"][node_id(workflows["stylization"], "Sampler")]["inputs"]
     return (
-        f'"{sampler["prompt"]}". From the photo\'s noise: {trained[1]["steps"]} training steps on the style alone. '
-        f"From pure noise: {trained[0]['steps']} training steps on both; cfg {sampler['cfg']}, seed {sampler['seed']}. "
+        f'"{sampler["prompt"]}". From the photo\'s noise: {steps["any_photo"]} training steps on the style alone. '
+        f"From pure noise: {steps['stylization']} training steps on both; cfg {sampler['cfg']}, seed {sampler['seed']}. "
         f"All at {sampler['width']} px with {sampler['steps']} sampling steps. "
         f'Without the adapter, "{INITIAL_WORD}" stands for {PLACEHOLDER}.'
     )
@@ -112,11 +115,10 @@ def write_results(runs: dict[str, Run], workflows: dict[str, Workflow], models: 
     panels = []
     for caption, (name, title) in PANELS.items():
         image = runs[name].images(node_id(workflows[name], title))[0].convert("RGB")
-        image.save(OUT / f"{caption.replace(',', '').replace(chr(39), '').replace(' ', '_')}.png")
+        image.save(OUT / f"{re.sub('[^a-z]+', '_', caption)}.png")
         panels.append((caption, image))
     for name, run in runs.items():
-        if plots := run.images(node_id(workflows[name], "Train")):
-            plots[0].save(OUT / f"loss_curve_{name}.png")
+        run.images(node_id(workflows[name], "Train"))[0].save(OUT / f"loss_curve_{name}.png")
     for adapter in sorted((models / "acfun").glob("*.safetensors")):
         shutil.copy2(adapter, OUT / adapter.name)
     path = OUT / "contact_sheet.png"
@@ -126,14 +128,14 @@ def write_results(runs: dict[str, Run], workflows: dict[str, Workflow], models: 
 
 def demo(options: argparse.Namespace) -> Path:
     """Run everything; return the path of the contact sheet."""
-    workflows = {name: changed(load(name), options) for name in ("stylization", "any_photo")}
+    workflows = {name: changed(load(name), options) for name in WORKFLOWS}
     runs, start = {}, time.monotonic()
     OUT.mkdir(exist_ok=True)
     print("[demo] starting ComfyUI with this pack ...", flush=True)
     with ComfyServer(log_path=OUT / "server.log") as server, server.client() as client:
         print(f"[demo] ComfyUI answers after {time.monotonic() - start:.0f} s", flush=True)
         for name, workflow in workflows.items():
-            print(f"[demo] the workflow {name}", flush=True)
+            print(f"[demo] -- {len(runs) + 1} of {len(workflows)}: {WORKFLOWS[name]} (workflow {name})", flush=True)
             runs[name] = client.run(workflow, timeout=options.timeout, on_event=Terminal(workflow))
         path = write_results(runs, workflows, server.folder("models"))
     print(f"[demo] done in {time.monotonic() - start:.0f} s; all files are in {OUT}", flush=True)
