@@ -2,6 +2,7 @@
 
     python -m benchmarks.judge full --data FOLDER --workers 2                everything, hours; killed, it goes on
     python -m benchmarks.judge full --data FOLDER --workers 2 --minutes 50   a piece of it
+    python -m benchmarks.judge full --data FOLDER --workers 2 --later-pairs 12   time, edits and limits on fewer pairs
     python -m benchmarks.judge full --data FOLDER --workers 2 --only acfun_photo   the published rows of all others stay
     python -m benchmarks.judge part --data FOLDER --workers 2                at most 45 minutes
 
@@ -49,6 +50,10 @@ class Table:
     rows: dict[str, aggregate.Rows]
     judged: aggregate.Judgement
 
+    @property
+    def pairs(self) -> int:
+        return pairs_in(self.rows)
+
     def summary(self) -> dict:
         return aggregate.summary(self.rows, self.judged, tables.anchors(self.names))
 
@@ -58,6 +63,11 @@ class Table:
     def value(self, name: str) -> float:
         """J of a method."""
         return float(self.judged.j[self.names.index(name)])
+
+
+def pairs_in(rows: dict[str, aggregate.Rows]) -> int:
+    """How many pairs of a face and a style all these rows are of."""
+    return len(set(rows[aggregate.ACFUN].pairs.tolist()))
 
 
 class Section(NamedTuple):
@@ -98,6 +108,11 @@ def with_options(options: argparse.Namespace, **changes) -> argparse.Namespace:
 ALL = [one.name for one in methods.METHODS]
 
 
+def later(options: argparse.Namespace) -> argparse.Namespace:
+    """Options of the stages that need not have all pairs of the table: one seed, ``--later-pairs`` of them."""
+    return with_options(options, seeds=1, pairs=options.later_pairs or options.pairs)
+
+
 def stage_table(options, pictures, measures) -> Table:
     again = run.names_of(options.only)
     grid = {"list": pictures.name, "grid": options.grid, "seeds": options.seeds}
@@ -109,13 +124,14 @@ def stage_table(options, pictures, measures) -> Table:
 def stage_time(options, pictures, measures, table: Table) -> Section:
     """Trained methods with as much wall-clock time as ACFun took, beside those that need none."""
     took = [image["train_seconds"] for image in table.images if image["method"] == aggregate.ACFUN]
-    timed = with_options(options, train_seconds=float(round(np.mean(took))), seeds=1)
+    timed = with_options(later(options), train_seconds=float(round(np.mean(took))))
     # ACFun's own time is the measure, so its pictures stay.
     trained = [one.name for one in methods.METHODS if one.trained and not isinstance(one, methods.ACFun)]
     run.run(timed, trained)
     others = [image for image in table.images if image["method"] not in trained]
     found = table_of(measured(timed, pictures, measures) + others, ALL)
-    return Section(f"Equal time ({timed.train_seconds:.0f} s of training)", found.text())
+    title = f"Equal time ({timed.train_seconds:.0f} s of training, {found.pairs} pairs)"
+    return Section(title, found.text())
 
 
 def stage_curve(options, pictures, measures, table: Table) -> Section:
@@ -143,14 +159,14 @@ def stage_curve(options, pictures, measures, table: Table) -> Section:
 
 def stage_edits(options, pictures, measures) -> Section:
     """Changed texts for those methods that take one."""
-    once = with_options(options, seeds=1)
+    once = later(options)
     run.run(once, edits.names())
     return Section("Text edits", edits.table(measured(once, pictures, measures)))
 
 
 def stage_limits(options, pictures, measures, table: Table) -> Section:
     """How far each margin can go at all: what the metric gives the real pictures, what the VAE keeps, what one term reaches."""
-    once = with_options(options, seeds=1)
+    once = later(options)
     run.run(once, [one.name for one in methods.LIMITS])
     names = ["copy_face", "copy_style", *(one.name for one in methods.LIMITS), aggregate.ACFUN]
     rows = aggregate.rows_of(beside(measured(once, pictures, measures), table.images), names)
@@ -164,7 +180,7 @@ def stage_limits(options, pictures, measures, table: Table) -> Section:
     for name in names:
         cells = [f"{rows[name].mean(column):.2f}" for column in (*columns, "found")]
         lines.append("| " + " | ".join([methods.method(name).title, *cells]) + " |")
-    pairs = len(set(rows[aggregate.ACFUN].pairs.tolist()))
+    pairs = pairs_in(rows)
     return Section(f"Limits ({pairs} pairs; margins and ranks as measured, copies too)", "\n".join(lines))
 
 
@@ -188,7 +204,7 @@ def full(options: argparse.Namespace) -> dict:
 def write(options, pictures, measures: Measures, table: Table, sections: list[Section]) -> dict:
     """Table, raw rows and summary, into ``benchmarks/published`` for the whole fixed list, else beside the results."""
     store, settings = Store(options.out), run.settings_of(options)
-    pairs = len(set(table.rows[aggregate.ACFUN].pairs.tolist()))
+    pairs = table.pairs
     line = table.summary()
     whole = {
         **line,
@@ -264,6 +280,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--stages", default=",".join(STAGES), help=f"of full ({','.join(STAGES)})")
     parser.add_argument(
         "--only", default="", help="methods of full's table that are drawn; the others' published rows stay"
+    )
+    parser.add_argument(
+        "--later-pairs",
+        type=int,
+        default=0,
+        help="pairs of the stages time, edits and limits, evenly spread (0 is all)",
     )
     parser.add_argument("--no-publish", action="store_true", help="leave benchmarks/published as it is")
     options = parser.parse_args(arguments)

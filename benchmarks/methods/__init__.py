@@ -39,11 +39,8 @@ METHODS: tuple[Method, ...] = (
 
 
 LIMITS: tuple[Method, ...] = (
-    RoundTrip("face"),
-    RoundTrip("style"),
-    Denoised(0.1),
-    Denoised(0.2),
-    Denoised(0.4),
+    *(RoundTrip(of) for of in ("face", "style")),
+    *(Denoised(of, share) for of in ("face", "style") for share in (0.1, 0.2, 0.4)),
     # Without the split: with it, each term learns only a part of the timesteps.
     ACFun({"style_weight": 0, "timestep_split": 0}),
     ACFun({"face_weight": 0, "timestep_split": 0}),

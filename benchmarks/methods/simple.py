@@ -44,17 +44,17 @@ class RoundTrip(Method):
 
 
 class Denoised(Method):
-    """The photo noised to a share of the schedule and denoised by the base without guidance, told only that it is a photo:
-    what is lost of the face is what the UNet cannot see at and below that noise."""
+    """A training picture noised to a share of the schedule and denoised by the base without guidance, told only what it is:
+    what is lost of it is what the UNet cannot see at and below that noise."""
 
-    def __init__(self, denoise: float):
-        self.denoise = denoise
-        self.name, self.title = f"denoised_{denoise:g}", f"the face noised to {denoise:g} and denoised"
+    def __init__(self, of: str, denoise: float):
+        self.of, self.denoise = of, denoise
+        self.name, self.title = f"denoised_{of}_{denoise:g}", f"the {of} noised to {denoise:g} and denoised"
         self.anchor = True
 
     def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
-        context = bench.text(f"a photo of a {pair.face.person}")
-        return bench.draw(context, seed, bench.latent(pair.face), self.denoise, cfg=1.0)
+        text = f"a photo of a {pair.face.person}" if self.of == "face" else pair.style.words
+        return bench.draw(bench.text(text), seed, bench.latent(getattr(pair, self.of)), self.denoise, cfg=1.0)
 
 
 class TextOnly(Method):

@@ -252,3 +252,13 @@ def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monk
         passes
     ]
     assert len(ElementTree.fromstring(section.drawing).findall("circle")) == len(differences) + 1
+
+
+def test_later_stages_may_have_fewer_pairs_than_the_table(monkeypatch):
+    asked = []
+    monkeypatch.setattr(judge.run, "run", lambda options, names: asked.append((options.pairs, options.seeds)))
+    monkeypatch.setattr(judge, "measured", lambda options, pictures, measures: [])
+    monkeypatch.setattr(judge.edits, "table", lambda images: "")
+    for more in ([], ["--later-pairs", "12"]):
+        judge.stage_edits(judge.parse(["full", "--pairs", "20", *more]), None, None)
+    assert asked == [(20, 1), (12, 1)]

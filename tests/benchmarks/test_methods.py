@@ -99,10 +99,11 @@ def test_a_time_limit_also_ends_the_fall_of_the_learning_rate(bench, monkeypatch
     assert shares == sorted(shares) and shares[0] < 0.5 < 0.9 < shares[-1] <= 1.0
 
 
-def test_what_the_unet_loses_of_a_photo_grows_with_the_noise(bench, pair):
-    photo = bench.decode(bench.latent(pair.face))
-    less, more = (methods.method(f"denoised_{share}").sample(bench, pair, {}, seed=0) for share in (0.1, 0.4))
-    assert 0 < (less - photo).square().mean() < (more - photo).square().mean()
+@pytest.mark.parametrize("of", ["face", "style"])
+def test_what_the_unet_loses_of_a_picture_grows_with_the_noise(bench, pair, of):
+    picture = bench.decode(bench.latent(getattr(pair, of)))
+    less, more = (methods.method(f"denoised_{of}_{share}").sample(bench, pair, {}, seed=0) for share in (0.1, 0.4))
+    assert 0 < (less - picture).square().mean() < (more - picture).square().mean()
 
 
 def test_injection_reads_the_style_and_is_taken_off(bench, pair):
