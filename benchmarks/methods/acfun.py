@@ -29,9 +29,10 @@ CHOSEN: dict[str, Any] = {
 }
 """Chosen on the tuning pairs (README.md here says from what). The pack's defaults otherwise."""
 PHOTO_CHOSEN: dict[str, Any] = {
-    "learning_rate": 1e-3,
-    "learning_rate_end": 0.0,
+    "learning_rate": 2.5e-4,
+    "learning_rate_end": 1.0,
     "style_weight": 1.0,
+    "encoder": 1.8,
     "decoder": 0.2,
     "hold": PALETTE_HOLD,
     "cfg": 1.0,
