@@ -48,6 +48,50 @@ def test_a_base_that_remembers_its_sitters_is_told_from_one_that_draws_average_f
     assert copies["nearest_99"]["seen_low"] > copies["nearest_99"]["unseen"] + 0.05
 
 
+def test_samples_are_set_beside_other_people_with_every_group_counted_alike():
+    rng = np.random.default_rng(0)
+    groups, names = np.repeat(["female ink", "male ink"], (50, 450)), np.arange(500) // 2
+    others = np.where(groups == "female ink", 0.8, 0.5) + 0.01 * rng.normal(size=500)
+    alike = np.where(np.arange(200) % 2, 0.8, 0.5) + 0.01 * rng.normal(size=200)
+    found = likeness.beside_others(alike, others, groups, names, limit=0.7)
+    assert found["samples_share"] == 0.5
+    assert found["others_share"] == pytest.approx(0.5)  # and not the 0.1 that women have in number
+    assert found["others_low"] <= found["others_99"] <= found["others_high"]
+    assert found["samples_99"] == pytest.approx(found["others_99"], abs=0.02)
+    assert likeness.beside_others(alike + 0.1, others, groups, names, limit=0.7)["samples_99"] > found["others_high"]
+
+
+def test_people_are_compared_with_all_sitters_but_themselves(monkeypatch):
+    """Unseen people's media that repeat a sitter show as near ones; a sitter's own decoded photo does not."""
+    rng = np.random.default_rng(0)
+    faces = {}
+
+    def pictures(vectors):
+        shots = rng.integers(0, 256, (len(vectors), 32, 32, 3), dtype=np.uint8)
+        faces.update({shot.tobytes(): vector for shot, vector in zip(shots, unit(vectors))})
+        return shots
+
+    def embeddings(shots):
+        found = np.array([faces[shot.tobytes()][0] < 0.5 for shot in shots])
+        return found, {"one": np.stack([faces[shot.tobytes()] for shot in shots])[found]}
+
+    monkeypatch.setattr(likeness, "embeddings", embeddings)
+    sitters = rng.standard_normal((40, 64))
+    sitters[5] = np.eye(64)[0]  # no face is found in this one
+    sexes = np.resize(["female", "male"], 40)
+    media = likeness.Drawn(pictures(sitters[6:12]), np.arange(6), np.resize(["female ink", "male oil"], 6))
+    result = likeness.figures(
+        pictures(rng.standard_normal((20, 64))),
+        np.arange(20) < 8,
+        likeness.Photos(pictures(sitters), sexes),
+        pictures(sitters + 0.01 * rng.standard_normal(sitters.shape)),
+        likeness.Photos(pictures(rng.standard_normal((10, 64))), sexes[:10]),
+        media,
+    )
+    beside = result["beside_others"]["one"]
+    assert beside["photo"]["others_99"] < 0.6 and beside["media"]["others_99"] > 0.99
+
+
 def test_spread_is_the_mean_square_distance_of_pairs():
     rows = np.random.default_rng(1).standard_normal((7, 5))
     pairs = [((a - b) ** 2).sum() for i, a in enumerate(rows) for b in rows[:i]]

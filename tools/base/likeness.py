@@ -80,6 +80,52 @@ def small(pictures: np.ndarray) -> np.ndarray:
     )
 
 
+class Drawn(NamedTuple):
+    """Simulated media of unseen people as the autoencoder gives them back.
+
+    `pictures` uint8 [n, s, s, 3]; `names` [n] of the people; `groups` [n], sex and medium in one word.
+    """
+
+    pictures: np.ndarray
+    names: np.ndarray
+    groups: np.ndarray
+
+
+def beside_others(samples: np.ndarray, others: np.ndarray, groups: np.ndarray, names: np.ndarray, limit: float) -> dict:
+    """Do samples lie nearer to the training's sitters than pictures of other people, made and encoded alike, do?
+
+    :func:`copied` compares samples with photos. A woodcut of a stranger is no photo, and a picture through the autoencoder
+    is softer than one: this asks what such pictures of real strangers have.
+
+    Args:
+        samples: cosines to the nearest sitter, [m]; `others`: the same of other people's pictures, [n].
+        groups: what of `others` counts alike whatever its number (sex and medium, as the captions have them), [n].
+        names: the people in `others`, [n]; the interval is over draws of people.
+        limit: that of :func:`copied`.
+
+    Returns:
+        99th percentiles and the shares above the limit of both, and the 2.5th and 97.5th percentile of the others' 99th.
+    """
+    _, group, count = np.unique(groups, return_inverse=True, return_counts=True)
+    weights = 1 / count[group]
+
+    def top(times: np.ndarray) -> float:
+        return float(np.quantile(others, 0.99, weights=weights * times, method="inverted_cdf"))
+
+    people, person = np.unique(names, return_inverse=True)
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=500)
+    low, high = np.quantile([top(drawn[person]) for drawn in draws], (0.025, 0.975))
+    return {
+        "samples_99": float(np.quantile(samples, 0.99)),
+        "others_99": top(np.ones(len(others))),
+        "others_low": float(low),
+        "others_high": float(high),
+        "samples_share": float((samples > limit).mean()),
+        "others_share": float(weights[others > limit].sum() / weights.sum()),
+    }
+
+
 class Photos(NamedTuple):
     """uint8 [n, s, s, 3], one photo a sitter, and the sitters' sexes, [n]."""
 
@@ -103,31 +149,46 @@ def copied(samples: np.ndarray, sitters: np.ndarray) -> dict:
     }
 
 
-def figures(images: np.ndarray, photos: np.ndarray, training: Photos, decoded: np.ndarray, unseen: Photos) -> dict:
+def figures(
+    images: np.ndarray, photos: np.ndarray, training: Photos, decoded: np.ndarray, unseen: Photos, media: Drawn
+) -> dict:
     """Copies and variety of samples.
 
     Copies: see :func:`copied`. `copies` are counted against the training photos, `copies_decoded` against what the
     autoencoder makes of them, which is all that the UNet has seen and all that a sample can repeat. Variety is the spread
     of the samples captioned as photos over that of the training photos, by each face encoder and by the pictures at 32 px;
-    `variety` is the lowest of the three. `remembered`: see :func:`against_unseen`.
+    `variety` is the lowest of the three. `remembered`: see :func:`against_unseen`. `beside_others`: see
+    :func:`beside_others`, for samples captioned as photos beside the decoded photos of all other sitters, and for those in
+    media beside the decoded media of unseen people.
 
     Args:
         images: uint8 [n, s, s, 3] samples; `photos` bool [n] marks those captioned as photos.
         decoded: the training photos as the autoencoder gives them back, as many as those.
     """
     seen, sitters = embeddings(training.pictures)
-    _, as_decoded = embeddings(decoded)
+    same, as_decoded = embeddings(decoded)
     new, strangers = embeddings(unseen.pictures)
+    shown, in_media = embeddings(media.pictures)
     found, samples = embeddings(images)
-    copies, copies_decoded, remembered = {}, {}, {}
+    photo = photos[found]
+    own = (np.cumsum(seen) - 1)[same & seen]
+    result = {"copies": {}, "copies_decoded": {}, "remembered": {}, "beside_others": {}}
     variety = {"pixels": spread(small(images[photos])) / spread(small(training.pictures))}
     for name, vectors in sitters.items():
-        copies[name] = copied(samples[name], vectors)
-        copies_decoded[name] = copied(samples[name], as_decoded[name])
-        if found.any():
-            known = Sitters(vectors, training.sexes[seen])
-            remembered[name] = against_unseen(samples[name], known, Sitters(strangers[name], unseen.sexes[new]))
-        drawn = samples[name][photos[found]]
+        result["copies"][name] = copied(samples[name], vectors)
+        result["copies_decoded"][name] = copied(samples[name], as_decoded[name])
+        drawn = samples[name][photo]
         variety[name] = spread(drawn) / spread(vectors) if len(drawn) > 1 else 0.0
-    copies = {"copies": copies, "copies_decoded": copies_decoded, "remembered": remembered}
-    return {**copies, "variety_by": variety, "variety": min(variety.values())}
+        if not photo.any() or photo.all():
+            continue
+        known = Sitters(vectors, training.sexes[seen])
+        result["remembered"][name] = against_unseen(samples[name], known, Sitters(strangers[name], unseen.sexes[new]))
+        limit, nearest = result["copies"][name]["limit"], (samples[name] @ vectors.T).max(1)
+        others = as_decoded[name][seen[same]] @ vectors.T
+        others[np.arange(len(own)), own] = -1
+        drawings = (in_media[name] @ vectors.T).max(1)
+        result["beside_others"][name] = {
+            "photo": beside_others(nearest[photo], others.max(1), training.sexes[same & seen], own, limit),
+            "media": beside_others(nearest[~photo], drawings, media.groups[shown], media.names[shown], limit),
+        }
+    return {**result, "variety_by": variety, "variety": min(variety.values())}

@@ -142,6 +142,13 @@ def photos_of(pictures: np.ndarray, records: list[dict], heldout: bool) -> liken
     return likeness.Photos(pictures[chosen], np.array([records[i]["gender"] for i in chosen]))
 
 
+def media_of(pictures: np.ndarray, records: list[dict]) -> likeness.Drawn:
+    """The simulated media among pictures of unseen sitters."""
+    chosen = [i for i, r in enumerate(records) if r["kind"] == "media"]
+    names, groups = zip(*((records[i]["file"], f"{records[i]['gender']} {records[i]['medium']}") for i in chosen))
+    return likeness.Drawn(pictures[chosen], np.array(names), np.array(groups))
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
@@ -185,7 +192,8 @@ def main() -> None:
     training, unseen = (photos_of(pictures, known, heldout) for heldout in (False, True))
     drawn_photos = np.array([REPORT_GRID[k % len(REPORT_GRID)].medium == "photo" for k in range(len(images))])
     decoded = round_trip(parts["vae"], training.pictures)
-    result.update(likeness.figures(images, drawn_photos, training, decoded, unseen))
+    media = media_of(lessons.unseen, lessons.unseen_records)
+    result.update(likeness.figures(images, drawn_photos, training, decoded, unseen, media))
     result["weights_mb"] = sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6
     print(json.dumps(rounded(result)))
 
