@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tools.base_key import said_of
 from tools.contact_sheet import GREY, INK, PAPER
 from tools.measure.pictures import paired_interval
 
@@ -144,7 +145,8 @@ def write(docs: Path, work: Any, pairs: list, ablations: tuple, rows: dict, judg
         + ", ".join(pair.name for pair in pairs)
         + ". Written by `python -m tools.ablations`; all settings that a row does not name are the defaults.",
         "",
-        "The base is small: these numbers show what each switch does to it, not how good the method can look.",
+        "The base is small: these numbers show what each switch does to it, not how good the method can look. "
+        + said_of(options.base),
         "",
         "![One row of pictures for each row of the table](ablations.jpg)",
         "",

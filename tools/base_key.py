@@ -12,3 +12,8 @@ def base_key(base: Path, *settings: str) -> str:
     for path in sorted(base.rglob("*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
+
+
+def said_of(base: Path) -> str:
+    """A page's sentence about the weights it was measured on, which may not be those shipped when it is read."""
+    return f"The base's weights had the key `{base_key(base)}`; the shipped ones have the key in base/README.md."

@@ -375,7 +375,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     part_rows = [(part, json.loads(work.kept(part.name).read_text())) for part in work.parts()]
     flag_rows = [(flags, work.flags_row(flags)) for flags in FLAGS]
-    options.page.write_text(page_of.page(part_rows, flag_rows, options.steps, SIDE), encoding="utf-8")
+    options.page.write_text(page_of.page(part_rows, flag_rows, options.steps, SIDE, REPO / "base"), encoding="utf-8")
     holds = [page_of.part_holds(row) for _, row in part_rows] + [page_of.flags_hold(row) for _, row in flag_rows]
     return 0 if all(holds) else 1
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from tools.base_key import said_of
 
 SAME = 1e-5
 """Largest difference of two orders of the same parts: sums in another order round differently."""
@@ -19,6 +22,7 @@ _PAGE = """# Together with other parts
 Written by `python -m tools.combinations --compile eager inductor`, which starts real ComfyUI servers on a CPU and ends with 1
 if a row does not hold. Embedded base, {side} pixels, {steps} steps, guidance 3, one noise; an adapter that learned a few steep
 steps. Differences of latents: the largest, and in brackets the root mean square of the difference in that of the latent.
+{weights}
 
 ## Parts
 
@@ -76,8 +80,10 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
 
 
-def page(part_rows: list[tuple[Any, dict]], flag_rows: list[tuple[Any, dict]], steps: int, side: int) -> str:
-    """docs/combinations.md."""
+def page(
+    part_rows: list[tuple[Any, dict]], flag_rows: list[tuple[Any, dict]], steps: int, side: int, base: Path
+) -> str:
+    """docs/combinations.md, measured on the weights in `base`."""
     first = [
         [part.title, part.how, pair(row["off"]), pair(row["adapter"]), pair(row["part"]), pair(row.get("order"))]
         + ["holds" if part_holds(row) else "**does not hold**"]
@@ -90,6 +96,7 @@ def page(part_rows: list[tuple[Any, dict]], flag_rows: list[tuple[Any, dict]], s
         for flags, row in flag_rows
     ]
     text = _PAGE.format(
+        weights=said_of(base),
         side=side,
         steps=steps,
         parts="\n".join(markdown(_PART_HEAD, first)),

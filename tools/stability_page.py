@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from statistics import fmean
 
+from tools.base_key import said_of
+
 LITERAL = "-literal"
 ALIKE = 2.0
 """Falls are called alike if the largest mean fall is at most this many times the smallest."""
@@ -94,6 +96,7 @@ def page(summaries: list[dict], options: argparse.Namespace) -> str:
             "So 320 has blocks",
             "of 1280 channels, as wide as Stable Diffusion has them. Each seed has other weights, pictures, timesteps and",
             "noises. The trained base learns the example face with the example styles in turn.",
+            *(said_of(base) for base in options.bases),
             "",
             "The loss is both terms of eq. 4 with their weights on ten fixed timesteps and noises, as a share of that before",
             "the training: mean (smallest to largest) over the seeds. Random weights cannot paint: what falls is what any",

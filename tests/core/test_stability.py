@@ -96,7 +96,7 @@ def test_alike_is_a_matter_of_the_random_widths(falls, alike):
 
 
 def test_the_page_says_when_curves_do_not_fall_alike():
-    options = argparse.Namespace(learning_rate=1e-4, steps=200, levels=3, layers=1, side=8)
+    options = argparse.Namespace(learning_rate=1e-4, steps=200, levels=3, layers=1, side=8, bases=[])
     known = {
         "narrowest": 64,
         "widest": 256,

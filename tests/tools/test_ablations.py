@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tools import ablation_page, ablations
-from tools.base_key import base_key
+from tools.base_key import base_key, said_of
 from tools.measure import pictures as measure
 
 
@@ -102,13 +102,20 @@ def test_another_base_or_prompt_is_another_folder(tmp_path):
     assert base_key(tmp_path, "a man in S* style") != first
 
 
+def test_the_card_names_the_key_of_the_shipped_weights():
+    """Pages of measurements name theirs, and send the reader to the card for this one."""
+    base = ablations.ROOT / "base"
+    assert f"`{base_key(base)}`" in (base / "README.md").read_text(encoding="utf-8")
+    assert f"`{base_key(base)}`" in said_of(base) and "base/README.md" in said_of(base)
+
+
 class Drawn:
     """Work whose pictures lie there already."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.options = argparse.Namespace(
-            steps=2, side=96, seeds=2, sampler_steps=4, cfg=3.0, description=ablations.DESCRIPTION
+            steps=2, side=96, seeds=2, sampler_steps=4, cfg=3.0, description=ablations.DESCRIPTION, base=folder
         )
 
     def drawing(self, ablation, pair, seed):
@@ -127,6 +134,7 @@ def test_the_page_has_all_rows_and_claims(tmp_path):
     text = (tmp_path / "ablations.md").read_text()
     assert all(f"| {one.title} |" in text for one in ablations.ABLATIONS)
     assert all(f"| {one.text} |" in text for one in ablation_page.CLAIMS)
+    assert said_of(tmp_path) in text
     with Image.open(tmp_path / "ablations.jpg") as page:
         assert page.height > (len(ablations.ABLATIONS) + 1) * ablation_page.CELL
 
