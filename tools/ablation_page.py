@@ -16,8 +16,11 @@ from tools.measure.pictures import paired_interval
 CELL, LABEL, GAP, FONT = 128, 300, 6, 14
 
 COLUMNS = {
-    "identity_sface": ("identity (SFace)", "cosine of the drawn face to the photo's; no face counts 0"),
-    "identity_dlib": ("identity (dlib)", "the same by another encoder"),
+    "identity_sface": (
+        "identity (SFace)",
+        "likeness of the drawn face to the photo's (cosine, -1 to 1); no face counts 0",
+    ),
+    "identity_dlib": ("identity (dlib)", "the same by another face encoder"),
     "style": (
         "style margin",
         "likeness to its own style minus that to the other styles, by CLIP vision's patch tokens",
@@ -30,6 +33,40 @@ COLUMNS = {
     "change": ("change", "mean difference to what the base draws from the same noise, in hundredths"),
 }
 _IN_HUNDREDTHS = ("texture", "change")
+
+_PAGE = """# What each part of the method does
+
+**What this shows.** An ablation leaves out or changes one part and keeps all others. The paper reports several; here they
+are repeated on the demo base, with some of our own, and each claim of the paper is set beside what was measured.
+
+**How to repeat it.** `python -m tools.ablations --steps {steps} --seeds {seeds}`; a run that is stopped goes on where it was.
+
+**On what.** Every row: {steps} training steps at {side} pixels, then {seeds} seeds a pair, {sampler_steps} sampling steps,
+guidance {cfg:g}, from pure noise, with the prompt of the training, "{description}"; what a row does not name is the default.
+Pairs of face and style: {pairs}.
+{weights}
+
+*Abstract* is what `S*` means (AFun); *encoder* and *decoder* are the two halves of the UNet in which CFun acts; e_a is the
+vector that AFun makes. The options behind the rows are explained in [options.md](options.md).
+
+![One row of pictures for each row of the table](ablations.jpg)
+
+{table}
+
+{columns}
+
+## What the paper says, and what was found here
+
+A difference is between two pictures of one pair and one seed, and their mean is given; the interval is found by drawing
+those differences anew with repetition (bootstrap). *Not decided* means that it holds 0.
+
+{verdicts}
+
+## What it means
+
+The base is small and the pairs are few: a number shows what a switch does to this base, not how good the method can look,
+and *not decided* is no proof that nothing happens.
+"""
 
 
 @dataclass(frozen=True)
@@ -137,29 +174,18 @@ def write(docs: Path, work: Any, pairs: list, ablations: tuple, rows: dict, judg
         shown.append((ablation.title, drawn))
     sheet(shown).save(docs / "ablations.jpg", quality=88)
     found = [name for name in COLUMNS if name in next(iter(rows.values()))]
-    lines = [
-        "# Ablations on the embedded base",
-        "",
-        f"Every row: {options.steps} training steps at {options.side} pixels, then {options.seeds} seeds a pair, "
-        f'{options.sampler_steps} steps, guidance {options.cfg:g}, the prompt of the training, "{options.description}". Pairs: '
-        + ", ".join(pair.name for pair in pairs)
-        + ". Written by `python -m tools.ablations`; all settings that a row does not name are the defaults.",
-        "",
-        "The base is small: these numbers show what each switch does to it, not how good the method can look. "
-        + said_of(options.base),
-        "",
-        "![One row of pictures for each row of the table](ablations.jpg)",
-        "",
-        *table(rows, titles),
-        "",
-        *(f"* **{COLUMNS[name][0]}**: {COLUMNS[name][1]}" for name in found),
-        *([] if "identity_sface" in found else ["", "Measured without face encoders: identity is left out."]),
-        "",
-        "## What the paper says, and what was found here",
-        "",
-        "Differences are paired by pair and seed; the interval is a bootstrap over them. *Not decided* means that it holds 0.",
-        "",
-        *verdicts(rows),
-        "",
-    ]
-    (docs / "ablations.md").write_text("\n".join(lines), encoding="utf-8")
+    text = _PAGE.format(
+        steps=options.steps,
+        seeds=options.seeds,
+        side=options.side,
+        sampler_steps=options.sampler_steps,
+        cfg=options.cfg,
+        description=options.description,
+        pairs=", ".join(pair.name for pair in pairs),
+        weights=said_of(options.base),
+        table="\n".join(table(rows, titles)),
+        columns="\n".join(f"* **{COLUMNS[name][0]}**: {COLUMNS[name][1]}" for name in found)
+        + ("" if "identity_sface" in found else "\n\nMeasured without face encoders: identity is left out."),
+        verdicts="\n".join(verdicts(rows)),
+    )
+    (docs / "ablations.md").write_text(text, encoding="utf-8")

@@ -17,34 +17,56 @@ VISIBLE = 1e-3
 
 _PART_HEAD = ["part", "what", "adapter off", "adapter's change", "part's change", "order", ""]
 _FLAGS_HEAD = ["server", "adapter off", "base", "adapter", "adapter and LoRA", "adapter's change", "learned", ""]
-_PAGE = """# Together with other parts
+_PAGE = """# The adapter beside other nodes and flags
 
-Written by `python -m tools.combinations --compile eager inductor`, which starts real ComfyUI servers on a CPU and ends with 1
-if a row does not hold. Embedded base, {side} pixels, {steps} steps, guidance 3, one noise; an adapter that learned a few steep
-steps. Differences of latents: the largest, and in brackets the root mean square of the difference in that of the latent.
+**What this shows.** Whether an adapter leaves the other parts of a ComfyUI graph alone and they leave it alone, and whether it
+does the same when ComfyUI saves memory or keeps the weights in fewer bits.
+
+**How to repeat it.** `python -m tools.combinations --compile eager inductor` starts real ComfyUI servers on a CPU, writes this
+page, and ends with exit code 1 if a row does not hold.
+
+**On what.** The demo base at {side} pixels, {steps} sampling steps, guidance 3, one noise for all pictures, and an adapter
+that was trained for a few large steps, so that it changes a picture strongly.
 {weights}
 
-## Parts
+Compared are latents, the small pictures that the VAE turns into pixels. A cell gives the largest difference between two
+latents and, in brackets, the root mean square of the difference as a share of the latent's own. {verdict}
 
-*Adapter off*: all strengths 0 against the part without the adapter; must be 0. *Adapter's change*: on against the part alone.
-*Part's change*: on against the adapter alone. *Order*: the part behind the adapter against before it.
+## Parts of a graph
 
-Under torch.compile the UNet runs uncompiled while an adapter changes its blocks, and the server's log says so: compiled code
-does not look whether hooks have come or gone since it was made. Without an adapter, or with it off, it is compiled as before.
+| column | the two pictures it compares | a row holds if |
+|---|---|---|
+| adapter off | the part with an adapter whose three strengths are 0, and the part alone | it is 0 |
+| adapter's change | the part with the adapter, and the part alone | it is not 0: the adapter acts |
+| part's change | the part with the adapter, and the adapter alone | it is not 0: the part acts |
+| order | the part behind the adapter, and before it | it is 0: the order does not matter |
 
 {parts}
 
+In the rows of torch.compile the part is meant to change nothing: *part's change* must be 0 there, and *adapter off* may
+differ by the rounding of compiled code. While an adapter changes the UNet's blocks, the UNet runs uncompiled and the
+server's log says so: compiled code does not look whether hooks (functions that others attach to a layer) have come or gone
+since it was made. Without an adapter, or with it off, the UNet is compiled as before.
+
 ## Memory and precision
+
+| column | what it compares | a row holds if |
+|---|---|---|
+| adapter off | strengths 0 with the same server's base | it is 0 |
+| base; adapter; adapter and LoRA | each with its picture in float32, all weights loaded | any value: rounding |
+| adapter's change | the adapter with the same server's base | it is not 0: the adapter acts |
+| learned | the loss of style, then of face, before → after twelve training steps with the LoRA | both fall |
+
+{flags}
 
 ComfyUI does not take `--lowvram` and `--novram` beside `--cpu`. These servers were made to load only that share of the weights
 and to cast the rest layer by layer, which is the code that the flags lead to on a GPU. On a CPU, ComfyUI computes in float32
 whatever the weights' precision: with the precision flags what differs is the rounding of the weights.
 
-*Base*, *adapter*, *adapter and LoRA*: against the same picture in float32 with all weights loaded. *Adapter's change*: against
-the base of the same server. *Learned*: style and face loss on fixed timesteps before and after twelve steps on the MODEL
-with the LoRA.
+## What it means
 
-{flags}
+Where a row holds, the adapter and the part can stand in one graph, in any order where the order was tried, and strengths of
+0 give back the picture of the part alone.
 
 Not run for want of a GPU: CUDA, MPS and other devices, arithmetic in half precision and float8, cudagraphs.
 """
@@ -95,8 +117,10 @@ def page(
         + ["holds" if flags_hold(row) else "**does not hold**"]
         for flags, row in flag_rows
     ]
+    broken = [row[0] for row in (*first, *second) if row[-1] != "holds"]
     text = _PAGE.format(
         weights=said_of(base),
+        verdict=f"Rows that do not hold: {', '.join(broken)}." if broken else "All rows of both tables hold.",
         side=side,
         steps=steps,
         parts="\n".join(markdown(_PART_HEAD, first)),

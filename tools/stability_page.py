@@ -11,6 +11,36 @@ LITERAL = "-literal"
 ALIKE = 2.0
 """Falls are called alike if the largest mean fall is at most this many times the smallest."""
 
+_PAGE = """# One learning rate for every width
+
+**What this shows.** A base is as wide as it has channels: 320 at the top of Stable Diffusion 1.x, 64 at that of the demo
+base. CFun, the part of an adapter that changes the UNet's blocks, holds matrices of channels by channels, and a learning
+step that suits a narrow matrix can be too large for a wide one. Here one training runs on UNets of several widths, and the
+page asks whether one learning rate serves all.
+
+**How to repeat it.** `python -m tools.stability --page docs/stability.md`; a run that is stopped goes on where it was.
+
+**On what.** Learning rate {rate:g}, {steps} steps a seed, all other settings the defaults. The random UNets have the layout of
+Stable Diffusion 1.x with {levels} of its four levels (factors 1, 2, 4), ResBlocks a level in the encoder: {layers}, no middle
+block, latents of {side} x {side}, a text of 77 x 768; so 320 has blocks of 1280 channels, as wide as Stable Diffusion has
+them. Each seed has other weights, pictures, timesteps and noises. The trained base learns the example face with the
+example styles in turn. *Eq. 3 to the letter* is the paper's formula as printed: with the standard deviations as they are,
+and without this pack's scaling by the width.
+{weights}
+
+The loss is both terms of eq. 4, style and face, with their weights on ten fixed timesteps and noises, as a share of that
+before the training: mean (smallest to largest) over the seeds.
+
+{table}
+
+## What it means
+
+{verdict}
+
+Random weights cannot paint: what falls is what any model learns first. So the page says whether the same step size does
+the same at every width, and nothing about pictures.
+"""
+
 
 def summary(row: str, runs: list[dict]) -> dict:
     """All seeds of one width or base.
@@ -80,32 +110,19 @@ def page(summaries: list[dict], options: argparse.Namespace) -> str:
     worst = max((high / low if low > 0 else float("inf") for low, high in low_high.values()), default=0.0)
     verdict = (
         f"At every look the mean falls of the random widths are within a factor of {worst:.2f} of one another "
-        f"(called alike up to {ALIKE:g}): the curves **{'fall alike' if alike(summaries) else 'do not fall alike'}**."
+        f"(called alike up to {ALIKE:g}): the curves "
+    )
+    verdict += (
+        "**fall alike**,\nso one learning rate serves every base." if alike(summaries) else "**do not fall alike**."
     )
     ended = [f"* {title(one['row'])}: {error}" for one in summaries for error in one["errors"]]
-    return "\n".join(
-        [
-            "# One learning rate for every width",
-            "",
-            f"Learning rate {options.learning_rate:g}, {options.steps} steps a seed, all other settings the defaults. Written",
-            "by `python -m tools.stability --page docs/stability.md`; a run that is stopped goes on where it was.",
-            "",
-            f"The random UNets have Stable Diffusion 1.x layout with {options.levels} of its four levels (factors 1, 2, 4), "
-            f"{options.layers} ResBlock",
-            f"a level in the encoder and no middle block, latents of {options.side} x {options.side}, a text of 77 x 768. "
-            "So 320 has blocks",
-            "of 1280 channels, as wide as Stable Diffusion has them. Each seed has other weights, pictures, timesteps and",
-            "noises. The trained base learns the example face with the example styles in turn.",
-            *(said_of(base) for base in options.bases),
-            "",
-            "The loss is both terms of eq. 4 with their weights on ten fixed timesteps and noises, as a share of that before",
-            "the training: mean (smallest to largest) over the seeds. Random weights cannot paint: what falls is what any",
-            "model learns first, and the question is only whether the same step size does the same at every width.",
-            "",
-            *table(summaries),
-            "",
-            verdict,
-            *(["", *ended] if ended else []),
-            "",
-        ]
+    return _PAGE.format(
+        rate=options.learning_rate,
+        steps=options.steps,
+        levels=options.levels,
+        layers=options.layers,
+        side=options.side,
+        weights="\n".join(said_of(base) for base in options.bases),
+        table="\n".join(table(summaries)),
+        verdict="\n".join([verdict, *ended]),
     )
