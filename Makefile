@@ -25,13 +25,13 @@ help:
 setup:
 	@for candidate in $(CANDIDATES); do \
 		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
-		then exec "$$candidate" tests/host/install.py; fi; \
+		then exec "$$candidate" tools/comfy/install.py; fi; \
 	done; \
 	echo "No usable Python found: need 3.10 to 3.13 with the venv module (on Debian: apt-get install python3-venv). Set PYTHON=/path/to/python." >&2; \
 	exit 1
 
 demo: setup
-	@$(VENV_PYTHON) tools/demo.py $(ARGS)
+	@$(VENV_PYTHON) -m tools.demo $(ARGS)
 
 # Files of tests side by side, each process with its share of the cores and a server of its own. TEST_WORKERS=0: one process.
 TEST_WORKERS ?= 2
@@ -40,7 +40,7 @@ test: setup
 	@$(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 parity: setup
-	@$(VENV_PYTHON) tools/parity.py $(ARGS)
+	@$(VENV_PYTHON) -m tools.parity $(ARGS)
 
 test-browser: setup
 	@$(VENV_PYTHON) -c 'import selenium' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r requirements-browser.txt

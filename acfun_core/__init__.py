@@ -1,19 +1,18 @@
 """ACFun: Abstract-Concrete Fusion Facial Stylization (NeurIPS 2024), independent of any host.
 
-One style image and one face photo become an adapter for a frozen Stable Diffusion 1.x or SDXL base:
+One style image and one face photo become an adapter for a frozen Stable Diffusion 1.x or SDXL base. Rooms, in an order in which
+each may import only from those before it:
 
-* :mod:`acfun_core.afun`       abstract side: cross-attention from a face description to the style image (eq. 1-2)
-* :mod:`acfun_core.cfun`       concrete side: an affine map on the standard deviation in the UNet's ResBlocks (eq. 3)
-* :mod:`acfun_core.alignment`  the Face and Style Imagery Alignment loss (eq. 4); its other readings in
-  :mod:`acfun_core.targets`
-* :mod:`acfun_core.training`   the optimisation of both on one pair of images, watched by :mod:`acfun_core.guard`
-* :mod:`acfun_core.adapter`    what is learned; how it is stored in :mod:`acfun_core.adapter_file`, and made smaller in
-  :mod:`acfun_core.export`
-* :mod:`acfun_core.injection`  how it gets into a UNet for the length of one call
-* :mod:`acfun_core.strengths`  how much of it is used, when and where (:mod:`acfun_core.windows`), and several at once
-  (:mod:`acfun_core.mixing`)
-* :mod:`acfun_core.photo_noise`  where a portrait starts if not from chance: the photo's own noise, and a style's palette
-* :mod:`acfun_core.config`     every choice, declared once by :mod:`acfun_core.options`
+* ``errors``, ``options``, ``images``, ``strengths``, ``config``  what everything stands on; every choice is declared once
+* :mod:`~acfun_core.diffusion`     noise schedule and sampler, forwards and backwards
+* :mod:`~acfun_core.unet`          where an adapter touches the UNet: blocks, hooks, windows
+* :mod:`~acfun_core.method`        AFun (eq. 1-2), CFun (eq. 3), the adapter that holds both, several adapters at once
+* :mod:`~acfun_core.host`          what a host hands over: the frozen base
+* :mod:`~acfun_core.training`      the loss (eq. 4), the loop, the copy guard
+* :mod:`~acfun_core.storage`       adapter files and exports
+* :mod:`~acfun_core.faces`         faces found, cut out, put back, put together, compared
+* :mod:`~acfun_core.backends`      the core on diffusers and transformers
+* :mod:`~acfun_core.command_line`  ``acfun train | sample | info | export | splice``
 
 Nothing in this package imports ComfyUI.
 """

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .blocks import BLOCKS, covers
 from .options import check_options, choice, number, require
+from .unet.blocks import BLOCKS, covers
 
 PARTS = ("abstract", "encoder", "decoder")
 

@@ -1,18 +1,12 @@
-"""The one sampler of all methods: DDIM as :mod:`acfun_core.backends.sampling` has it, from any noise level, and backwards."""
+"""The one sampler of all methods: DDIM as :mod:`acfun_core.diffusion.sampling` has it, from any noise level, and backwards."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from acfun_core import photo_noise
-from acfun_core.backends.sampling import (
-    Guided,
-    SampledSchedule,
-    nearest_timestep,
-    normal_sigmas,
-    normal_timesteps,
-)
+from acfun_core.diffusion import inversion as photo_noise
+from acfun_core.diffusion.sampling import Guided, SampledSchedule, nearest_timestep, normal_sigmas, normal_timesteps
 
 
 def levels(schedule: SampledSchedule, steps: int, denoise: float) -> tuple[Tensor, Tensor]:

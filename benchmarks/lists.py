@@ -15,7 +15,7 @@ from torch import Tensor
 
 from acfun_core.backends.pictures import read_picture
 from acfun_core.errors import ACFunError
-from acfun_core.faces import crop_faces
+from acfun_core.faces.crop import crop_faces
 
 LISTS = Path(__file__).with_name("lists")
 KINDS = ("deformed", "strokes", "flat")
@@ -32,8 +32,8 @@ class Image:
     Attributes:
         sha256: of its file. path: where it lies here.
         person: of a face: man, woman or person. groups: of a face: kind of group -> group.
-        landmarks: of a face, the five points of :mod:`acfun_core.landmarks` in pixels of the file; a photo that has them is
-            cut around the face as *Crop Face* does it, one without is taken as it is.
+        landmarks: of a face, the five points of :mod:`acfun_core.faces.landmarks` in pixels of the file; a photo that has them
+            is cut around the face as *Crop Face* does it, one without is taken as it is.
         kind: of a style, one of :data:`KINDS`. words: of a style, what a user would call it in a prompt.
     """
 

@@ -10,8 +10,8 @@ import torch
 from PIL import Image as PIL
 
 from acfun_core.backends.pictures import to_pil
+from acfun_core.faces.score import copied_share
 from acfun_core.images import square
-from acfun_core.judge import copied_share
 from tools.measure import pictures as measure
 from tools.measure import style as styles
 from tools.measure.faces import Face, FaceFinder, encoders

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from acfun_core.backends.pictures import to_pil
-from acfun_core.backends.sampling import Guided, guide, starting_noise
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.text import PromptSide
 from acfun_core.config import PLACEHOLDER
+from acfun_core.diffusion.sampling import Guided, guide, starting_noise
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
-from tests.host.launcher import define_torchvision_operators
 from tools.base_key import base_key
+from tools.comfy.launcher import define_torchvision_operators
 
 from .diffusion import denoise_from
 from .lists import Image

@@ -5,21 +5,21 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .apply import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
+from .adapter_options import ACFunAdapterOptions, ACFunMixAdapters
+from .adapters import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
+from .example_image import ACFunExampleImage, SpliceFaces
+from .export import ACFunExportAdapter
+from .face_parts import ACFunFaceParts
 from .faces import CropFace, FindFace, PasteFace
-from .helpers import ACFunExampleImage, SpliceFaces
 from .host.files import register_folder
-from .live import register_routes
-from .options import ACFunTrainOptions
-from .options_adapter import ACFunAdapterOptions, ACFunMixAdapters
-from .options_export import ACFunExportAdapter
-from .options_regions import ACFunFaceParts
+from .panel.events import register_routes
 from .photo_noise import ACFunPhotoNoise
 from .sample import ACFunSampler, ACFunTextEncode
 from .score import PickBestOfN, ScoreACFunResult
 from .splice import SpliceFaceParts
 from .train import TrainACFunStyle
+from .train_options import ACFunTrainOptions
 
 NODES: list[type[io.ComfyNode]] = [
     LoadACFunDemoBase,

@@ -14,9 +14,18 @@ from PIL import Image, ImageDraw
 from server import PromptServer
 from torch import Tensor
 
-from ..acfun_core import faces
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.yunet import find_landmarks
+from ..acfun_core.faces.crop import (
+    EYE_DISTANCE,
+    box_around,
+    box_of_mask,
+    check_batch,
+    crop_faces,
+    landmarks_in_box,
+    landmarks_of_middle_square,
+    paste_faces,
+)
+from ..acfun_core.faces.detector import find_landmarks
 from .host.files import FOLDER
 from .schema import Landmarks, schema
 
@@ -132,7 +141,7 @@ class FindFace(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, detector, if_none, box_x, box_y, box_width, box_height, mask=None) -> io.NodeOutput:
-        pictures = faces.check_batch(image, "picture")
+        pictures = check_batch(image, "picture")
         box = (box_x, box_y, box_width, box_height) if box_width or box_height else None
         found, notices = [], []
         for number, picture in enumerate(pictures.split(1)):
@@ -152,9 +161,9 @@ def find_one(picture: Tensor, number: int, mask: Tensor | None, box, detector: s
     height, width = picture.shape[1:3]
     try:
         if mask is not None:
-            return faces.landmarks_in_box(box_in_picture(mask, width, height)), f"Picture {number}: face by the mask."
+            return landmarks_in_box(box_in_picture(mask, width, height)), f"Picture {number}: face by the mask."
         if box is not None:
-            return faces.landmarks_in_box(box), f"Picture {number}: face by the box."
+            return landmarks_in_box(box), f"Picture {number}: face by the box."
         landmarks = find_landmarks(picture, model_path(DETECTORS, detector), f"picture {number}")[0]
         return landmarks, f"Picture {number}: face found."
     except ACFunError as error:
@@ -162,7 +171,7 @@ def find_one(picture: Tensor, number: int, mask: Tensor | None, box, detector: s
             raise
         notice = f"Picture {number}: {error.what} Its middle square is used."
         logging.warning("ACFun: %s", notice)
-        return faces.landmarks_of_middle_square(height, width), notice
+        return landmarks_of_middle_square(height, width), notice
 
 
 def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float, float, float]:
@@ -171,7 +180,7 @@ def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float,
     Raises:
         ACFunError: the mask is empty.
     """
-    box = faces.box_of_mask(mask)
+    box = box_of_mask(mask)
     if box is None:
         raise ACFunError("The mask is empty.", "a mask that covers the face", "paint it, or disconnect it")
     across, down = width / mask.shape[1], height / mask.shape[0]
@@ -182,7 +191,7 @@ def box_masks(pictures: Tensor, landmarks: Tensor) -> Tensor:
     """(B, H, W): 1 inside the box of each face."""
     masks = torch.zeros(pictures.shape[:3])
     for mask, points in zip(masks, landmarks):
-        x, y, width, height = faces.box_around(points)
+        x, y, width, height = box_around(points)
         mask[max(0, round(y)) : max(0, round(y + height)), max(0, round(x)) : max(0, round(x + width))] = 1
     return masks
 
@@ -194,7 +203,7 @@ def draw_faces(pictures: Tensor, landmarks: Tensor) -> Tensor:
         image = Image.fromarray((picture.cpu() * 255).round().byte().numpy())
         draw = ImageDraw.Draw(image)
         line = max(1, image.width // 200)
-        x, y, width, height = faces.box_around(points)
+        x, y, width, height = box_around(points)
         draw.rectangle([x, y, x + width, y + height], outline=_MARK, width=line)
         for px, py in points.tolist():
             draw.ellipse([px - 2 * line, py - 2 * line, px + 2 * line, py + 2 * line], fill=_MARK)
@@ -233,7 +242,7 @@ class CropFace(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "eye_distance",
-                    default=faces.EYE_DISTANCE,
+                    default=EYE_DISTANCE,
                     min=0.05,
                     max=0.8,
                     step=0.01,
@@ -258,9 +267,7 @@ class CropFace(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, landmarks, size, eye_distance, upright) -> io.NodeOutput:
-        return io.NodeOutput(
-            *faces.crop_faces(faces.check_batch(image, "picture"), landmarks, size, eye_distance, upright)
-        )
+        return io.NodeOutput(*crop_faces(check_batch(image, "picture"), landmarks, size, eye_distance, upright))
 
 
 class PasteFace(io.ComfyNode):
@@ -307,5 +314,5 @@ class PasteFace(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, face, crop, feather, mask=None, face_landmarks=None) -> io.NodeOutput:
-        pictures, pasted = faces.check_batch(image, "picture"), faces.check_batch(face, "face")
-        return io.NodeOutput(*faces.paste_faces(pictures, pasted, crop, feather, mask, face_landmarks))
+        pictures, pasted = check_batch(image, "picture"), check_batch(face, "face")
+        return io.NodeOutput(*paste_faces(pictures, pasted, crop, feather, mask, face_landmarks))

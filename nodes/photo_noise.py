@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from comfy_api.latest import io
 
+from ..acfun_core.diffusion.inversion import PALETTE_HOLD, Palette, with_statistics
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.faces import check_batch
+from ..acfun_core.faces.crop import check_batch
 from ..acfun_core.images import check_image, square
-from ..acfun_core.photo_noise import PALETTE_HOLD, Palette, with_statistics
 from .host.families import check_together
 from .host.inversion import photo_noise, without_adapters
 from .schema import schema

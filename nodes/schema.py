@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io
 
-from ..acfun_core.adapter import StyleAdapter
 from ..acfun_core.config import Strengths
 from ..acfun_core.errors import ACFunError
+from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.options import Option
 
 CATEGORY = "ACFun"

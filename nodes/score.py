@@ -8,12 +8,12 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..acfun_core import judge
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.faces import check_batch
+from ..acfun_core.faces.crop import check_batch
+from ..acfun_core.faces.detector import NoFace, find_landmarks
+from ..acfun_core.faces.identity import FaceEncoder
+from ..acfun_core.faces.score import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
 from ..acfun_core.images import check_image, square
-from ..acfun_core.sface import FaceEncoder
-from ..acfun_core.yunet import NoFace, find_landmarks
 from .faces import DETECTORS, FACE_ENCODERS, NO_MODEL, list_models, model_path, tell
 from .host.files import FOLDER
 from .schema import schema
@@ -106,8 +106,8 @@ class ScoreACFunResult(io.ComfyNode):
         else:
             files = model_path(FACE_ENCODERS, face_encoder), model_path(DETECTORS, detector)
             identities, notices = face_identities(portraits, style, face, *files)
-        copies = [judge.copied_share(portrait, [style, face]) for portrait in portraits.split(1)]
-        scores = [judge.Score(*numbers) for numbers in zip(identities, looks.styles(), copies)]
+        copies = [copied_share(portrait, [style, face]) for portrait in portraits.split(1)]
+        scores = [Score(*numbers) for numbers in zip(identities, looks.styles(), copies)]
         notice = "\n".join([*map(line_of, range(1, len(scores) + 1), scores), *notices])
         tell(notice)
         chart = draw_scores(scores[:MOST_ROWS])
@@ -135,19 +135,19 @@ class Looks:
         statistics, embeddings = [], []
         for part in pictures.split(BATCH):
             seen = clip_vision.encode_image(square(part, min(part.shape[1:3])))
-            statistics.append(judge.token_statistics(seen["penultimate_hidden_states"].cpu()))
+            statistics.append(token_statistics(seen["penultimate_hidden_states"].cpu()))
             embeddings.append(seen["image_embeds"].double().cpu())
         return torch.cat(statistics), torch.cat(embeddings)
 
     def styles(self) -> list[float]:
         drawn, style, face = self._tokens
-        between = judge.cosines(face, style[0]).item()
-        return judge.relative(judge.cosines(drawn, style[0]), between, "style")
+        between = cosines(face, style[0]).item()
+        return relative(cosines(drawn, style[0]), between, "style")
 
     def identities(self) -> list[float]:
         drawn, style, face = self._embeddings
-        between = judge.cosines(style, face[0]).item()
-        return judge.relative(judge.cosines(drawn, face[0]), between, "look")
+        between = cosines(style, face[0]).item()
+        return relative(cosines(drawn, face[0]), between, "look")
 
 
 def face_identities(portraits: Tensor, style: Tensor, face: Tensor, encoder, detector) -> tuple[list[float], list[str]]:
@@ -173,7 +173,7 @@ def face_identities(portraits: Tensor, style: Tensor, face: Tensor, encoder, det
         comfy.model_management.throw_exception_if_processing_interrupted()
         try:
             found = (embedding(portrait, f"picture {number}") @ own)[None]
-            identities += judge.relative(found, between, "faces")
+            identities += relative(found, between, "faces")
         except NoFace:
             identities.append(0.0)
             notices.append(f"Picture {number}: no face was found; its identity counts 0.")
@@ -181,7 +181,7 @@ def face_identities(portraits: Tensor, style: Tensor, face: Tensor, encoder, det
     return identities, notices
 
 
-def line_of(number: int, score: judge.Score) -> str:
+def line_of(number: int, score: Score) -> str:
     copied = " (a copy or a blend)" if score.is_copy() else ""
     return f"Picture {number}: identity {score.identity:.2f}, style {score.style:.2f}, copy {score.copy:.2f}{copied}."
 
@@ -212,13 +212,13 @@ class PickBestOfN(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "copy_limit",
-                    default=judge.COPY_LIMIT,
+                    default=COPY_LIMIT,
                     min=0.5,
                     max=0.97,
                     step=0.01,
                     tooltip=(
                         "From this copied share on, a portrait is a copy and is left out; lower is stricter. Good: "
-                        f"{judge.COPY_LIMIT}."
+                        f"{COPY_LIMIT}."
                     ),
                 ),
             ],
@@ -242,7 +242,7 @@ class PickBestOfN(io.ComfyNode):
                 "connect the same batch to Score ACFun Result and Pick Best of N",
             )
         check_choice(count, identity_weight, copy_limit)
-        order = judge.ranking(scores, identity_weight, copy_limit)
+        order = ranking(scores, identity_weight, copy_limit)
         if not order:
             raise ACFunError(
                 f"All {len(scores)} pictures are copies or blends of the two training pictures.",

@@ -6,9 +6,9 @@ import torch
 from comfy_api.latest import io
 
 from ..acfun_core.errors import ACFunError
+from ..acfun_core.faces.landmarks import check_landmarks
+from ..acfun_core.faces.splice import MOST_FACES, SEAMS, splice_parts
 from ..acfun_core.images import check_image
-from ..acfun_core.landmarks import check_landmarks
-from ..acfun_core.splice import MOST_FACES, SEAMS, splice_parts
 from .schema import Landmarks, schema
 
 _COLOURS = ((0.82, 0.27, 0.18), (0.20, 0.47, 0.75), (0.93, 0.70, 0.18), (0.33, 0.63, 0.36))

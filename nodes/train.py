@@ -9,26 +9,26 @@ import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 
-from ..acfun_core import adapter_file
-from ..acfun_core.adapter import StyleAdapter, block_transforms
-from ..acfun_core.blocks import channels_to_train, find_sites
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
-from ..acfun_core.ddim import ddim_sample
+from ..acfun_core.diffusion.ddim import ddim_sample
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image
-from ..acfun_core.injection import injected
-from ..acfun_core.material import Material
-from ..acfun_core.training import Base, StepReport, train_adapter
-from . import live
+from ..acfun_core.method.adapter import StyleAdapter, block_transforms
+from ..acfun_core.storage import adapter_file
+from ..acfun_core.training.loop import Base, StepReport, train_adapter
+from ..acfun_core.training.material import Material
+from ..acfun_core.unet.blocks import channels_to_train, find_sites
+from ..acfun_core.unet.injection import injected
 from .host import files
 from .host.encoding import check_picture_mask, encode_material, encode_pair, style_tokens
 from .host.families import check_together, text_width
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, encode_tokens
 from .host.unet import NoisePredictor, schedule_of
-from .options import ChosenOptions
-from .previews import draw_loss_curve, preview_image
+from .panel import events
+from .panel.previews import draw_loss_curve, preview_image
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema
+from .train_options import ChosenOptions
 
 PREVIEW_SAMPLER_STEPS = 10
 PREVIEW_LARGEST_SIDE = 512
@@ -211,7 +211,7 @@ class TrainACFunStyle(io.ComfyNode):
         path = files.new_adapter_path(name)
         files.check_writable(path, expected_file_bytes(model, clip, adapter_config))
 
-        with live.watch(config.steps, cls.hidden) as watch:
+        with events.watch(config.steps, cls.hidden) as watch:
             latents = encode_pair(model, vae, style, face, resolution)
             material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
@@ -246,7 +246,7 @@ def learn(
     adapter_config: AdapterConfig,
     config: TrainConfig,
     preview_every: int,
-    watch: live.Watch,
+    watch: events.Watch,
 ) -> StyleAdapter:
     """Run the core's training on the graph's model with progress, previews and cancel; the model is left as it was."""
     comfy.model_management.load_models_gpu(

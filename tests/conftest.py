@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from host.client import ComfyClient
-from host.install import REPO
-from host.server import ComfyServer, group_is_gone
+
+from tools.comfy.client import ComfyClient
+from tools.comfy.install import REPO
+from tools.comfy.server import ComfyServer, group_is_gone
 
 PROBE_PACKS = {
-    name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe", "combination_probe")
+    **{name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe")},
+    "combination_probe": REPO / "tools" / "comfy" / "probes" / "combination_probe",
 }
 
 

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from acfun_core import adapter_file
-from acfun_core.adapter import StyleAdapter
 from acfun_core.backends.pictures import read_picture, to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.images import square
-from tests.host.launcher import define_torchvision_operators
+from acfun_core.method.adapter import StyleAdapter
+from acfun_core.storage import adapter_file
 from tools import ablation_page
 from tools.base_key import base_key
+from tools.comfy.launcher import define_torchvision_operators
 from tools.measure import pictures as measure
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,20 +18,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tools import combinations_page as page_of
+from tools.comfy.client import ComfyClient
+from tools.comfy.graphs import PROMPT, SIDE, base_graph, ksampler_nodes, node, train_node
+from tools.comfy.random_files import CONTROL_NET, LORA, write_control_net, write_lora
+from tools.comfy.server import ComfyServer
+
 REPO = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPO / "tests"), str(REPO)]
 
-from host.client import ComfyClient  # noqa: E402
-from host.server import ComfyServer  # noqa: E402
-from safetensors import safe_open  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from server.files import CONTROL_NET, LORA, write_control_net, write_lora  # noqa: E402
-from server.graphs import PROMPT, SIDE, base_graph, ksampler_nodes, node, train_node  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from tools import combinations_page as page_of  # noqa: E402
-
-PROBES = REPO / "tests" / "server"
+PROBES = REPO / "tools" / "comfy" / "probes"
 PACKS = {"ComfyUI-ACFun": REPO, "combination_probe": PROBES / "combination_probe"}
 OUT = REPO / "out" / "combinations"
 ADAPTER = "combination.safetensors"

@@ -15,15 +15,13 @@ import sys
 import time
 from pathlib import Path
 
+from acfun_core.config import INITIAL_WORD, PLACEHOLDER
+from tools.comfy.client import Event, NodeError, Run, Workflow, WorkflowRejected
+from tools.comfy.server import ComfyServer, ServerError
+from tools.contact_sheet import contact_sheet
+from tools.workflows.api import load, node_id
+
 REPO = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPO / "tests"), str(REPO)]
-
-from host.client import Event, NodeError, Run, Workflow, WorkflowRejected  # noqa: E402
-from host.server import ComfyServer, ServerError  # noqa: E402
-
-from acfun_core.config import INITIAL_WORD, PLACEHOLDER  # noqa: E402
-from tools.contact_sheet import contact_sheet  # noqa: E402
-from tools.workflows.api import load, node_id  # noqa: E402
 
 OUT = REPO / "out"
 WORKFLOWS = {"stylization": "both pictures, from pure noise", "any_photo": "the style alone, from the photo's noise"}

@@ -15,24 +15,23 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from acfun_core.backends.stable_diffusion import StableDiffusion
+from acfun_core.config import AdapterConfig, Strengths
+from acfun_core.method.adapter import StyleAdapter
+from acfun_core.method.mixing import Members
+from acfun_core.storage import adapter_file
+from acfun_core.strengths import PARTS
+from acfun_core.training.loop import seeded
+from acfun_core.unet.blocks import channels_to_train
+from tools.comfy.client import ComfyClient
+from tools.comfy.launcher import define_torchvision_operators
+from tools.comfy.server import ComfyServer
+
 REPO = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPO / "tests"), str(REPO)]
-
-import torch  # noqa: E402
-from host.client import ComfyClient  # noqa: E402
-from host.launcher import define_torchvision_operators  # noqa: E402
-from host.server import ComfyServer  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from acfun_core import adapter_file  # noqa: E402
-from acfun_core.adapter import StyleAdapter  # noqa: E402
-from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
-from acfun_core.blocks import channels_to_train  # noqa: E402
-from acfun_core.config import AdapterConfig, Strengths  # noqa: E402
-from acfun_core.mixing import Members  # noqa: E402
-from acfun_core.strengths import PARTS  # noqa: E402
-from acfun_core.training import seeded  # noqa: E402
 
 LIMIT = 1e-3
 BASE = REPO / "base"

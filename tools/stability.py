@@ -21,16 +21,16 @@ from pathlib import Path
 
 import torch
 
-from acfun_core.blocks import channels_to_train, find_sites
-from acfun_core.cfun import CFun, channel_sigma
 from acfun_core.config import AdapterConfig, TrainConfig
+from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.errors import ACFunError
+from acfun_core.method.cfun import CFun, channel_sigma
 from acfun_core.options import options_of
-from acfun_core.schedule import NoiseSchedule
-from acfun_core.training import Base, StepReport, measure_adapter, train_adapter
-from tests.host.launcher import define_torchvision_operators
+from acfun_core.training.loop import Base, StepReport, measure_adapter, train_adapter
+from acfun_core.unet.blocks import channels_to_train, find_sites
 from tools import stability_page
 from tools.base_key import base_key
+from tools.comfy.launcher import define_torchvision_operators
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "stability"

@@ -3,7 +3,7 @@
 * :mod:`acfun_core.backends.stable_diffusion` a Stable Diffusion 1.x base: train on it, sample from it
 * :mod:`acfun_core.backends.weights`          its parts from a diffusers folder or a single-file checkpoint
 * :mod:`acfun_core.backends.prompt`           prompts with weights and S*, read as ComfyUI reads them
-* :mod:`acfun_core.backends.sampling`         DDIM over the steps that ComfyUI's scheduler ``normal`` takes
+* :mod:`acfun_core.diffusion.sampling`         DDIM over the steps that ComfyUI's scheduler ``normal`` takes
 
 diffusers and transformers are imported when a base is loaded, never before. Nothing is ever downloaded: every part is read
 from a file that was named.

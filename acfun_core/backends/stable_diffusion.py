@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..adapter import StyleAdapter, block_transforms
-from ..blocks import channels_of, find_sites, misfits
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
+from ..diffusion.inversion import PALETTE_HOLD, Palette, inverted, with_statistics
+from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
 from ..errors import ACFunError
 from ..images import square
-from ..injection import injected
-from ..material import Material, latent_mask, vary
-from ..mixing import Members, is_plain, mixed_context
-from ..photo_noise import PALETTE_HOLD, Palette, inverted, with_statistics
-from ..training import Base, OnStep, train_adapter
-from ..windows import TOLERANCE, Moment
+from ..method.adapter import StyleAdapter, block_transforms
+from ..method.mixing import Members, is_plain, mixed_context
+from ..training.loop import Base, OnStep, train_adapter
+from ..training.material import Material, latent_mask, vary
+from ..unet.blocks import channels_of, find_sites, misfits
+from ..unet.injection import injected
+from ..unet.windows import TOLERANCE, Moment
 from . import pictures
-from .sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
 from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from ..diffusion.sampling import SampledSchedule
 from ..errors import ACFunError
 from .libraries import imported
-from .sampling import SampledSchedule
 
 SD1_CONFIGS = Path(__file__).with_name("sd1")
 """diffusers' and transformers' settings of Stable Diffusion 1.x: a single-file checkpoint does not hold them."""

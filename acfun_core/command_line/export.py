@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .. import adapter_file
 from ..errors import ACFunError
-from ..export import compact, low_rank, save_embedding
+from ..storage import adapter_file
+from ..storage.export import compact, low_rank, save_embedding
 from . import output
 
 _DESCRIPTION = """\

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from .. import adapter_file
-from ..adapter import StyleAdapter
+from ..method.adapter import StyleAdapter
 from ..options import default_of, options_of
+from ..storage import adapter_file
 from . import output
 
 _DESCRIPTION = "Say what adapter files hold: what they were trained on, with which options, and how it went."

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .. import __version__, adapter_file
+from .. import __version__
 from ..config import PLACEHOLDER, Strengths
+from ..diffusion.inversion import PALETTE_HOLD, Palette
 from ..errors import ACFunError
 from ..images import square
-from ..mixing import Members
-from ..photo_noise import PALETTE_HOLD, Palette
+from ..method.mixing import Members
+from ..storage import adapter_file
 from . import output
 from .base import EMBEDDED, add_base, load_base
 from .flags import add_list_flags, given_lists

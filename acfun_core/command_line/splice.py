@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ACFunError
-from ..landmarks import NAMES, check_landmarks
-from ..splice import MOST_FACES, PARTS, SEAMS, splice_bands, splice_parts
+from ..faces.landmarks import NAMES, check_landmarks
+from ..faces.splice import MOST_FACES, PARTS, SEAMS, splice_bands, splice_parts
 from . import output
 
 _DESCRIPTION = f"""\
@@ -144,7 +144,7 @@ def find_all(arguments: argparse.Namespace, faces: list[Tensor]) -> list[Tensor]
             points = torch.tensor(numbers(given[number - 1], "--landmarks"))
             points = points.reshape(5, 2) if points.numel() == 10 else points
         else:
-            from ..yunet import find_landmarks
+            from ..faces.detector import find_landmarks
 
             points = find_landmarks(face, arguments.detector, f"picture of face {number}")
         found.append(check_landmarks(points, face, role))

@@ -6,11 +6,11 @@ import argparse
 import time
 from pathlib import Path
 
-from .. import adapter_file
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
 from ..options import options_of
-from ..training import StepReport
+from ..storage import adapter_file
+from ..training.loop import StepReport
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given

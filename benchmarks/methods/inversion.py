@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acfun_core import adapter_file
-from acfun_core.adapter import StyleAdapter
 from acfun_core.backends.text import PromptSide
 from acfun_core.config import AdapterConfig, TrainConfig
+from acfun_core.method.adapter import StyleAdapter
+from acfun_core.storage import adapter_file
 
 from ..lists import Pair
 from ..workbench import Workbench

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -18,9 +17,6 @@ from acfun_core.errors import ACFunError
 from ..lists import Pair
 from ..workbench import ROOT, Workbench, base_folder
 from .base import Method, State
-
-# The host's modules import each other by the name that the tests give them.
-sys.path.insert(0, str(ROOT / "tests"))
 
 MODEL, CLIP, VAE = (["base", index] for index in range(3))
 BATCH = 2
@@ -112,7 +108,7 @@ class NativeLoRA(Method):
                 "the embedded base",
                 "leave native_lora out with --methods",
             )
-        from host.server import ComfyServer
+        from tools.comfy.server import ComfyServer
 
         self._server = ComfyServer().start()
         self._client = self._server.client()

@@ -8,7 +8,7 @@ from torch import Tensor
 from ...acfun_core.config import TrainConfig
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.images import square
-from ...acfun_core.material import Material, latent_mask, vary
+from ...acfun_core.training.material import Material, latent_mask, vary
 
 
 def encode_pictures(model, vae, pictures: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...acfun_core.photo_noise import Palette, inverted
+from ...acfun_core.diffusion.inversion import Palette, inverted
 from .unet import WRAPPER_KEY
 
 SCHEDULER = "normal"

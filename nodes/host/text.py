@@ -8,10 +8,10 @@ import comfy.sd
 import torch
 from torch import Tensor
 
-from ...acfun_core.adapter import StyleAdapter
 from ...acfun_core.config import INITIAL_WORD, PLACEHOLDER
 from ...acfun_core.errors import ACFunError
-from ...acfun_core.mixing import Members, abstract_intervals, is_plain, mixed_context, mixed_row, windowed
+from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.method.mixing import Members, abstract_intervals, is_plain, mixed_context, mixed_row, windowed
 from .families import SDXL, check_clip, embedding_tables, text_width
 
 _MARKER = "acfun_style_row"

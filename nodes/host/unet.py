@@ -10,14 +10,14 @@ import comfy.patcher_extension
 import torch
 from torch import Tensor
 
-from ...acfun_core.adapter import StyleAdapter, block_transforms
-from ...acfun_core.blocks import find_sites, misfits
 from ...acfun_core.config import Strengths
+from ...acfun_core.diffusion.schedule import NoiseSchedule
 from ...acfun_core.errors import ACFunError
-from ...acfun_core.injection import injected
-from ...acfun_core.mixing import Members
-from ...acfun_core.schedule import NoiseSchedule
-from ...acfun_core.windows import Moment
+from ...acfun_core.method.adapter import StyleAdapter, block_transforms
+from ...acfun_core.method.mixing import Members
+from ...acfun_core.unet.blocks import find_sites, misfits
+from ...acfun_core.unet.injection import injected
+from ...acfun_core.unet.windows import Moment
 from .families import TITLES, check_model
 from .text import DescriptionSide
 

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from host.launcher import define_torchvision_operators
+
+from tools.comfy.launcher import define_torchvision_operators
 
 # diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
 define_torchvision_operators()
 
-from acfun_core.adapter import StyleAdapter  # noqa: E402
 from acfun_core.backends.pictures import read_picture  # noqa: E402
 from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
 from acfun_core.config import AdapterConfig, TrainConfig  # noqa: E402
+from acfun_core.method.adapter import StyleAdapter  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[2]
 BASE = REPO / "base"

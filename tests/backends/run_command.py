@@ -5,14 +5,9 @@ torch.
 """
 
 import sys
-from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO / "tests"), str(REPO)]
-
-from host.launcher import define_torchvision_operators  # noqa: E402
-
-from acfun_core.command_line import main  # noqa: E402
+from acfun_core.command_line import main
+from tools.comfy.launcher import define_torchvision_operators
 
 if __name__ == "__main__":
     define_torchvision_operators()

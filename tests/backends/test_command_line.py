@@ -17,19 +17,20 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from acfun_core import __version__, adapter_file
-from acfun_core.adapter import StyleAdapter
+from acfun_core import __version__
 from acfun_core.backends.pictures import read_picture
 from acfun_core.command_line import build_parser, flags, info, main, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.diffusion.inversion import Palette
 from acfun_core.images import square
+from acfun_core.method.adapter import StyleAdapter
 from acfun_core.options import options_of
-from acfun_core.photo_noise import Palette
+from acfun_core.storage import adapter_file
 
 from .conftest import BASE, PROMPT, REPO, SIDE
 
-RUNNER = Path(__file__).with_name("run_command.py")
+RUNNER = (sys.executable, "-m", "tests.backends.run_command")
 STYLE, FACE = REPO / "pictures" / "style_woodblock.png", REPO / "pictures" / "face_astronaut.png"
 POINTS = "200,219,311,220,253,283,204,325,306,326"
 TRAIN = [
@@ -65,8 +66,8 @@ def offline() -> dict[str, str]:
 
 
 def acfun(*arguments) -> Ended:
-    command = [sys.executable, str(RUNNER), *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=offline())
+    command = [*RUNNER, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=offline(), cwd=REPO)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
@@ -319,8 +320,8 @@ def test_an_adapter_of_another_base_is_named(trained, loaded, tmp_path, capsys, 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_control_c_leaves_nothing(tmp_path):
     out = tmp_path / "never.safetensors"
-    command = [sys.executable, str(RUNNER), *map(str, TRAIN), "--steps", "5000", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
+    command = [*RUNNER, *map(str, TRAIN), "--steps", "5000", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1, cwd=REPO)
     try:
         shown = ""
         while "training" not in shown:
@@ -353,7 +354,7 @@ def test_an_interrupt_that_comes_out_as_another_error_is_one(monkeypatch, capsys
 def test_the_core_imports_without_diffusers_and_transformers():
     code = (
         "import sys; sys.modules['diffusers'] = sys.modules['transformers'] = sys.modules['cv2'] = None;"
-        "import acfun_core.command_line, acfun_core.backends.stable_diffusion, acfun_core.training;"
+        "import acfun_core.command_line, acfun_core.backends.stable_diffusion, acfun_core.training.loop;"
         "sys.exit(acfun_core.command_line.main(['sample', '--prompt', 'a', '--out', 'p.png', '--json']))"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO)

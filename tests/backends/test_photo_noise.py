@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from acfun_core.config import Strengths
+from acfun_core.diffusion.inversion import Palette
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
-from acfun_core.photo_noise import Palette
 
 from .conftest import PROMPT, SIDE
 

@@ -26,12 +26,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from acfun_core.adapter_file import to_tensors
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.weights import Parts, SampledSchedule
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
-from acfun_core.photo_noise import Palette
-from acfun_core.training import train_adapter
+from acfun_core.diffusion.inversion import Palette
+from acfun_core.storage.adapter_file import to_tensors
+from acfun_core.training.loop import train_adapter
 
 from .conftest import PROMPT
 

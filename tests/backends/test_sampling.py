@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from acfun_core.backends.sampling import (
+from acfun_core.diffusion.sampling import (
     SampledSchedule,
     ddim,
     guide,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from host.client import NodeError
+
+from tools.comfy.client import NodeError
 
 pytestmark = pytest.mark.server
 

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from host.install import REPO
-from host.server import ComfyServer
 
-from .chromium import BrowserMissing, start_browser
-from .editor import Editor
+from tools.comfy.chromium import BrowserMissing, start_browser
+from tools.comfy.editor import Editor
+from tools.comfy.install import REPO
+from tools.comfy.server import ComfyServer
 
 PICTURES = REPO / "out" / "browser"
 QUIET = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": True, "Comfy.Locale": "en"}

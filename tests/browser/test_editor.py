@@ -6,12 +6,11 @@ import json
 import re
 
 import pytest
-from host.install import REPO
 
+from tools.comfy.editor import Editor
+from tools.comfy.install import REPO
 from tools.registry.locales import load_phrases
 from tools.workflows import api
-
-from .editor import Editor
 
 QUICK_START = "stylization"
 TRAIN = "ACFunTrainStyle"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from tools.comfy.editor import Editor
 from tools.workflows import api
-
-from .editor import Editor
 
 BLUEPRINT = "ACFun portrait"
 FIRST_NODE = """

@@ -9,10 +9,9 @@ import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
+from tools.comfy.editor import Editor
 from tools.workflows import api
 from tools.workflows.lessons import FACE_BOX
-
-from .editor import Editor
 
 PARTS, REGIONS = "ACFunFaceParts", ("eyes", "nose", "mouth", "skin", "hair", "background")
 PANEL = ".acfun-regions"

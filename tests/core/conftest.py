@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from host.launcher import define_torchvision_operators
+
+from tools.comfy.launcher import define_torchvision_operators
 
 # diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
 define_torchvision_operators()
 
 from diffusers import UNet2DConditionModel  # noqa: E402
 
-from acfun_core.blocks import find_sites  # noqa: E402
-from acfun_core.schedule import NoiseSchedule  # noqa: E402
-from acfun_core.training import Base  # noqa: E402
+from acfun_core.diffusion.schedule import NoiseSchedule  # noqa: E402
+from acfun_core.training.loop import Base  # noqa: E402
+from acfun_core.unet.blocks import find_sites  # noqa: E402
 
 TEXT_WIDTH, IMAGE_WIDTH, TOKENS, STAR = 32, 48, 7, 4
 

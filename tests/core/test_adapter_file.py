@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from acfun_core import adapter_file
-from acfun_core.adapter import StyleAdapter
 from acfun_core.config import AdapterConfig
 from acfun_core.errors import ACFunError
-from acfun_core.training import TrainConfig, train_adapter
+from acfun_core.method.adapter import StyleAdapter
+from acfun_core.storage import adapter_file
+from acfun_core.training.loop import TrainConfig, train_adapter
 
 CONFIG = AdapterConfig("a painting of a woman in S* style", blocks="both")
 

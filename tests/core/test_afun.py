@@ -2,8 +2,8 @@
 
 import torch
 
-from acfun_core.afun import AFun, CrossAttention
 from acfun_core.config import AdapterConfig
+from acfun_core.method.afun import AFun, CrossAttention
 
 CONFIG = AdapterConfig("a painting of a woman in S* style")
 

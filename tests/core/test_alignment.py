@@ -2,8 +2,8 @@
 
 import torch
 
-from acfun_core.alignment import FACE, STYLE, PairNoise, alignment_terms, measure_alignment
-from acfun_core.schedule import NoiseSchedule
+from acfun_core.diffusion.schedule import NoiseSchedule
+from acfun_core.training.alignment_loss import FACE, STYLE, PairNoise, alignment_terms, measure_alignment
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from acfun_core.blocks import channels_of, find_sites, select
 from acfun_core.errors import ACFunError
-from acfun_core.injection import injected
+from acfun_core.unet.blocks import channels_of, find_sites, select
+from acfun_core.unet.injection import injected
 
 
 def test_sd1_has_8_2_12():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from acfun_core.cfun import CFun, channel_sigma, normalise_sigma
-from acfun_core.optimiser import width_factor
+from acfun_core.method.cfun import CFun, channel_sigma, normalise_sigma
+from acfun_core.training.optimiser import width_factor
 
 
 def features(channels=64, seed=0):

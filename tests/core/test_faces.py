@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from acfun_core import faces
 from acfun_core.errors import ACFunError
+from acfun_core.faces import crop as faces
+from acfun_core.faces.landmarks import Similarity
 from acfun_core.images import square
-from acfun_core.landmarks import Similarity
 
 
 def photo(height=300, width=400, seed=0, batch=1) -> torch.Tensor:

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from acfun_core import adapter_file, guard
-from acfun_core.adapter_file import to_tensors
 from acfun_core.config import AdapterConfig, TrainConfig
-from acfun_core.guard import CopyGuard, copied_share
-from acfun_core.training import train_adapter
+from acfun_core.storage import adapter_file
+from acfun_core.storage.adapter_file import to_tensors
+from acfun_core.training import copy_guard as guard
+from acfun_core.training.copy_guard import CopyGuard, copied_share
+from acfun_core.training.loop import train_adapter
 
 CONFIG = AdapterConfig("a painting in S* style")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from acfun_core.errors import ACFunError
+from acfun_core.faces.splice import splice_bands
 from acfun_core.images import check_image, square
-from acfun_core.splice import splice_bands
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from torch.nn import functional as F
 
 from acfun_core.backends.pictures import read_picture
 from acfun_core.errors import ACFunError
-from acfun_core.judge import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
-
-from host.install import REPO  # isort: skip
+from acfun_core.faces.score import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
+from tools.comfy.install import REPO
 
 
 @pytest.fixture(scope="module")

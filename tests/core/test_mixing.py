@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from acfun_core.adapter import block_transforms
-from acfun_core.alignment import FACE, STYLE, measure_alignment
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.injection import injected
-from acfun_core.mixing import abstract_intervals, is_plain, mixed_context, mixed_row, windowed
-from acfun_core.training import train_adapter
+from acfun_core.method.adapter import block_transforms
+from acfun_core.method.mixing import abstract_intervals, is_plain, mixed_context, mixed_row, windowed
+from acfun_core.training.alignment_loss import FACE, STYLE, measure_alignment
+from acfun_core.training.loop import train_adapter
+from acfun_core.unet.injection import injected
 
 from .conftest import ToyTextSide
 

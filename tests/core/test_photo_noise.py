@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from acfun_core.photo_noise import Palette, inverted, with_statistics
+from acfun_core.diffusion.inversion import Palette, inverted, with_statistics
 
 SIGMAS = torch.cat([torch.logspace(1.1, -1.5, 40), torch.zeros(1)])
 

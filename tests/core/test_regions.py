@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from acfun_core.adapter import block_transforms
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.landmarks import Similarity
-from acfun_core.regions import (
+from acfun_core.faces.landmarks import Similarity
+from acfun_core.faces.regions import (
     MAP_STEP,
     REGIONS,
     map_picture,
@@ -16,8 +15,9 @@ from acfun_core.regions import (
     region_strengths,
     weighted_mask,
 )
+from acfun_core.method.adapter import block_transforms
 from acfun_core.strengths import Strengths
-from acfun_core.training import train_adapter
+from acfun_core.training.loop import train_adapter
 
 # A frontal face, eyes 40 pixels apart, in a picture of 200 x 200.
 FACE = torch.tensor([[80.0, 90.0], [120.0, 90.0], [100.0, 113.0], [83.0, 132.0], [117.0, 132.0]])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from acfun_core.adapter_file import to_tensors
 from acfun_core.config import AdapterConfig, TrainConfig
-from acfun_core.training import train_adapter
+from acfun_core.storage.adapter_file import to_tensors
+from acfun_core.training.loop import train_adapter
 
 
 def train(base, latents, style_tokens, steps, on_step=None):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from acfun_core.alignment import FACE, STYLE, PairNoise, alignment_terms
 from acfun_core.config import AdapterConfig, TrainConfig
+from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.errors import ACFunError
-from acfun_core.schedule import NoiseSchedule
-from acfun_core.training import train_adapter
+from acfun_core.training.alignment_loss import FACE, STYLE, PairNoise, alignment_terms
+from acfun_core.training.loop import train_adapter
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 CONTEXT = torch.zeros(1, 3, 8)

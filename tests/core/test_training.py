@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 
-from acfun_core import optimiser
-from acfun_core.adapter import block_transforms
-from acfun_core.adapter_file import to_tensors
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.injection import injected
-from acfun_core.training import train_adapter
+from acfun_core.method.adapter import block_transforms
+from acfun_core.storage.adapter_file import to_tensors
+from acfun_core.training import optimiser
+from acfun_core.training.loop import train_adapter
+from acfun_core.unet.injection import injected
 
 from .conftest import base_on, tiny_unet
 

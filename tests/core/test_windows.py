@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from acfun_core.adapter import block_transforms
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.training import train_adapter
-from acfun_core.windows import Moment
+from acfun_core.method.adapter import block_transforms
+from acfun_core.training.loop import train_adapter
+from acfun_core.unet.windows import Moment
 
 ENC, DEC = "enc.0.0", "dec.0.0"
 

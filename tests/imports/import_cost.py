@@ -15,13 +15,16 @@ import sys
 import time
 from pathlib import Path
 
+from tools.comfy.install import ensure_comfy
+from tools.comfy.launcher import comfy_on_path, define_torchvision_operators
+
 REPO = Path(__file__).resolve().parents[2]
 WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
 
 
 def measure(pack: Path = REPO) -> dict:
     """In a new process with ComfyUI's own modules loaded: import the pack and ask for its nodes and their schemas."""
-    command = [sys.executable, str(Path(__file__).resolve()), "inside", str(pack)]
+    command = [sys.executable, "-m", "tests.imports.import_cost", "inside", str(pack)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300)
     if done.returncode != 0:
         raise RuntimeError(f"the pack could not be imported:\n{done.stdout}\n{done.stderr}")
@@ -30,12 +33,7 @@ def measure(pack: Path = REPO) -> dict:
 
 def load_host() -> None:
     """Import what a ComfyUI server has imported before it loads custom nodes."""
-    sys.path.insert(0, str(REPO / "tests"))
-    from host.install import ensure_comfy
-    from host.launcher import define_torchvision_operators
-
-    comfy = ensure_comfy()
-    sys.path[:] = [str(comfy), *(path for path in sys.path if Path(path).resolve() != REPO / "tests")]
+    comfy_on_path(ensure_comfy())
     sys.argv = ["main.py", "--cpu"]
     import comfy.options
 

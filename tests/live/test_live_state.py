@@ -8,10 +8,11 @@ import sys
 import threading
 
 import pytest
-from host.install import REPO
+
+from tools.comfy.install import REPO
 
 # By path: the package around it belongs to ComfyUI and would import it.
-_spec = importlib.util.spec_from_file_location("acfun_live_state", REPO / "nodes" / "live_state.py")
+_spec = importlib.util.spec_from_file_location("acfun_live_state", REPO / "nodes" / "panel" / "state.py")
 live_state = importlib.util.module_from_spec(_spec)
 sys.modules[_spec.name] = live_state
 _spec.loader.exec_module(live_state)

@@ -6,9 +6,9 @@ import re
 import zipfile
 
 import pytest
-from host.install import REPO
 from PIL import Image
 
+from tools.comfy.install import REPO
 from tools.registry import draw, release
 
 from ..imports.import_cost import measure
@@ -31,7 +31,7 @@ NEEDED = (
     "README.md",
     "LICENSE",
     "requirements.txt",
-    "acfun_core/training.py",
+    "acfun_core/training/loop.py",
     "nodes/train.py",
     "nodes/host/unet.py",
     "web/acfun_panel.js",

@@ -6,10 +6,10 @@ import json
 import re
 
 import pytest
-from host.install import REPO
 from PIL import Image
 
-from acfun_core.regions import MAP_STEP, REGIONS
+from acfun_core.faces.regions import MAP_STEP, REGIONS
+from tools.comfy.install import REPO
 from tools.registry import help_pictures, locales
 
 PACK_MODULE = "custom_nodes.ComfyUI-ACFun"

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from host.client import NodeError, WorkflowRejected
 from safetensors.torch import save_file
 
-from .graphs import apply_node, base_graph, node, sampler_node, train_node
+from tools.comfy.client import NodeError, WorkflowRejected
+from tools.comfy.graphs import apply_node, base_graph, node, sampler_node, train_node
 
 
 def refused(client, graph, says: str) -> None:

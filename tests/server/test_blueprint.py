@@ -7,10 +7,10 @@ import json
 import pytest
 from PIL import ImageStat
 
+from tools.comfy.graphs import PROMPT, SIDE, base_graph
 from tools.workflows import SUBGRAPHS
 
 from .editor_format import queued_by_the_editor
-from .graphs import PROMPT, SIDE, base_graph
 from .workflow_runs import SAMPLER_STEPS
 
 BLUEPRINT, PACK_MODULE = "ACFun portrait", "custom_nodes.ComfyUI-ACFun"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from host.client import Interrupted, NodeError, PromptTimeout, WorkflowRejected
 from PIL import Image
+
+from tools.comfy.client import Interrupted, NodeError, PromptTimeout, WorkflowRejected
 
 
 def progress_workflow(steps: int, seconds: float = 0.0) -> dict:

@@ -7,10 +7,20 @@ import copy
 import pytest
 
 from tools import combinations, combinations_page
+from tools.comfy.graphs import (
+    PROMPT,
+    SIDE,
+    apply_node,
+    base_graph,
+    compare_node,
+    ksampler_nodes,
+    node,
+    sampler_node,
+    train_node,
+)
+from tools.comfy.random_files import write_control_net, write_lora
 from tools.workflows import api
 
-from .files import write_control_net, write_lora
-from .graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, ksampler_nodes, node, sampler_node, train_node
 from .workflow_runs import differ, quick
 
 pytestmark = pytest.mark.server

@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from host.client import NodeError
 from PIL import Image, ImageChops, ImageStat
 
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import node
 from tools.measure.faces import model_file
-
-from .graphs import node
 
 FACE = {"photo": node("ACFunExampleImage", picture="face_astronaut.png")}
 BY_HAND = {"detector": "none", "if_none": "stop", "box_x": 0, "box_y": 0, "box_width": 0, "box_height": 0}

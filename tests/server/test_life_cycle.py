@@ -7,15 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from host.server import ComfyServer, ServerError, group_is_gone
+
+from tools.comfy.install import REPO
+from tools.comfy.server import ComfyServer, ServerError, group_is_gone
 
 OWNER = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from host.server import ComfyServer
+import time
+from tools.comfy.install import REPO
+from tools.comfy.server import ComfyServer
 with ComfyServer({}) as server:
     print(server.process.pid, server.base_dir, flush=True)
     time.sleep(600)
@@ -26,8 +27,7 @@ with ComfyServer({}) as server:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="uses process groups")
 def test_a_killed_owner_takes_its_server_along():
-    tests = str(Path(__file__).parents[1])
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, tests], stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, cwd=REPO)
     try:
         pid, base_dir = owner.stdout.readline().split(maxsplit=1)
         owner.send_signal(signal.SIGKILL)

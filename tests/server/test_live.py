@@ -8,12 +8,11 @@ import threading
 import time
 
 import pytest
-from host.client import HTTPFailure, Interrupted, NodeError
 from PIL import Image
 
-from acfun_core import adapter_file
-
-from .graphs import base_graph, digest_node, node, train_node
+from acfun_core.storage import adapter_file
+from tools.comfy.client import HTTPFailure, Interrupted, NodeError
+from tools.comfy.graphs import base_graph, digest_node, node, train_node
 
 LONG = 400
 

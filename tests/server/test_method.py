@@ -6,12 +6,11 @@ import json
 
 import pytest
 import torch
-from host.client import ComfyClient, Interrupted, NodeError
-from host.server import ComfyServer
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from .graphs import (
+from tools.comfy.client import ComfyClient, Interrupted, NodeError
+from tools.comfy.graphs import (
     PROMPT,
     SIDE,
     apply_node,
@@ -23,6 +22,7 @@ from .graphs import (
     sampler_node,
     train_node,
 )
+from tools.comfy.server import ComfyServer
 
 
 def digest(client: ComfyClient) -> str:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import json
 
 import pytest
-from host.client import NodeError
 from safetensors import safe_open
 
-from acfun_core import adapter_file
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.options import default_of, options_of
+from acfun_core.storage import adapter_file
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import (
+    PROMPT,
+    apply_node,
+    base_graph,
+    compare_node,
+    ksampler_nodes,
+    node,
+    sampler_node,
+    train_node,
+)
 
 from .editor_format import queued_by_the_editor, widgets_of
-from .graphs import PROMPT, apply_node, base_graph, compare_node, ksampler_nodes, node, sampler_node, train_node
 
 SMALL = 64
 SIZE = {"width": SMALL, "height": SMALL}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from host.client import Interrupted
 from safetensors.torch import load_file
 
-from acfun_core import adapter_file
 from acfun_core.config import Strengths
+from acfun_core.diffusion.inversion import PALETTE_HOLD, Palette
 from acfun_core.images import square
-from acfun_core.photo_noise import PALETTE_HOLD, Palette
+from acfun_core.storage import adapter_file
 from tools import parity
+from tools.comfy.client import Interrupted
+from tools.comfy.graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node, sampler_node, train_node
 
-from .graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node, sampler_node, train_node
 from .test_bad_input import refused
 from .test_method import digest
 

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from host.client import NodeError
 
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import apply_node, base_graph, compare_node, node, sampler_node, train_node
 from tools.workflows.lessons import FACE_BOX
 
-from .graphs import apply_node, base_graph, compare_node, node, sampler_node, train_node
 from .test_options import adapter_options
 
 REGIONS = ("eyes", "nose", "mouth", "skin", "hair", "background")

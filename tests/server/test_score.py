@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from host.client import NodeError
 from PIL import Image, ImageChops, ImageStat
 
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import base_graph, node
 from tools.measure.faces import model_file
-
-from .graphs import base_graph, node
 
 OTHER = "style_oil.jpg"
 ALL = ("copy of the face", "copy of the style", "blend", "portrait")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from host.client import NodeError
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from .graphs import PROMPT, apply_node, base_graph, compare_node, node
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import PROMPT, apply_node, base_graph, compare_node, node
+
 from .test_options import portrait, small_training, stock_small, train_options
 
 

@@ -9,17 +9,17 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from host.client import ComfyClient, Run
-from host.install import REPO
 from PIL import Image, ImageStat
 
+from tools.comfy.client import ComfyClient, Run
+from tools.comfy.install import REPO
+from tools.comfy.random_files import write_control_net, write_lora
 from tools.workflows import WORKFLOWS, api
 from tools.workflows.build import workflow_files
 from tools.workflows.node_types import FILE_CHOICES, NodeTypes
 from tools.workflows.stand_in import without_own_files
 
 from .editor_format import NOTES, queued_by_the_editor
-from .files import write_control_net, write_lora
 from .workflow_runs import PREVIEW_EVERY, TRAIN_STEPS, differ, quick
 
 PACK, PACK_MODULE = "ComfyUI-ACFun", "custom_nodes.ComfyUI-ACFun"

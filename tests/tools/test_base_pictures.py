@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from host.launcher import define_torchvision_operators
 
 from tests.tools.made_up import OVAL, album, face, points
+from tools.comfy.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from host.launcher import define_torchvision_operators
+
+from tools.comfy.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 

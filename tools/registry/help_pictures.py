@@ -14,10 +14,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from torch import Tensor
 
-from acfun_core import faces
-from acfun_core.landmarks import Similarity, warp
-from acfun_core.regions import REGIONS, map_picture, region_map
-from acfun_core.splice import splice_bands, splice_parts
+from acfun_core.faces import crop as faces
+from acfun_core.faces.landmarks import Similarity, warp
+from acfun_core.faces.regions import REGIONS, map_picture, region_map
+from acfun_core.faces.splice import splice_bands, splice_parts
 
 REPO = Path(__file__).resolve().parents[2]
 PICTURES, TARGET = REPO / "pictures", REPO / "web" / "docs" / "pictures"

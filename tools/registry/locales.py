@@ -12,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 
+from tools.comfy.server import ComfyServer
+
 REPO = Path(__file__).resolve().parents[2]
 LOCALES, PHRASES = REPO / "locales", Path(__file__).with_name("phrases")
 LANGUAGES = ("zh", "ja", "ko", "fr", "es")
@@ -82,9 +84,6 @@ def unused(tree: dict, language: str) -> list[str]:
 
 
 def main() -> int:
-    sys.path.insert(0, str(REPO / "tests"))
-    from host.server import ComfyServer
-
     with ComfyServer() as server, server.client() as client:
         tree = english(client.object_info(), "custom_nodes.ComfyUI-ACFun")
     for path, text in locale_files(tree).items():

@@ -16,15 +16,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from tools.comfy.chromium import BrowserMissing, start_browser
+from tools.comfy.editor import Editor
+from tools.comfy.server import ComfyServer, ServerError
+from tools.workflows.lessons import FACE_BOX
+
 REPO = Path(__file__).resolve().parents[2]
 TARGET = REPO / "web" / "docs" / "pictures"
-sys.path[:0] = [str(REPO), str(REPO / "tests")]
-
-from browser.chromium import BrowserMissing, start_browser  # noqa: E402
-from browser.editor import Editor  # noqa: E402
-from host.server import ComfyServer, ServerError  # noqa: E402
-
-from tools.workflows.lessons import FACE_BOX  # noqa: E402
 
 ALONE = (
     "ACFunAdapterOptions",

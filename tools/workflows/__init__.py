@@ -11,13 +11,8 @@
 - ``thumbnails.py`` runs the workflows and writes ``workflows/*.jpg``
 """
 
-import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 WORKFLOWS = REPO / "workflows"
 SUBGRAPHS = REPO / "subgraphs"
-
-# The host of the tests, imported under the same name as in the tests.
-if str(REPO / "tests") not in sys.path:
-    sys.path.insert(0, str(REPO / "tests"))

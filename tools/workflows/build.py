@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tools.comfy.client import ComfyClient
+from tools.comfy.server import ComfyServer, ServerError
+
 from . import SUBGRAPHS, WORKFLOWS
 from .blueprint import NAME, acfun_portrait
 from .catalogue import all_graphs
 from .node_types import GraphError, NodeTypes
-
-from host.client import ComfyClient  # isort: skip
-from host.server import ComfyServer, ServerError  # isort: skip
 
 
 def to_text(content: dict[str, Any]) -> str:

@@ -15,13 +15,12 @@ from typing import Any
 
 from PIL import Image
 
+from tools.comfy.client import ComfyClient, NodeError, PromptTimeout, WorkflowRejected
+from tools.comfy.server import ComfyServer, ServerError
 from tools.contact_sheet import middle_square
 
 from . import WORKFLOWS, api
 from .stand_in import without_own_files
-
-from host.client import ComfyClient, NodeError, PromptTimeout, WorkflowRejected  # isort: skip
-from host.server import ComfyServer, ServerError  # isort: skip
 
 LARGE, SMALL, GAP = 340, 168, 4
 PAPER = (250, 249, 246)

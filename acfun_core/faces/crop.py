@@ -1,0 +1,232 @@
+"""Faces cut out upright and put back: the picture preparation around training and sampling.
+
+A crop is described by a similarity from its unit square (0-1 from left to right and top to bottom) to pixels of the picture,
+so that one description serves crops of every size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ACFunError
+from ..images import check_image
+from .landmarks import LEFT_EYE, NAMES, RIGHT_EYE, Similarity, check_landmarks, warp
+
+EYE_DISTANCE, EYE_CENTRE = 0.22, (0.5, 0.43)
+"""Of the crop's side: how the demo base's training pictures are framed, head and shoulders."""
+MEAN_FACE = ((-0.5, 0.0), (0.5, 0.0), (0.0, 0.58), (-0.42, 1.06), (0.42, 1.06))
+"""The five landmarks of a frontal face around the middle of its eyes, in distances between the eyes."""
+BOX_SIZE, BOX_EYES = (2.25, 2.9), (0.5, 0.37)
+"""A face's box: its width and height in distances between the eyes, and where their middle lies in it."""
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """Where square crops came from.
+
+    Attributes:
+        frames: for each crop, the similarity from its unit square to pixels of its picture.
+        eye_distance: distance between the eyes in parts of the crop's side.
+    """
+
+    frames: tuple[Similarity, ...]
+    eye_distance: float
+
+
+def check_batch(image: Tensor, role: str) -> Tensor:
+    """Return pictures (B, H, W, 3), or say what is wrong with the batch; see :func:`~acfun_core.images.check_image`."""
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.numel() == 0:
+        return check_image(image, role)
+    return torch.cat([check_image(picture, role) for picture in image.split(1)])
+
+
+def landmarks_in_box(box: tuple[float, float, float, float]) -> Tensor:
+    """Where an upright frontal face in a box (x, y, width, height) has its landmarks. -> (5, 2) pixels.
+
+    Raises:
+        ACFunError: the box has no area.
+    """
+    x, y, width, height = box
+    if not (width > 0 and height > 0):
+        raise ACFunError(
+            f"The box is {width} x {height} pixels.", "a width and a height above 0", "draw the box around the face"
+        )
+    distance = ((width / BOX_SIZE[0]) * (height / BOX_SIZE[1])) ** 0.5
+    middle = torch.tensor([x + BOX_EYES[0] * width, y + BOX_EYES[1] * height])
+    return middle + distance * torch.tensor(MEAN_FACE)
+
+
+def box_around(landmarks: Tensor) -> tuple[float, float, float, float]:
+    """The upright box (x, y, width, height) that a face with these landmarks (5, 2) fills; undoes :func:`landmarks_in_box`."""
+    distance = (landmarks[LEFT_EYE] - landmarks[RIGHT_EYE]).norm().item()
+    middle = landmarks[[RIGHT_EYE, LEFT_EYE]].mean(dim=0).tolist()
+    width, height = (distance * side for side in BOX_SIZE)
+    return middle[0] - BOX_EYES[0] * width, middle[1] - BOX_EYES[1] * height, width, height
+
+
+def landmarks_of_middle_square(height: int, width: int) -> Tensor:
+    """Landmarks for which the default crop is the picture's middle square: what is used where no face was found. -> (5, 2)."""
+    side = min(height, width)
+    corner = torch.tensor([(width - side) / 2, (height - side) / 2])
+    return corner + side * (torch.tensor(EYE_CENTRE) + EYE_DISTANCE * torch.tensor(MEAN_FACE))
+
+
+def box_of_mask(mask: Tensor) -> tuple[float, float, float, float] | None:
+    """The box (x, y, width, height) around a mask (H, W) above 0.5, or None if there is nothing in it."""
+    rows, columns = torch.nonzero(mask > 0.5, as_tuple=True)
+    if len(rows) == 0:
+        return None
+    top, left = rows.min().item(), columns.min().item()
+    return left, top, columns.max().item() + 1 - left, rows.max().item() + 1 - top
+
+
+def frame_of(landmarks: Tensor, eye_distance: float = EYE_DISTANCE, upright: bool = True) -> Similarity:
+    """From the unit square of a crop to pixels: the eyes of ``landmarks`` (5, 2) meet their places in the crop.
+
+    Args:
+        eye_distance: distance between the eyes in parts of the crop's side.
+        upright: turn the face so that its eyes are level; otherwise only shift and scale.
+    """
+    places = torch.tensor(EYE_CENTRE) + eye_distance * torch.tensor(MEAN_FACE[:2])
+    eyes = landmarks[[RIGHT_EYE, LEFT_EYE]]
+    if not upright:
+        half = torch.tensor([(eyes[1] - eyes[0]).norm().item() / 2, 0.0])
+        middle = eyes.mean(dim=0)
+        eyes = torch.stack([middle - half, middle + half])
+    return Similarity.fit(places, eyes)
+
+
+def frames_of(landmarks: Tensor, images: Tensor, eye_distance: float, upright: bool, role: str) -> list[Similarity]:
+    """One frame a picture. Landmarks (B, 5, 2) or (1, 5, 2) for pictures (B, H, W, C)."""
+    if not isinstance(landmarks, Tensor) or landmarks.ndim != 3 or len(landmarks) not in (1, len(images)):
+        raise ACFunError(
+            f"The {role} have shape {tuple(getattr(landmarks, 'shape', ()))} for {len(images)} pictures.",
+            f"one face a picture, shape ({len(images)}, 5, 2): " + ", ".join(NAMES),
+            "find the faces in the same pictures",
+        )
+    return [
+        frame_of(check_landmarks(landmarks[at % len(landmarks)], images[at : at + 1], role), eye_distance, upright)
+        for at in range(len(images))
+    ]
+
+
+def in_pixels(frame: Similarity, side: int) -> Similarity:
+    """The frame for positions in pixels of a crop of this side."""
+    return Similarity(frame.matrix / side, frame.shift)
+
+
+def inverse(similarity: Similarity) -> Similarity:
+    matrix = torch.linalg.inv(similarity.matrix)
+    return Similarity(matrix, -matrix @ similarity.shift)
+
+
+def crop_faces(
+    images: Tensor, landmarks: Tensor, side: int = 512, eye_distance: float = EYE_DISTANCE, upright: bool = True
+) -> tuple[Tensor, Tensor, FaceCrop]:
+    """Cut one square around the face of each picture.
+
+    Args:
+        images: (B, H, W, 3), values 0-1.
+        landmarks: (B, 5, 2) or (1, 5, 2), pixels.
+        side: of the crops, pixels.
+
+    Returns:
+        The crops (B, side, side, 3), with the picture's border continued where it ends; masks (B, side, side) of what is
+        picture; and where the crops came from.
+
+    Raises:
+        ACFunError: the landmarks do not belong to the pictures.
+    """
+    frames = frames_of(landmarks, images, eye_distance, upright, "landmarks")
+    pairs = [warp(image, in_pixels(frame, side), side, side) for image, frame in zip(images.split(1), frames)]
+    crops = torch.cat([crop for crop, _ in pairs]).clamp(0, 1)
+    return crops, torch.stack([valid.float() for _, valid in pairs]), FaceCrop(tuple(frames), eye_distance)
+
+
+def soft_edge(positions: Tensor, width: float) -> Tensor:
+    """1 inside the unit square and 0 outside, with a smooth edge of this width inside it. (..., 2) -> (...)."""
+    inside = torch.minimum(positions, 1 - positions)
+    if width <= 0:
+        return (inside >= 0).all(dim=-1).float()
+    t = (inside / width).clamp(0, 1)
+    return (t * t * (3 - 2 * t)).prod(dim=-1)
+
+
+def paste_faces(
+    images: Tensor,
+    faces: Tensor,
+    crop: FaceCrop,
+    feather: float = 0.1,
+    mask: Tensor | None = None,
+    face_landmarks: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Put crops, usually stylized, back where they came from.
+
+    Args:
+        images: (B, H, W, 3), or one picture that takes all faces one at a time.
+        faces: (N, h, w, 3) of any square size; one, or as many as pictures.
+        crop: from :func:`crop_faces`, for one picture or as many as there are.
+        feather: width of the soft seam in parts of the crop's side, 0-0.5.
+        mask: (M, h, w) in the crop's frame; only what is 1 is pasted.
+        face_landmarks: (N, 5, 2) in pixels of ``faces``, if what is in them moved: their eyes are laid on the picture's.
+
+    Returns:
+        The pictures (max(B, N), H, W, 3), and the weights (max(B, N), H, W) with which the faces were laid over them.
+
+    Raises:
+        ACFunError: the numbers of pictures, faces, crops and masks do not fit.
+    """
+    count = max(len(images), len(faces))
+    parts = {"pictures": len(images), "faces": len(faces), "crops": len(crop.frames)}
+    if mask is not None:
+        parts["masks"] = len(mask)
+    if any(number not in (1, count) for number in parts.values()):
+        numbers = ", ".join(f"{number} {name}" for name, number in parts.items())
+        raise ACFunError(f"There are {numbers}.", f"1 or {count} of each", "crop and paste the same batch")
+    height, width = faces.shape[1:3]
+    if face_landmarks is None and height != width:
+        raise ACFunError(
+            f"The face is {width} x {height} pixels.", "a square, as the crop was", "crop it, or connect face_landmarks"
+        )
+    whole = Similarity(torch.diag(torch.tensor([float(width), float(height)])), torch.zeros(2))
+    own = [whole] * len(faces)
+    if face_landmarks is not None:
+        own = frames_of(face_landmarks, faces, crop.eye_distance, True, "face landmarks")
+
+    def nth(members, at: int):
+        return members[at % len(members)]
+
+    pasted = [
+        _paste(
+            nth(images.split(1), at),
+            nth(faces.split(1), at),
+            inverse(nth(crop.frames, at)),
+            nth(own, at),
+            feather,
+            None if mask is None else nth(mask, at),
+        )
+        for at in range(count)
+    ]
+    return torch.cat([picture for picture, _ in pasted]), torch.stack([weight for _, weight in pasted])
+
+
+def _paste(
+    image: Tensor, face: Tensor, to_crop: Similarity, to_face: Similarity, feather: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """One face over one picture. Positions go from the picture to the crop's unit square and from there to the face."""
+    height, width = image.shape[1:3]
+    there = Similarity(to_face.matrix @ to_crop.matrix, to_face(to_crop.shift))
+    seen, _ = warp(face, there, height, width)
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    places = torch.stack([columns, rows], dim=-1)
+    size = torch.tensor([face.shape[2], face.shape[1]], dtype=torch.float32)
+    weight = soft_edge(to_crop(places), feather) * soft_edge(there(places) / size, feather)
+    if mask is not None:
+        frame = torch.tensor([mask.shape[1], mask.shape[0]], dtype=torch.float32)
+        on_mask = Similarity(torch.diag(frame) @ to_crop.matrix, frame * to_crop.shift)
+        covered, _ = warp(mask[None, :, :, None].float(), on_mask, height, width)
+        weight = weight * covered[0, :, :, 0].clamp(0, 1)
+    return torch.lerp(image, seen.clamp(0, 1), weight[None, :, :, None]), weight

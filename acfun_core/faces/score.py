@@ -1,0 +1,123 @@
+"""How a portrait compares with the two pictures it was learned from, and one number to choose the best of several by.
+
+Similarities mean little by themselves, so each is put on a scale between the two training pictures:
+
+    identity = (s(x, f) - s(y, f)) / (1 - s(y, f))        style = (t(x, y) - t(f, y)) / (1 - t(f, y))
+
+with x the portrait, f the photo, y the style picture, s the cosine of embeddings, t the cosine of the statistics of patch
+tokens. 0 is no nearer than the other training picture, 1 is the picture itself. A copy of one of them is at one end of each
+scale, and so are blends in the middle of both; these are told by the share of the pixels that both pictures explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ACFunError
+from ..images import square
+
+DETAIL = 48
+"""Side in pixels at which pictures are compared: where everything lies, but not the grain."""
+
+COPY_LIMIT = 0.8
+"""Copied share from which on a picture counts as a copy or a blend, as in the benchmark; a VAE leaves copies far above it."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is known about one portrait.
+
+    Attributes:
+        identity, style: at most 1, see above; negative if it is farther than the other training picture.
+        copy: share of the picture that the two training pictures explain, 0 to 1.
+    """
+
+    identity: float
+    style: float
+    copy: float
+
+    def is_copy(self, limit: float = COPY_LIMIT) -> bool:
+        return self.copy >= limit
+
+    def overall(self, identity_weight: float = 0.5, limit: float = COPY_LIMIT) -> float:
+        """The weighted harmonic mean of both, which a picture that has only one of them does not win; 0 for copies."""
+        if self.is_copy(limit):
+            return 0.0
+        parts = [(identity_weight, self.identity), (1 - identity_weight, self.style)]
+        if any(weight > 0 and value <= 0 for weight, value in parts):
+            return 0.0
+        return 1 / sum(weight / value for weight, value in parts if weight > 0)
+
+
+def ranking(scores: Sequence[Score], identity_weight: float = 0.5, limit: float = COPY_LIMIT) -> list[int]:
+    """Positions of the portraits that are no copies, the best first. Those without identity or style come by their mean."""
+
+    def worth(at: int) -> tuple[float, float]:
+        one = scores[at]
+        return one.overall(identity_weight, limit), identity_weight * one.identity + (1 - identity_weight) * one.style
+
+    return sorted((at for at, one in enumerate(scores) if not one.is_copy(limit)), key=worth, reverse=True)
+
+
+def copied_share(picture: Tensor, references: Sequence[Tensor]) -> float:
+    """R^2 of the least-squares fit ``picture = sum_i a_i reference_i + c`` with a constant a channel, 0 to 1.
+
+    It is 1 for a copy of any reference, also a paler or a mirrored one, and for any blend of them; two portraits that are
+    framed alike share some of it. Copies that are cut out or shifted by more than a hundredth are not told.
+
+    Args:
+        picture, references: (1, H, W, 3) of any size, values 0-1; the middle squares are compared.
+    """
+    wanted = _centred(picture)
+    basis = torch.stack([_centred(reference) for reference in references], dim=1)
+    mirrored = torch.stack([_centred(reference.flip(2)) for reference in references], dim=1)
+    spread = wanted.square().sum()
+    if spread <= 1e-9:
+        return 0.0
+    shares = []
+    for pair in (basis, mirrored):
+        # gelsd also takes references that are equal or flat.
+        factors = torch.linalg.lstsq(pair, wanted[:, None], driver="gelsd").solution
+        shares.append(1 - (wanted - (pair @ factors)[:, 0]).square().sum() / spread)
+    return float(torch.stack(shares).max().clamp(0, 1))
+
+
+def _centred(picture: Tensor) -> Tensor:
+    small = square(picture, DETAIL)[0].double().cpu()
+    return (small - small.mean(dim=(0, 1))).flatten()
+
+
+def token_statistics(tokens: Tensor) -> Tensor:
+    """Mean and deviation of CLIP vision's patch tokens, the class token first: (B, N, width) -> (B, 2 width).
+
+    They tell how a picture is made, not what is where in it.
+    """
+    patches = tokens[:, 1:].double()
+    return torch.cat([patches.mean(dim=1), patches.std(dim=1, correction=0)], dim=1)
+
+
+def relative(similarities: Tensor, between: float, what: str) -> list[float]:
+    """Similarities (B,) of portraits to a training picture, on the scale from the other training picture (0) to it (1).
+
+    Args:
+        between: similarity of the two training pictures.
+
+    Raises:
+        ACFunError: the two training pictures are the same in this respect, or a number is not finite.
+    """
+    if not (torch.isfinite(similarities).all() and between < 1 - 1e-6):
+        raise ACFunError(
+            f"The style image and the face image cannot be told apart by their {what}.",
+            "two different pictures",
+            "connect the pictures that the adapter was trained on",
+        )
+    return ((similarities.double() - between) / (1 - between)).clamp(-1, 1).tolist()
+
+
+def cosines(embeddings: Tensor, other: Tensor) -> Tensor:
+    """Cosine of each row of (B, D) with (D,) -> (B,)."""
+    return torch.nn.functional.cosine_similarity(embeddings.double(), other.double()[None], dim=1)

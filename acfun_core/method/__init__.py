@@ -1,0 +1,1 @@
+"""The method: AFun and CFun, what an adapter holds, and several adapters at once."""

@@ -1,0 +1,188 @@
+"""What is learned from one style image and one face photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..config import AdapterConfig, Strengths
+from ..errors import ACFunError
+from ..unet.blocks import address
+from ..unet.injection import Transform
+from ..unet.windows import Moment, factor
+from .afun import AFun, interpolate_row
+from .cfun import CFun, CFunStack
+
+FAMILIES = ("sd1", "sdxl")
+"""Kinds of base: Stable Diffusion 1.x, and SDXL with both text encoders side by side in one row."""
+
+
+class TextSide(Protocol):
+    """CLIP's text side of a base, bound to one face description or prompt. The host provides it."""
+
+    initial_row: Tensor
+    """(width,) token embedding of the initial word."""
+    position: int
+    """Index of S* among the text's tokens."""
+
+    def encode(self, row: Tensor) -> Tensor:
+        """The text with S* standing for ``row`` (width,) -> context (1, T, width), differentiable."""
+
+
+@dataclass
+class TrainingRecord:
+    """How an adapter came about; kept in its file.
+
+    Attributes:
+        settings: the TrainConfig as a plain dict.
+        style_loss, face_loss: unweighted terms of eq. 4, one value a step.
+        before, after: [style, face] terms on the same fixed timesteps and noises, before and after training.
+        skipped_steps: optimizer steps left out because half-precision gradients overflowed.
+        resolution: (height, width) in pixels at which it was trained.
+        looks: [step, copied share, weighted loss] of each look of the copy guard.
+        kept_step: the step whose weights the guard kept, or None without a guard or a look below its limit.
+    """
+
+    settings: dict = field(default_factory=dict)
+    style_loss: list[float] = field(default_factory=list)
+    face_loss: list[float] = field(default_factory=list)
+    before: list[float] = field(default_factory=list)
+    after: list[float] = field(default_factory=list)
+    skipped_steps: int = 0
+    resolution: tuple[int, int] = (0, 0)
+    looks: list[list[float]] = field(default_factory=list)
+    kept_step: int | None = None
+
+
+class StyleAdapter(nn.Module):
+    """AFun, CFun and the style image's tokens: everything inference needs beside the base.
+
+    Args:
+        initial_row: (text_width,) embedding of the initial word.
+        style_tokens: (N, image_width) CLIP tokens of the style image, e_is.
+        channels: canonical block name -> channels, for the blocks that carry CFun.
+        base_family: one of :data:`FAMILIES`.
+    """
+
+    def __init__(
+        self,
+        config: AdapterConfig,
+        initial_row: Tensor,
+        style_tokens: Tensor,
+        channels: dict[str, int],
+        base_family: str = "sd1",
+    ):
+        super().__init__()
+        self.config = config
+        self.base_family = base_family
+        self.afun = AFun(initial_row, style_tokens.shape[-1], config)
+        self.cfun = CFunStack(channels, config)
+        # CLIP vision puts its class token first.
+        kept = style_tokens[:1] if config.image_tokens == "pooled" else style_tokens
+        self.register_buffer("style_tokens", kept.detach().clone().float())
+        # In token mode e_a as trained: inference needs neither the style image, nor CLIP vision, nor a second pass through the
+        # text side. In the sequence modes e_a depends on the prompt, and this is the learned row of S*.
+        self.register_buffer("e_a", self.afun.initial_row.clone())
+        self.record = TrainingRecord()
+
+    @property
+    def text_width(self) -> int:
+        return self.afun.text_width
+
+    @property
+    def is_token(self) -> bool:
+        """Whether e_a is one embedding that stands for S* in a prompt, rather than all of the encoded prompt."""
+        return self.config.abstract_mode == "token"
+
+    def fuse(self, text: TextSide) -> Tensor:
+        """e_a for S* in the text of ``text`` (width,), differentiable (eq. 1-2, mode ``token``).
+
+        Raises:
+            ACFunError: the adapter is compact or of a sequence mode.
+        """
+        if self.config.compact or not self.is_token:
+            raise ACFunError(
+                "This adapter cannot fuse a new embedding for S*: it is "
+                + ("compact." if self.config.compact else f"of abstract_mode {self.config.abstract_mode}."),
+                "a whole adapter of abstract_mode token",
+                "use the adapter that was trained, or row() for the embedding it keeps",
+            )
+        e_tf = text.encode(self.afun.row)
+        return self.afun(e_tf, self.style_tokens[None], text.position)
+
+    def condition(self, text: TextSide) -> Tensor:
+        """What the UNet is conditioned with in training, (1, T, width), differentiable."""
+        return text.encode(self.fuse(text)) if self.is_token else self._fused_sequence(text)
+
+    def context(self, text: TextSide, strength: float = 1.0) -> Tensor:
+        """What the UNet is conditioned with at inference for any text that holds S*, (1, T, width).
+
+        Args:
+            strength: abstract strength; 0 is the text with the plain initial word.
+        """
+        if self.is_token:
+            return text.encode(self.row(strength))
+        plain = text.encode(self.afun.initial_row)
+        return plain if strength == 0 else torch.lerp(plain, self._fused_sequence(text), strength)
+
+    def _fused_sequence(self, text: TextSide) -> Tensor:
+        return self.afun.sequence(text.encode(self.afun.row), self.style_tokens[None])
+
+    @torch.no_grad()
+    def settle(self, text: TextSide) -> None:
+        """Fix e_a after training and round all weights to what the file keeps, so that a saved adapter is the same one."""
+        self.eval()
+        for tensor in (*self.parameters(), self.style_tokens):
+            tensor.copy_(tensor.half().float())
+        if not self.config.learned_row:
+            self.afun.row.copy_(self.afun.initial_row)
+        self.e_a.copy_(self.fuse(text) if self.is_token else self.afun.row)
+
+    def row(self, strength: float = 1.0) -> Tensor:
+        """What stands for S* in a prompt at an abstract strength, (text_width,); in the sequence modes, before AFun."""
+        return interpolate_row(self.afun.initial_row, self.e_a, strength)
+
+
+def block_transforms(
+    adapters: Sequence[tuple[StyleAdapter, Strengths]], moment: Moment | None = None
+) -> dict[str, Transform]:
+    """Transforms for several adapters at once, by the address of what they change (:func:`~acfun_core.unet.blocks.address`).
+
+    Changes add up: ``h + sum_i factor_i strength_i (CFun_i(h) - h)``. Blocks whose strengths are all 0 get no transform at all,
+    so that strength 0 is the base bit for bit.
+
+    Args:
+        moment: where in the sampling the UNet call is; needed by windows and by guidance ``cond``.
+    """
+    parts: dict[str, list] = {}
+    for adapter, strengths in adapters:
+        for name in adapter.cfun.names():
+            if strengths.for_block(name) != 0:
+                member = _Member(adapter.cfun[name], strengths, name)
+                parts.setdefault(address(name, adapter.config.place), []).append(member)
+    return {key: _sum_of_changes(members, moment) for key, members in parts.items()}
+
+
+class _Member(NamedTuple):
+    cfun: CFun
+    strengths: Strengths
+    name: str
+
+    def change(self, h: Tensor, moment: Moment | None) -> Tensor:
+        change = self.strengths.for_block(self.name) * self.cfun.delta(h)
+        scale = factor(self.strengths, self.name, moment, h)
+        return change if scale is None else scale * change
+
+
+def _sum_of_changes(members: list[_Member], moment: Moment | None) -> Transform:
+    def transform(h: Tensor) -> Tensor:
+        changed = h
+        for member in members:
+            changed = changed + member.change(h, moment)
+        return changed
+
+    return transform

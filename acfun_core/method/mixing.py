@@ -1,0 +1,90 @@
+"""Several adapters in one picture: CFun's changes add up, and so do the meanings of S*.
+
+In token mode ``e = e_0 + sum_i w_i a_i (e_a,i - e_0)`` with e_0 the initial word, w_i the weights of the mix and a_i the
+abstract strengths. As soon as one adapter is of a sequence mode, the same sum is taken over encoded prompts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..config import Strengths
+from ..errors import ACFunError
+from .adapter import StyleAdapter, TextSide
+
+Members = Sequence[tuple[StyleAdapter, Strengths]]
+
+
+def check_same_text(members: Members) -> None:
+    """Raise unless all adapters were learned with the same CLIP."""
+    rows = [adapter.afun.initial_row for adapter, _ in members]
+    first = rows[0]
+    if any(row.shape != first.shape or not torch.equal(row.cpu(), first.cpu()) for row in rows[1:]):
+        raise ACFunError(
+            "The adapters of the mix were learned with different text encoders.",
+            "adapters of one base",
+            "mix adapters that were trained on the same checkpoint",
+        )
+
+
+def is_plain(members: Members) -> bool:
+    """Whether S* is the plain initial word: every abstract share is 0."""
+    return all(strengths.abstract_share == 0 for _, strengths in members)
+
+
+def mixed_row(members: Members) -> Tensor:
+    """What stands for S* in a prompt, (text_width,), for adapters of token mode."""
+    if len(members) == 1:
+        [(adapter, strengths)] = members
+        return adapter.row(strengths.abstract_share)
+    check_same_text(members)
+    initial = members[0][0].afun.initial_row
+    row = initial.clone()
+    for adapter, strengths in members:
+        row += strengths.abstract_share * (adapter.e_a.to(row) - initial)
+    return row
+
+
+def mixed_context(members: Members, text: TextSide) -> Tensor:
+    """What the UNet is conditioned with for any text that holds S*, (1, T, width)."""
+    if all(adapter.is_token for adapter, _ in members):
+        return text.encode(mixed_row(members))
+    if len(members) == 1:
+        [(adapter, strengths)] = members
+        return adapter.context(text, strengths.abstract_share)
+    check_same_text(members)
+    plain = text.encode(members[0][0].afun.initial_row)
+    context = plain.clone()
+    for adapter, strengths in members:
+        if strengths.abstract_share != 0:
+            context += strengths.abstract_share * (adapter.context(text).to(plain) - plain)
+    return context
+
+
+def windowed(members: Members) -> bool:
+    """Whether the meaning of S* changes during the sampling."""
+    return any(strengths.window("abstract") != (0.0, 1.0) for _, strengths in members)
+
+
+def abstract_intervals(members: Members) -> list[tuple[float, float, Members]]:
+    """The sampling cut where some adapter's abstract window opens or closes.
+
+    Returns:
+        (start, end, members) as shares of the sampling, without gaps; in each, adapters outside their window have abstract
+        strength 0 and no window is left.
+    """
+    borders = sorted({0.0, 1.0, *(border for _, strengths in members for border in strengths.window("abstract"))})
+    return [
+        (start, end, [(adapter, _between(strengths, start, end)) for adapter, strengths in members])
+        for start, end in zip(borders, borders[1:])
+    ]
+
+
+def _between(strengths: Strengths, start: float, end: float) -> Strengths:
+    opens, closes = strengths.window("abstract")
+    abstract = strengths.abstract if opens <= start and end <= closes else 0.0
+    return dataclasses.replace(strengths, abstract=abstract, abstract_start=0.0, abstract_end=1.0)

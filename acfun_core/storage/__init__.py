@@ -1,0 +1,1 @@
+"""Adapters as files, whole or smaller, and S* as a textual-inversion file."""

@@ -1,0 +1,1 @@
+"""Learning an adapter from one pair of pictures."""

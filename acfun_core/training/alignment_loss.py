@@ -1,0 +1,84 @@
+"""The Face and Style Imagery Alignment loss (eq. 4).
+
+``style_weight |DM(a_t I_s + s_t eps, e_a) - eps|^2 + face_weight |DM(a_t I_f + s_t eps', e_a) - eps'|^2``
+
+By default each image is noised by itself (``noisy_source=own``). With one shared noisy input, as eq. 4 can also be read, the
+terms equal denoising toward the pixel blend of both images plus a constant: the superposition that the paper calls meaningless.
+The other readings are in :mod:`acfun_core.training.targets`; the weights are named by role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..config import TrainConfig
+from ..diffusion.schedule import NoiseSchedule
+from .targets import FACE, STYLE, PairNoise, noise_between, timestep_weight
+
+__all__ = ["FACE", "STYLE", "PairNoise", "PredictNoise", "alignment_terms", "measure_alignment"]
+
+PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""DM: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
+
+
+def alignment_terms(
+    predict_noise: PredictNoise,
+    schedule: NoiseSchedule,
+    latents: Tensor,
+    context: Tensor,
+    draw: PairNoise,
+    config: TrainConfig | None = None,
+    masks: Tensor | None = None,
+) -> Tensor:
+    """The two terms of eq. 4 before weighting.
+
+    Args:
+        latents: (2, 4, h, w) clean latents of the style image and the face photo.
+        context: (1, T, width) the prompt with e_a, the same for both.
+        config: its target and min-SNR weigh the timesteps; without one, the error of the noise as it is.
+        masks: (2, 1, h, w) weight of each place in either term, 0 to 1; without them, 1 everywhere.
+
+    Returns:
+        (2,) mean squared errors of the style term and the face term.
+    """
+    if draw.source is None:
+        target = draw.noise
+        z_t = schedule.add_noise(latents, draw.noise, draw.t)
+        predicted = predict_noise(z_t, draw.t, context.expand(len(latents), -1, -1))
+    else:
+        z_t = schedule.add_noise(draw.source, draw.noise[:1], draw.t[:1])
+        target = noise_between(z_t, latents, schedule, draw.t)
+        # Both terms see the same input: one pass serves them.
+        predicted = predict_noise(z_t, draw.t[:1], context).expand_as(target)
+    error = (predicted.float() - target.float()).square()
+    terms = error.mean(dim=(1, 2, 3)) if masks is None else _masked_mean(error, masks)
+    weight = timestep_weight(schedule, draw.t, config) if config else None
+    return terms if weight is None else weight * terms
+
+
+def _masked_mean(error: Tensor, masks: Tensor) -> Tensor:
+    """Mean of (B, C, h, w) over the places that masks (B, 1, h, w) weigh, (B,)."""
+    weights = masks.to(error).expand_as(error)
+    return (weights * error).sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3))
+
+
+@torch.no_grad()
+def measure_alignment(
+    predict_noise: PredictNoise,
+    schedule: NoiseSchedule,
+    latents: Tensor,
+    context: Tensor,
+    draws: int = 10,
+    seed: int = 12345,
+) -> Tensor:
+    """Both terms, (2,), averaged over fixed noises at timesteps spread evenly over the schedule."""
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros(2)
+    for index in range(draws):
+        t = torch.full((2,), int((index + 0.5) / draws * len(schedule)), device=latents.device)
+        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        total += alignment_terms(predict_noise, schedule, latents, context, PairNoise(t, noise)).cpu()
+    return total / draws

@@ -1,0 +1,127 @@
+"""The copy guard: looks at what an adapter draws while it learns, keeps the best one, and stops before it only copies.
+
+An ideal denoiser under the loss of eq. 4 answers each noise with one of the two training pictures. So from time to time a few
+latents are drawn from fixed noises, and each is fitted by both pictures and a constant a channel,
+
+    z = a z_s + b z_f + c,    R^2 = 1 - |residual|^2 / |z - mean|^2
+
+R^2 is 1 for a copy of either picture and for any blend of both. Two portraits that are framed alike share some of it from the
+start, so the limit lies well above what the first look finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..config import Strengths, TrainConfig
+from ..diffusion.ddim import ddim_sample
+from ..host import Base, measure_adapter
+from ..method.adapter import StyleAdapter, block_transforms
+from ..unet.injection import injected
+
+SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4
+"""What one look costs: two latents in eight steps, and both loss terms at four timesteps; about ten training steps."""
+
+LOOKS_ABOVE_LIMIT = 2
+"""So many looks in a row above the limit end the training; one may be chance."""
+
+
+def copied_share(drawn: Tensor, latents: Tensor) -> float:
+    """Largest R^2 of any drawn latent (N, 4, h, w) fitted by the pair (2, 4, h, w) and a constant a channel, 0 to 1."""
+    pair = _centred(latents).flatten(1).T
+    shares = []
+    for z in _centred(drawn).flatten(1):
+        fitted = pair @ torch.linalg.lstsq(pair, z[:, None]).solution
+        spread = z.square().sum()
+        shares.append(1 - (z - fitted[:, 0]).square().sum() / spread if spread > 0 else z.new_zeros(()))
+    return float(torch.stack(shares).max().clamp(0, 1))
+
+
+def _centred(latents: Tensor) -> Tensor:
+    latents = latents.detach().double().cpu()
+    return latents - latents.mean(dim=(2, 3), keepdim=True)
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look: after which step, the copied share, and the weighted loss on fixed noises."""
+
+    step: int
+    copy: float
+    loss: float
+
+
+class CopyGuard:
+    """Watches one training.
+
+    Args:
+        latents: (2, 4, h, w) clean latents of style and face on the base's device.
+    """
+
+    def __init__(self, base: Base, latents: Tensor, config: TrainConfig):
+        self.base, self.latents, self.config = base, latents, config
+        generator = torch.Generator().manual_seed(config.seed % 2**63)
+        self.noise = torch.randn((SAMPLES, *latents.shape[1:]), generator=generator).to(latents)
+        self.looks: list[Look] = []
+        self._best: tuple[Look, dict[str, Tensor]] | None = None
+
+    def due(self, step: int) -> bool:
+        """Whether to look after this step; the last one always counts."""
+        every = self.config.copy_guard_every
+        return every > 0 and (step % every == 0 or step == self.config.steps)
+
+    def look(self, adapter: StyleAdapter, step: int) -> Look:
+        """Draw and measure; the adapter is kept as it is if it is the best below the limit so far."""
+        style, face = measure_adapter(self.base, adapter, self.latents, LOSS_DRAWS)
+        loss = self.config.style_weight * style + self.config.face_weight * face
+        look = Look(step, copied_share(self._draw(adapter), self.latents), loss)
+        self.looks.append(look)
+        if look.copy <= self.config.copy_limit and (self._best is None or look.loss < self._best[0].loss):
+            state = {key: value.detach().cpu().clone() for key, value in adapter.state_dict().items()}
+            self._best = look, state
+        return look
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether the last looks were all above the limit."""
+        last = self.looks[-LOOKS_ABOVE_LIMIT:]
+        return len(last) == LOOKS_ABOVE_LIMIT and all(look.copy > self.config.copy_limit for look in last)
+
+    def restore_best(self, adapter: StyleAdapter, step: int) -> int | None:
+        """Put the best adapter back in place after the last step. -> its step, or None if no look was below the limit."""
+        if self.config.copy_guard_every > 0 and not any(look.step == step for look in self.looks):
+            # Stopped between two looks: what is there now may be the best.
+            self.look(adapter, step)
+        if self._best is None:
+            return None
+        look, state = self._best
+        adapter.load_state_dict(state)
+        return look.step
+
+    @torch.no_grad()
+    def _draw(self, adapter: StyleAdapter) -> Tensor:
+        """Latents drawn without guidance, (N, 4, h, w)."""
+        training = adapter.training
+        adapter.eval()
+        try:
+            with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
+                context = adapter.condition(self.base.text)
+                return torch.cat(
+                    [
+                        ddim_sample(
+                            self.base.predict_noise,
+                            self.base.schedule,
+                            noise[None],
+                            context,
+                            context,
+                            SAMPLER_STEPS,
+                            cfg=1.0,
+                        )
+                        for noise in self.noise
+                    ]
+                )
+        finally:
+            adapter.train(training)

@@ -1,0 +1,86 @@
+"""When and where an adapter acts: start and end over the sampling, passes of guidance, masks. Plain factors of CFun's change.
+
+All factors are tensors, never Python decisions on their values, so that a compiled UNet stays one graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ACFunError
+from ..strengths import Strengths, part_of
+
+TOLERANCE = 1e-4
+"""Timesteps come rounded from samplers: a boundary of a window counts as inside."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where in the sampling one UNet call is.
+
+    Attributes:
+        progress: (B,) or () share of the sampling that is done, 0 at pure noise, 1 at the picture: 1 - t / (T - 1).
+        conditioned: (B,) whether a row belongs to the pass with the prompt.
+    """
+
+    progress: Tensor | None = None
+    conditioned: Tensor | None = None
+
+    @classmethod
+    def at(cls, t: Tensor, steps: int, conditioned: Tensor | None = None) -> Moment:
+        """From timesteps (B,) of a schedule with this many steps."""
+        return cls(1 - t.float() / (steps - 1), conditioned)
+
+
+def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) -> Tensor | None:
+    """What CFun's change in block ``name`` is multiplied with beside its strength, or None where it is 1 everywhere.
+
+    Args:
+        h: (B, C, H, W) what CFun acts on.
+
+    Returns:
+        None, or a tensor that broadcasts over h.
+
+    Raises:
+        ACFunError: a window or cond-only is set and the host does not say where in the sampling it is.
+    """
+    factors = []
+    start, end = strengths.window(part_of(name))
+    if (start, end) != (0.0, 1.0):
+        progress = _known(moment and moment.progress, "how far the sampling is", "a start or end of a strength").to(
+            h.device
+        )
+        inside = (progress >= start - TOLERANCE) & (progress <= end + TOLERANCE)
+        factors.append(inside.to(h.dtype).reshape(-1, 1, 1, 1))
+    if strengths.guidance == "cond":
+        rows = _known(moment and moment.conditioned, "which rows carry the prompt", "guidance cond")
+        factors.append(rows.to(h.device, h.dtype).reshape(-1, 1, 1, 1))
+    if strengths.mask is not None:
+        factors.append(_resized(strengths.mask, h))
+    if not factors:
+        return None
+    product = factors[0]
+    for other in factors[1:]:
+        product = product * other
+    return product
+
+
+def _known(value: Tensor | None, what: str, needed_for: str) -> Tensor:
+    if value is None:
+        raise ACFunError(
+            f"The sampler does not say {what}, which {needed_for} needs.",
+            "a sampler that hands its timesteps and passes to the UNet",
+            "use a stock sampler, or set start 0, end 1 and guidance both",
+        )
+    return value
+
+
+def _resized(mask: Tensor, h: Tensor) -> Tensor:
+    """(1, 1, H', W') -> the size of h, (1, 1, H, W): each value is the mean of what it covers."""
+    size = h.shape[-2:]
+    if mask.shape[-2:] != size:
+        mask = F.interpolate(mask.float(), size=size, mode="bilinear", antialias=True, align_corners=False)
+    return mask.to(h.device, h.dtype)

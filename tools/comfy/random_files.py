@@ -1,0 +1,35 @@
+"""Files that a user would have: a LoRA and a ControlNet that fit the embedded base, with random weights."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import save_file
+
+from tools.comfy.client import ComfyClient
+from tools.comfy.server import ComfyServer
+
+from .graphs import base_graph, node
+
+LORA, CONTROL_NET = "random_combination_lora.safetensors", "random_canny.safetensors"
+CONVOLUTIONS = {"output_blocks_0_0_out_layers_3": 256, "input_blocks_1_0_out_layers_3": 64}  # name -> channels
+RANK = 4
+
+
+def write_lora(comfy: ComfyServer) -> str:
+    """A LoRA on two ResBlocks of the UNet -> its name in the loader's list."""
+    generator, tensors = torch.Generator().manual_seed(4), {}
+    for name, width in CONVOLUTIONS.items():
+        tensors[f"lora_unet_{name}.lora_up.weight"] = 0.05 * torch.randn(width, RANK, 1, 1, generator=generator)
+        tensors[f"lora_unet_{name}.lora_down.weight"] = 0.05 * torch.randn(RANK, width, 3, 3, generator=generator)
+        tensors[f"lora_unet_{name}.alpha"] = torch.tensor(float(RANK))
+    folder = comfy.folder("models/loras")
+    folder.mkdir(exist_ok=True)
+    save_file(tensors, folder / LORA)
+    return LORA
+
+
+def write_control_net(comfy: ComfyServer, client: ComfyClient) -> str:
+    """A ControlNet, written inside the server because its layout is ComfyUI's -> its name in the loader's list."""
+    if not (comfy.folder("models/controlnet") / CONTROL_NET).is_file():
+        client.run({**base_graph(), "write": node("ProbeControlNet", model=["base", 0], name=CONTROL_NET)})
+    return CONTROL_NET
