@@ -1,6 +1,6 @@
 """ACFun for ComfyUI: one style image, one photo, a portrait that is still the person."""
 
-from nodes import comfy_entrypoint
+from .nodes import comfy_entrypoint
 
 WEB_DIRECTORY = "./web"
 

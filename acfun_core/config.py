@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from .block_names import BLOCKS
 from .options import check_options, choice, default_of, flag, number, options_of, require, text, whole
 from .strengths import Strengths
-from .unet.blocks import BLOCKS
 
 __all__ = ["INITIAL_WORD", "PLACEHOLDER", "AdapterConfig", "Strengths", "TrainConfig", "check_description"]
 

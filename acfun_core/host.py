@@ -1,19 +1,31 @@
-"""The frozen model an adapter is learned on, as a host hands it over, and how well an adapter does on it."""
+"""What a host hands over: the frozen base an adapter is learned on, through what the core needs of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .config import Strengths
 from .diffusion.schedule import NoiseSchedule
-from .method.adapter import StyleAdapter, TextSide, block_transforms
-from .training.alignment_loss import PredictNoise, measure_alignment
 from .unet.blocks import ResBlockSite
-from .unet.injection import injected
+
+PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""DM: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
+
+
+class TextSide(Protocol):
+    """CLIP's text side of a base, bound to one face description or prompt. The host provides it."""
+
+    initial_row: Tensor
+    """(width,) token embedding of the initial word."""
+    position: int
+    """Index of S* among the text's tokens."""
+
+    def encode(self, row: Tensor) -> Tensor:
+        """The text with S* standing for ``row`` (width,) -> context (1, T, width), differentiable."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +33,7 @@ class Base:
     """The frozen model an adapter is learned on.
 
     Attributes:
-        predict_noise: see :data:`~acfun_core.training.alignment_loss.PredictNoise`.
+        predict_noise: see :data:`PredictNoise`.
         sites: ResBlocks of the UNet behind ``predict_noise``.
         text: CLIP's text side, bound to the description.
         schedule: the noise schedule.
@@ -35,16 +47,3 @@ class Base:
     schedule: NoiseSchedule
     device: torch.device
     family: str = "sd1"
-
-
-@torch.no_grad()
-def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor, draws: int = 10) -> list[float]:
-    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises; its mode is kept."""
-    training = adapter.training
-    adapter.eval()
-    try:
-        with injected(base.sites, block_transforms([(adapter, Strengths())])):
-            context = adapter.condition(base.text)
-            return measure_alignment(base.predict_noise, base.schedule, latents, context, draws).tolist()
-    finally:
-        adapter.train(training)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .block_names import BLOCKS, covers, part_of
 from .options import check_options, choice, number, require
-from .unet.blocks import BLOCKS, covers
 
 PARTS = ("abstract", "encoder", "decoder")
 
@@ -79,11 +79,6 @@ class Strengths:
     def abstract_share(self) -> float:
         """How far S* has moved toward e_a, the weight in a mix counted in."""
         return self.weight * self.abstract
-
-
-def part_of(name: str) -> str:
-    """The strength that a block belongs to; the middle counts as encoder."""
-    return "decoder" if name.startswith("dec.") else "encoder"
 
 
 def _in_range(value: float) -> bool:

@@ -8,7 +8,7 @@ from typing_extensions import override
 from .adapter_options import ACFunAdapterOptions, ACFunMixAdapters
 from .adapters import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
-from .example_image import ACFunExampleImage, SpliceFaces
+from .example_image import ACFunExampleImage
 from .export import ACFunExportAdapter
 from .face_parts import ACFunFaceParts
 from .faces import CropFace, FindFace, PasteFace
@@ -17,7 +17,7 @@ from .panel.events import register_routes
 from .photo_noise import ACFunPhotoNoise
 from .sample import ACFunSampler, ACFunTextEncode
 from .score import PickBestOfN, ScoreACFunResult
-from .splice import SpliceFaceParts
+from .splice import SpliceFaceParts, SpliceFaces
 from .train import TrainACFunStyle
 from .train_options import ACFunTrainOptions
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from comfy_api.latest import io
 
-from ..acfun_core.diffusion.inversion import PALETTE_HOLD, Palette, with_statistics
+from ..acfun_core.diffusion.palette import PALETTE_HOLD, Palette, with_statistics
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.faces.crop import check_batch
 from ..acfun_core.images import check_image, square

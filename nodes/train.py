@@ -12,10 +12,12 @@ from comfy_api.latest import io, ui
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
 from ..acfun_core.diffusion.ddim import ddim_sample
 from ..acfun_core.errors import ACFunError
+from ..acfun_core.host import Base
 from ..acfun_core.images import check_image
-from ..acfun_core.method.adapter import StyleAdapter, block_transforms
+from ..acfun_core.method.adapter import StyleAdapter
+from ..acfun_core.method.mixing import block_transforms
 from ..acfun_core.storage import adapter_file
-from ..acfun_core.training.loop import Base, StepReport, train_adapter
+from ..acfun_core.training.loop import StepReport, train_adapter
 from ..acfun_core.training.material import Material
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
 from ..acfun_core.unet.injection import injected

@@ -24,9 +24,11 @@ import torch
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.errors import ACFunError
+from acfun_core.host import Base
 from acfun_core.method.cfun import CFun, channel_sigma
 from acfun_core.options import options_of
-from acfun_core.training.loop import Base, StepReport, measure_adapter, train_adapter
+from acfun_core.training.alignment_loss import measure_adapter
+from acfun_core.training.loop import StepReport, train_adapter
 from acfun_core.unet.blocks import channels_to_train, find_sites
 from tools import stability_page
 from tools.base_key import base_key

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
-from ..diffusion.inversion import PALETTE_HOLD, Palette, inverted, with_statistics
+from ..diffusion.inversion import inverted
+from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
 from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
 from ..errors import ACFunError
+from ..host import Base
 from ..images import square
-from ..method.adapter import StyleAdapter, block_transforms
-from ..method.mixing import Members, is_plain, mixed_context
-from ..training.loop import Base, OnStep, train_adapter
+from ..method.adapter import StyleAdapter
+from ..method.mixing import Members, block_transforms, is_plain, mixed_context
+from ..training.loop import OnStep, train_adapter
 from ..training.material import Material, latent_mask, vary
 from ..unet.blocks import channels_of, find_sites, misfits
 from ..unet.injection import injected

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..config import PLACEHOLDER, Strengths
-from ..diffusion.inversion import PALETTE_HOLD, Palette
+from ..diffusion.palette import PALETTE_HOLD, Palette
 from ..errors import ACFunError
 from ..images import square
 from ..method.mixing import Members

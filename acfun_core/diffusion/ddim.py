@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..training.alignment_loss import PredictNoise
+from ..host import PredictNoise
 from .schedule import NoiseSchedule
 
 

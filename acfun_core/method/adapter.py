@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..config import AdapterConfig, Strengths
+from ..config import AdapterConfig
 from ..errors import ACFunError
-from ..unet.blocks import address
-from ..unet.injection import Transform
-from ..unet.windows import Moment, factor
+from ..host import TextSide
 from .afun import AFun, interpolate_row
-from .cfun import CFun, CFunStack
+from .cfun import CFunStack
 
 FAMILIES = ("sd1", "sdxl")
 """Kinds of base: Stable Diffusion 1.x, and SDXL with both text encoders side by side in one row."""
-
-
-class TextSide(Protocol):
-    """CLIP's text side of a base, bound to one face description or prompt. The host provides it."""
-
-    initial_row: Tensor
-    """(width,) token embedding of the initial word."""
-    position: int
-    """Index of S* among the text's tokens."""
-
-    def encode(self, row: Tensor) -> Tensor:
-        """The text with S* standing for ``row`` (width,) -> context (1, T, width), differentiable."""
 
 
 @dataclass
@@ -145,44 +129,3 @@ class StyleAdapter(nn.Module):
     def row(self, strength: float = 1.0) -> Tensor:
         """What stands for S* in a prompt at an abstract strength, (text_width,); in the sequence modes, before AFun."""
         return interpolate_row(self.afun.initial_row, self.e_a, strength)
-
-
-def block_transforms(
-    adapters: Sequence[tuple[StyleAdapter, Strengths]], moment: Moment | None = None
-) -> dict[str, Transform]:
-    """Transforms for several adapters at once, by the address of what they change (:func:`~acfun_core.unet.blocks.address`).
-
-    Changes add up: ``h + sum_i factor_i strength_i (CFun_i(h) - h)``. Blocks whose strengths are all 0 get no transform at all,
-    so that strength 0 is the base bit for bit.
-
-    Args:
-        moment: where in the sampling the UNet call is; needed by windows and by guidance ``cond``.
-    """
-    parts: dict[str, list] = {}
-    for adapter, strengths in adapters:
-        for name in adapter.cfun.names():
-            if strengths.for_block(name) != 0:
-                member = _Member(adapter.cfun[name], strengths, name)
-                parts.setdefault(address(name, adapter.config.place), []).append(member)
-    return {key: _sum_of_changes(members, moment) for key, members in parts.items()}
-
-
-class _Member(NamedTuple):
-    cfun: CFun
-    strengths: Strengths
-    name: str
-
-    def change(self, h: Tensor, moment: Moment | None) -> Tensor:
-        change = self.strengths.for_block(self.name) * self.cfun.delta(h)
-        scale = factor(self.strengths, self.name, moment, h)
-        return change if scale is None else scale * change
-
-
-def _sum_of_changes(members: list[_Member], moment: Moment | None) -> Transform:
-    def transform(h: Tensor) -> Tensor:
-        changed = h
-        for member in members:
-            changed = changed + member.change(h, moment)
-        return changed
-
-    return transform

@@ -9,19 +9,17 @@ The other readings are in :mod:`acfun_core.training.targets`; the weights are na
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ..config import TrainConfig
 from ..diffusion.schedule import NoiseSchedule
-from .targets import FACE, STYLE, PairNoise, noise_between, timestep_weight
-
-__all__ = ["FACE", "STYLE", "PairNoise", "PredictNoise", "alignment_terms", "measure_alignment"]
-
-PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""DM: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
+from ..host import Base, PredictNoise
+from ..method.adapter import StyleAdapter
+from ..method.mixing import block_transforms
+from ..strengths import Strengths
+from ..unet.injection import injected
+from .targets import PairNoise, noise_between, timestep_weight
 
 
 def alignment_terms(
@@ -82,3 +80,16 @@ def measure_alignment(
         noise = torch.randn(latents.shape, generator=generator).to(latents)
         total += alignment_terms(predict_noise, schedule, latents, context, PairNoise(t, noise)).cpu()
     return total / draws
+
+
+@torch.no_grad()
+def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor, draws: int = 10) -> list[float]:
+    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises; its mode is kept."""
+    training = adapter.training
+    adapter.eval()
+    try:
+        with injected(base.sites, block_transforms([(adapter, Strengths())])):
+            context = adapter.condition(base.text)
+            return measure_alignment(base.predict_noise, base.schedule, latents, context, draws).tolist()
+    finally:
+        adapter.train(training)

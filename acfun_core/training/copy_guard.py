@@ -18,9 +18,11 @@ from torch import Tensor
 
 from ..config import Strengths, TrainConfig
 from ..diffusion.ddim import ddim_sample
-from ..host import Base, measure_adapter
-from ..method.adapter import StyleAdapter, block_transforms
+from ..host import Base
+from ..method.adapter import StyleAdapter
+from ..method.mixing import block_transforms
 from ..unet.injection import injected
+from .alignment_loss import measure_adapter
 
 SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4
 """What one look costs: two latents in eight steps, and both loss terms at four timesteps; about ten training steps."""

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from ..config import AdapterConfig, Strengths, TrainConfig
-from ..host import Base, measure_adapter
-from ..method.adapter import StyleAdapter, TrainingRecord, block_transforms
+from ..host import Base
+from ..method.adapter import StyleAdapter, TrainingRecord
+from ..method.mixing import block_transforms
 from ..unet.blocks import channels_to_train
 from ..unet.injection import injected
-from .alignment_loss import FACE, STYLE, PairNoise, alignment_terms
+from .alignment_loss import alignment_terms, measure_adapter
 from .copy_guard import CopyGuard
 from .material import Material
 from .optimiser import Optimiser
-
-__all__ = ["Base", "OnStep", "StepReport", "measure_adapter", "seeded", "train_adapter"]
+from .targets import FACE, STYLE, PairNoise
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,4 @@
-"""Canonical names of a UNet's ResBlocks, the same for ComfyUI's (ldm) and diffusers' layout.
-
-``enc.L.J``   ResBlock J of level L on the way down (level 0 is the finest)
-``mid.J``     ResBlock J of the middle
-``dec.L.J``   ResBlock J of level L on the way up
-
-SD1.x has 8 + 2 + 12 of them.
-"""
+"""A UNet's ResBlocks by canonical name (:mod:`acfun_core.block_names`), found in ComfyUI's (ldm) and in diffusers' layout."""
 
 from __future__ import annotations
 
@@ -15,18 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from ..block_names import covers
 from ..errors import ACFunError
 
-BLOCKS = ("none", "encoder", "decoder", "both", "all")
-"""Selections of blocks; ``both`` is encoder and decoder without the middle."""
-
-_PREFIXES = {
-    "none": (),
-    "encoder": ("enc.",),
-    "decoder": ("dec.",),
-    "both": ("enc.", "dec."),
-    "all": ("enc.", "mid.", "dec."),
-}
 RESIDUAL = "residual"
 
 
@@ -87,23 +71,13 @@ def find_sites(unet: nn.Module) -> dict[str, ResBlockSite]:
     return {site.name: site for site in found}
 
 
-def select(names: Iterator[str] | list[str], blocks: str) -> list[str]:
-    """Keep the names that a ``blocks`` option of :class:`~acfun_core.config.AdapterConfig` covers."""
-    return [name for name in names if covers(blocks, name)]
-
-
-def covers(blocks: str, name: str) -> bool:
-    """Whether a selection of blocks includes the block with this canonical name."""
-    return name.startswith(_PREFIXES[blocks])
-
-
 def channels_to_train(sites: Mapping[str, ResBlockSite], blocks: str, place: str = RESIDUAL) -> dict[str, int]:
     """Canonical name -> channels of the blocks that carry CFun.
 
     Raises:
         ACFunError: the selection is not empty but no block of it has this place.
     """
-    chosen = select(list(sites), blocks)
+    chosen = [name for name in sites if covers(blocks, name)]
     channels = {name: sites[name].channels for name in chosen if sites[name].has(place)}
     if chosen and not channels:
         raise ACFunError(

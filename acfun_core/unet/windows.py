@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..block_names import part_of
 from ..errors import ACFunError
-from ..strengths import Strengths, part_of
+from ..strengths import Strengths
 
 TOLERANCE = 1e-4
 """Timesteps come rounded from samplers: a boundary of a window counts as inside."""

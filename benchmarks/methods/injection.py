@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from acfun_core.diffusion.inversion import with_statistics
+from acfun_core.diffusion.palette import with_statistics
 
 from ..diffusion import inverted, levels
 from ..lists import Pair

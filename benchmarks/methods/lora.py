@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acfun_core.config import Strengths, TrainConfig
-from acfun_core.training.alignment_loss import FACE, STYLE, PairNoise, alignment_terms
+from acfun_core.training.alignment_loss import alignment_terms
 from acfun_core.training.optimiser import learning_rate_at
+from acfun_core.training.targets import FACE, STYLE, PairNoise
 
 from ..lists import Pair
 from ..workbench import Workbench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from acfun_core.diffusion.inversion import with_statistics
+from acfun_core.diffusion.palette import with_statistics
 
 from ..lists import Pair
 from ..workbench import Workbench

@@ -12,7 +12,8 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...acfun_core.diffusion.inversion import Palette, inverted
+from ...acfun_core.diffusion.inversion import inverted
+from ...acfun_core.diffusion.palette import Palette
 from .unet import WRAPPER_KEY
 
 SCHEDULER = "normal"

@@ -13,8 +13,8 @@ from torch import Tensor
 from ...acfun_core.config import Strengths
 from ...acfun_core.diffusion.schedule import NoiseSchedule
 from ...acfun_core.errors import ACFunError
-from ...acfun_core.method.adapter import StyleAdapter, block_transforms
-from ...acfun_core.method.mixing import Members
+from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.method.mixing import Members, block_transforms
 from ...acfun_core.unet.blocks import find_sites, misfits
 from ...acfun_core.unet.injection import injected
 from ...acfun_core.unet.windows import Moment

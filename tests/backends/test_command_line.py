@@ -22,7 +22,7 @@ from acfun_core.backends.pictures import read_picture
 from acfun_core.command_line import build_parser, flags, info, main, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
-from acfun_core.diffusion.inversion import Palette
+from acfun_core.diffusion.palette import Palette
 from acfun_core.images import square
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.options import options_of

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from acfun_core.config import Strengths
-from acfun_core.diffusion.inversion import Palette
+from acfun_core.diffusion.palette import Palette
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 

@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.weights import Parts, SampledSchedule
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
-from acfun_core.diffusion.inversion import Palette
+from acfun_core.diffusion.palette import Palette
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training.loop import train_adapter
 

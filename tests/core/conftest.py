@@ -13,7 +13,7 @@ define_torchvision_operators()
 from diffusers import UNet2DConditionModel  # noqa: E402
 
 from acfun_core.diffusion.schedule import NoiseSchedule  # noqa: E402
-from acfun_core.training.loop import Base  # noqa: E402
+from acfun_core.host import Base  # noqa: E402
 from acfun_core.unet.blocks import find_sites  # noqa: E402
 
 TEXT_WIDTH, IMAGE_WIDTH, TOKENS, STAR = 32, 48, 7, 4

@@ -3,7 +3,8 @@
 import torch
 
 from acfun_core.diffusion.schedule import NoiseSchedule
-from acfun_core.training.alignment_loss import FACE, STYLE, PairNoise, alignment_terms, measure_alignment
+from acfun_core.training.alignment_loss import alignment_terms, measure_alignment
+from acfun_core.training.targets import FACE, STYLE, PairNoise
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 

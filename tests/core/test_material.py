@@ -6,9 +6,10 @@ import torch
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.errors import ACFunError
-from acfun_core.training.alignment_loss import FACE, STYLE, PairNoise, alignment_terms
+from acfun_core.training.alignment_loss import alignment_terms
 from acfun_core.training.loop import train_adapter
 from acfun_core.training.material import Material, jitter, latent_mask, vary
+from acfun_core.training.targets import FACE, STYLE, PairNoise
 
 CONFIG = AdapterConfig("a painting in S* style")
 

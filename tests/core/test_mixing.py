@@ -5,10 +5,10 @@ import torch
 
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.method.adapter import block_transforms
-from acfun_core.method.mixing import abstract_intervals, is_plain, mixed_context, mixed_row, windowed
-from acfun_core.training.alignment_loss import FACE, STYLE, measure_alignment
+from acfun_core.method.mixing import abstract_intervals, block_transforms, is_plain, mixed_context, mixed_row, windowed
+from acfun_core.training.alignment_loss import measure_alignment
 from acfun_core.training.loop import train_adapter
+from acfun_core.training.targets import FACE, STYLE
 from acfun_core.unet.injection import injected
 
 from .conftest import ToyTextSide

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from acfun_core.diffusion.inversion import Palette, inverted, with_statistics
+from acfun_core.diffusion.inversion import inverted
+from acfun_core.diffusion.palette import Palette, with_statistics
 
 SIGMAS = torch.cat([torch.logspace(1.1, -1.5, 40), torch.zeros(1)])
 

@@ -6,8 +6,9 @@ import torch
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.errors import ACFunError
-from acfun_core.training.alignment_loss import FACE, STYLE, PairNoise, alignment_terms
+from acfun_core.training.alignment_loss import alignment_terms
 from acfun_core.training.loop import train_adapter
+from acfun_core.training.targets import FACE, STYLE, PairNoise
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 CONTEXT = torch.zeros(1, 3, 8)

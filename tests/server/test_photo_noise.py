@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from acfun_core.config import Strengths
-from acfun_core.diffusion.inversion import PALETTE_HOLD, Palette
+from acfun_core.diffusion.palette import PALETTE_HOLD, Palette
 from acfun_core.images import square
 from acfun_core.storage import adapter_file
 from tools import parity

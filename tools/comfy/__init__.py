@@ -6,5 +6,6 @@
 - ``client.py``   :class:`ComfyClient`, which queues workflows and waits for their results
 - ``graphs.py``   graphs of the pack's nodes, put together from named parts
 - ``chromium.py`` a browser on this machine, ``editor.py`` the editor in it as a user drives it
-- ``random_files.py``, ``random_sd15.py`` files that a user would have, with random weights; ``probes/`` node packs that look inside
+- ``random_files.py``, ``random_sd15.py`` files that a user would have, with random weights
+- ``probes/``     node packs that look inside the server
 """

@@ -1,0 +1,40 @@
+"""A style picture's palette for a portrait that starts from a photo's noise: statistics of channels, lent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PALETTE_HOLD = 0.7
+"""How far noise and portrait go toward the style picture's palette if nothing is said (benchmarks/README.md)."""
+
+
+def with_statistics(x: Tensor, of: Tensor, share: float = 1.0) -> Tensor:
+    """Adaptive instance normalisation (Huang and Belongie 2017): x with the mean and deviation of each channel of another.
+
+    Args:
+        x: (B, C, h, w). of: (B or 1, C, h', w'); the noise of a style picture lends its palette.
+        share: 0-1, how far x goes there.
+    """
+    dims = (2, 3)
+    normal = (x - x.mean(dims, keepdim=True)) / (x.std(dims, keepdim=True) + 1e-5)
+    return torch.lerp(x, normal * of.std(dims, keepdim=True) + of.mean(dims, keepdim=True), share)
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Draws a portrait's colours and contrasts toward those of a style picture, a little at each step of the sampling.
+
+    Attributes:
+        of: (1, C, h', w') clean latent of the style picture.
+        hold: 0-1, share of the way to its statistics that the clean latent of each step goes.
+    """
+
+    of: Tensor
+    hold: float = PALETTE_HOLD
+
+    def __call__(self, z_0: Tensor) -> Tensor:
+        """The clean latent (B, C, h, w) that the base predicts, moved."""
+        return with_statistics(z_0, self.of.to(z_0), self.hold)
