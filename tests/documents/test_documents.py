@@ -96,6 +96,30 @@ def test_pages_use_the_names_of_the_ui(page):
     assert unknown_names(FENCE.sub("", read(page))) == []
 
 
+def test_texts_in_the_sources_use_the_names_of_the_ui():
+    """Errors, tooltips, the panel, and the notes and workflows of the template browser name nodes too."""
+    globs = (
+        "acfun_core/**/*.py",
+        "nodes/**/*.py",
+        "web/*.js",
+        "tools/workflows/notes/*.md",
+        "workflows/*.json",
+        "subgraphs/*.json",
+    )
+    wrong = {str(path.relative_to(REPO)): unknown_names(read(path)) for pattern in globs for path in REPO.glob(pattern)}
+    assert len(wrong) > 50 and {path: found for path, found in wrong.items() if found} == {}
+
+
+def test_the_rooms_of_the_core_are_in_the_order_of_the_core():
+    """The page and the package say one order, and each room of the core is in it."""
+    said = re.findall(
+        r":mod:`~acfun_core\.(\w+)`", ast.get_docstring(ast.parse(read(REPO / "acfun_core" / "__init__.py")))
+    )
+    page = re.findall(r"^\| `acfun_core/(\w+)(?:/|\.py)`", read(REPO / "docs" / "architecture.md"), re.MULTILINE)
+    rooms = {path.parent.name for path in (REPO / "acfun_core").glob("*/__init__.py")}
+    assert page == said and rooms <= set(said)
+
+
 def test_a_wrong_name_would_be_seen():
     assert unknown_names("An ACFun Export Adapter; Mix ACFun Adapters.") == [
         "An ACFun Export Adapter",
