@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from ..host import PredictNoise
 from .schedule import NoiseSchedule
 
 
 @torch.no_grad()
 def ddim_sample(
-    predict_noise: PredictNoise,
+    predict_noise: Callable[[Tensor, Tensor, Tensor], Tensor],
     schedule: NoiseSchedule,
     noise: Tensor,
     context: Tensor,
