@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools.base.data import align, glasses_score
 from tools.measure.faces import Face
 from tools.measure.pictures import paired_interval
+from tools.measure.upright import align, glasses_score
 
 from . import aggregate, methods
 from .methods.edited import EDITS

@@ -13,9 +13,8 @@ from tools.comfy.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import common, critic, draw, judges, likeness, models, relearn_words, spread_words, train_unet  # noqa: E402
+from tools.base import common, draw, judges, likeness  # noqa: E402
 from tools.base.sampling import REPORT_GRID  # noqa: E402
-from tools.base.tokenizer import CLIPTokenizer, encode  # noqa: E402
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -128,97 +127,6 @@ def test_the_report_asks_for_every_medium_and_both_sexes_evenly():
     assert all((" woman" in w.text) == (w.sex == "female") for w in REPORT_GRID)
 
 
-def test_a_stage_goes_on_where_it_was_killed(tmp_path):
-    def stage():
-        torch.manual_seed(0)
-        model = torch.nn.Linear(3, 2)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-        ema, clock = common.Ema(model, 0.9), common.Clock(minutes=1)
-        return model, optimizer, ema, clock, common.Checkpoint(tmp_path / "state.pt", model, optimizer, ema, clock)
-
-    def steps(model, optimizer, ema, count: int) -> None:
-        for _ in range(count):
-            optimizer.zero_grad()
-            model(torch.ones(1, 3)).square().sum().backward()
-            optimizer.step()
-            ema.update(model)
-
-    model, optimizer, ema, clock, checkpoint = stage()
-    assert checkpoint.resume() == 0
-    steps(model, optimizer, ema, 2)
-    clock.spent = 12.5
-    checkpoint.save(2)
-    steps(model, optimizer, ema, 2)
-
-    again, optimizer, its_ema, its_clock, checkpoint = stage()
-    assert checkpoint.resume() == 2 and its_clock.spent == 12.5 and its_ema.count == 2
-    steps(again, optimizer, its_ema, 2)
-    assert torch.equal(again.weight, model.weight)
-    assert torch.equal(its_ema.state["weight"], ema.state["weight"])
-
-
-def test_batches_show_both_sexes_equally_often():
-    records = (
-        [{"kind": "photo", "gender": "male"}] * 9 + [{"kind": "photo", "gender": "female"}] + [{"kind": "art"}] * 5
-    )
-    cfg = SimpleNamespace(shares=SimpleNamespace(photo=0.6, art=0.4), caption_dropout=0.0)
-    batches = train_unet.Batches.__new__(train_unet.Batches)
-    batches.records, batches.cfg, batches.rng, batches.empty = records, cfg, np.random.default_rng(0), 0
-    batches.rows = np.arange(len(records))[:, None].repeat(train_unet.VARIANTS, 1)
-    batches.table = torch.arange(len(records))
-    batches.use(torch.zeros(len(records), 4, 2, 2), np.arange(len(records)))
-    drawn = batches.draw(3000)[1].numpy()
-    shares = [np.mean(drawn < 9), np.mean(drawn == 9), np.mean(drawn > 9)]
-    assert np.allclose(shares, [0.3, 0.3, 0.4], atol=0.04)
-
-
-def test_named_media_have_shares_of_their_own():
-    records = (
-        [{"kind": "media", "medium": "oil", "gender": "male"}] * 2
-        + [{"kind": "media", "medium": "ink", "gender": "male"}] * 8
-        + [{"kind": "photo", "medium": "photo", "gender": "male"}] * 5
-    )
-    cfg = SimpleNamespace(shares=SimpleNamespace(photo=0.5, media=0.5), caption_dropout=0.0)
-    batches = train_unet.Batches.__new__(train_unet.Batches)
-    batches.records, batches.cfg, batches.rng, batches.empty = records, cfg, np.random.default_rng(0), 0
-    batches.rows = np.arange(len(records))[:, None].repeat(train_unet.VARIANTS, 1)
-    batches.table = torch.arange(len(records))
-    batches.use(torch.zeros(len(records), 4, 2, 2), np.arange(len(records)), {"oil": 0.4})
-    drawn = batches.draw(3000)[1].numpy()
-    shares = [np.mean(drawn < 2), np.mean((drawn >= 2) & (drawn < 10)), np.mean(drawn >= 10)]
-    assert np.allclose(shares, [0.4, 0.3, 0.3], atol=0.04)
-
-
-def test_relearning_changes_the_rate_where_the_unet_reads_the_text_and_only_there():
-    cfg = common.load_config(common.HERE / "config.json")
-    unet = models.unet(cfg.unet, cfg.encoders.width, cfg.image_size // 8)
-    rest, text = relearn_words.groups(unet, cfg.relearn)
-    assert text["peak"] == cfg.relearn.text_lr > rest["peak"]
-    assert {p.shape[1] for p in text["params"]} == {cfg.encoders.width}
-    assert len(text["params"]) == 2 * sum(name.endswith("attn2.to_q.weight") for name, _ in unet.named_parameters())
-    assert len(rest["params"]) + len(text["params"]) == len(list(unet.parameters()))
-    assert set(cfg.relearn.media) <= set(judges.MEDIA) and cfg.relearn.share * len(cfg.relearn.media) < 1
-
-
-def test_the_critic_learns_to_tell_and_the_decoder_is_told():
-    torch.manual_seed(0)
-    judge, z = critic.Critic(widths=(8, 8, 8)), torch.zeros(4, 4, 4, 4)
-    optimizer = torch.optim.Adam(judge.parameters(), 0.02)
-    real, weight = torch.rand(4, 3, 32, 32), torch.nn.Parameter(torch.zeros(1))
-    for _ in range(30):
-        optimizer.zero_grad()
-        critic.critic_loss(judge, real, weight * real, z).backward()
-        optimizer.step()
-    assert critic.critic_loss(judge, real, weight * real, z) < 1
-    before = [p.clone() for p in judge.parameters()]
-    decoded = weight * real
-    lie, error = critic.deceit(judge, real, decoded, z), (decoded - real).square().mean()
-    factor = critic.balance(error, lie, weight)
-    lengths = [float(torch.autograd.grad(v, weight, retain_graph=True)[0].norm()) for v in (error, factor * lie)]
-    assert lengths[1] == pytest.approx(lengths[0], rel=1e-3)
-    assert all(torch.equal(a, b) and b.requires_grad for a, b in zip(before, judge.parameters()))
-
-
 def test_samples_of_another_base_or_setting_are_not_taken_for_this_ones(tmp_path):
     """A killed report goes on with the parts it has drawn: only with its own."""
     weights = tmp_path / "base" / "unet.safetensors"
@@ -252,25 +160,3 @@ def test_parts_of_a_smaller_report_serve_a_larger_one(tmp_path, monkeypatch):
         monkeypatch.setattr(draw, "SAMPLES", count)
         drawn = draw.drawn(args)
         assert drawn[:, 0, 0, 0].tolist() == [k % draw.PART for k in range(count)]
-
-
-def test_media_that_sound_alike_are_moved_apart_and_nothing_else_moves():
-    """The UNet drew oil, mosaic, low poly and pointillism as one: the text encoder said them almost alike."""
-    tokenizer = CLIPTokenizer.from_pretrained(Path(__file__).parents[2] / "base" / "tokenizer")
-    torch.manual_seed(0)
-    encoder = models.text_encoder(SimpleNamespace(width=32, layers=1, heads=2, intermediate=64), tokenizer).eval()
-    rows = encoder.get_input_embeddings().weight
-    word = {name: encode(tokenizer, [name])[0, 1] for name in ("oil", "mosaic", "ink")}
-    with torch.no_grad():
-        rows.normal_()
-        rows[word["mosaic"]] = rows[word["oil"]] + 0.01 * torch.randn(32)
-    before, plain = rows.detach().clone(), encode(tokenizer, ["an ink drawing of a woman"])
-    said = encoder(plain).last_hidden_state.detach()
-    nearest, after = spread_words.spread(encoder, tokenizer)
-    assert nearest < 0.1 and after > 0.45
-    moved = (rows.detach() != before).any(1).nonzero().flatten().tolist()
-    assert moved == sorted(int(word[name]) for name in ("oil", "mosaic"))
-    assert torch.equal(encoder(plain).last_hidden_state, said)
-    moved = rows.detach().clone()
-    spread_words.spread(encoder, tokenizer)
-    assert torch.equal(rows, moved), "words that are apart stay"

@@ -7,13 +7,13 @@ Words outside the vocabulary fall apart into pieces, at worst into bytes.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from . import captions, data
-from .common import arguments, status
+from . import captions
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -54,17 +54,13 @@ def train_bpe(counts: Counter) -> list[tuple[str, str]]:
         words = {merge_word(word, best): n for word, n in words.items()}
 
 
-def write(folder: Path, texts: list[str]) -> CLIPTokenizer:
-    """Write the tokenizer's files to `folder` and load them."""
-    counts: Counter = Counter({word: 1 for word in captions.word_list()})
-    for text in texts:
-        counts.update(w for w in text.replace(",", " ").split() if w.isalpha())
-    merges = train_bpe(counts)
-    letters = byte_characters()
-    tokens = [*letters, *(c + "</w>" for c in letters), *dict.fromkeys(a + b for a, b in merges), START, END]
+def settle(source: Path, folder: Path) -> None:
+    """Make `folder` a tokenizer's, with the vocabulary and the merges that lie in `source` or in its `tokenizer`."""
+    source = source / "tokenizer" if (source / "tokenizer").is_dir() else source
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    if source != folder:
+        for name in ("vocab.json", "merges.txt"):
+            shutil.copy(source / name, folder / name)
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
     config = {
@@ -76,20 +72,22 @@ def write(folder: Path, texts: list[str]) -> CLIPTokenizer:
         "add_prefix_space": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
-    return CLIPTokenizer.from_pretrained(folder)
+
+
+def write(folder: Path, texts: list[str]) -> None:
+    """Write the tokenizer's files to `folder`."""
+    counts: Counter = Counter({word: 1 for word in captions.word_list()})
+    for text in texts:
+        counts.update(w for w in text.replace(",", " ").split() if w.isalpha())
+    merges = train_bpe(counts)
+    letters = byte_characters()
+    tokens = [*letters, *(c + "</w>" for c in letters), *dict.fromkeys(a + b for a, b in merges), START, END]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    settle(folder, folder)
 
 
 def encode(tokenizer: CLIPTokenizer, texts: list[str]):
     """Token ids [n, 77], padded with the end token as in CLIP-L."""
     return tokenizer(texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
-
-
-def main() -> None:
-    args = arguments(__doc__)
-    _, records = data.load(args.run)
-    tokenizer = write(args.run / "tokenizer", captions.corpus(records, args.cfg.seed))
-    status(args.run, f"tokenizer: {len(tokenizer)} tokens")
-
-
-if __name__ == "__main__":
-    main()

@@ -53,9 +53,14 @@ def weights() -> dict[str, tuple[Tensor, Tensor]]:
     }
 
 
+@cache
+def _on(device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
+    return {name: (kernel.to(device), bias.float().to(device)) for name, (kernel, bias) in weights().items()}
+
+
 def _convolved(name: str, x: Tensor, stride: int = 1) -> Tensor:
-    kernel, bias = weights()[name]
-    return F.relu(F.conv2d(x, kernel, bias.float(), stride, padding=kernel.shape[-1] // 2))
+    kernel, bias = _on(x.device)[name]
+    return F.relu(F.conv2d(x, kernel, bias, stride, padding=kernel.shape[-1] // 2))
 
 
 def _fire(name: str, x: Tensor) -> Tensor:
@@ -63,18 +68,23 @@ def _fire(name: str, x: Tensor) -> Tensor:
     return torch.cat([_convolved(f"{name}/expand{size}", squeezed) for size in ("1x1", "3x3")], dim=1)
 
 
-@torch.no_grad()
-def layers(picture: np.ndarray) -> dict[str, Tensor]:
-    """Features (channels, h, w) of :data:`LAYERS` for an RGB picture, uint8 [h, w, 3]."""
-    bgr = np.ascontiguousarray(picture[:, :, ::-1]).astype(np.float32) - np.float32(MEAN_BGR)
-    x = _convolved("conv1", torch.from_numpy(bgr).permute(2, 0, 1)[None], stride=2)
-    found = {"conv1": x[0]}
+def features(x: Tensor) -> dict[str, Tensor]:
+    """Features [n, channels, h, w] of :data:`LAYERS` for pictures [n, 3, h, w], blue, green and red less :data:`MEAN_BGR`."""
+    x = _convolved("conv1", x, stride=2)
+    found = {"conv1": x}
     for index in range(2, 6):
         if index in (2, 4):
             x = F.max_pool2d(x, 3, 2)
         x = _fire(f"fire{index}", x)
-        found[f"fire{index}"] = x[0]
+        found[f"fire{index}"] = x
     return found
+
+
+@torch.no_grad()
+def layers(picture: np.ndarray) -> dict[str, Tensor]:
+    """Features (channels, h, w) of :data:`LAYERS` for an RGB picture, uint8 [h, w, 3]."""
+    bgr = np.ascontiguousarray(picture[:, :, ::-1]).astype(np.float32) - np.float32(MEAN_BGR)
+    return {name: found[0] for name, found in features(torch.from_numpy(bgr).permute(2, 0, 1)[None]).items()}
 
 
 def statistics(picture: np.ndarray) -> np.ndarray:
