@@ -1,9 +1,9 @@
-# make demo | make test | make parity | make kill | make test-browser | make base-report | make setup | make clean
+# make demo | make test | make parity | make test-browser | make base-report | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test parity kill test-browser base-report judge judge-full judge-sweep judge-blind judge-setup clean
+.PHONY: help setup demo test parity test-browser base-report judge judge-full judge-sweep judge-blind judge-setup clean
 
 VENV_PYTHON := .venv/bin/python
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
@@ -12,9 +12,8 @@ help:
 	@echo "make demo   train on one face and one style in a real ComfyUI, write out/contact_sheet.png"
 	@echo "make test   run all tests (ARGS='-k name' selects)"
 	@echo "make parity draw one portrait in ComfyUI and in diffusers, print how far apart they are"
-	@echo "make kill   kill small trainings 20 times, resume them, compare with one that was not killed, print one JSON line"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
-	@echo "make base-report  measure the embedded base, print one JSON line (DATA=folder of the training data)"
+	@echo "make base-report  measure the embedded base, print a table and one JSON line (BASE_DATA=folder of the training data)"
 	@echo "make judge  repeat a fixed part of the published comparison (at most 45 minutes), print one JSON line"
 	@echo "make judge-full  the whole comparison, hours; stopped at any moment it goes on (ARGS='--minutes 50')"
 	@echo "make judge-sweep  settings of ACFun on the tuning pairs (ARGS='\"timestep_split=0.4\"')"
@@ -43,18 +42,16 @@ test: setup
 parity: setup
 	@$(VENV_PYTHON) -m tools.parity $(ARGS)
 
-kill: setup
-	@$(VENV_PYTHON) -m tools.kill $(ARGS)
-
 test-browser: setup
 	@$(VENV_PYTHON) -c 'import selenium' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r requirements-browser.txt
 	@$(VENV_PYTHON) -m pytest tests/browser $(ARGS)
 
-# Where the pictures that the base was trained on lie; they are not part of the repository.
+# Where the pictures of faces and styles lie, and those that the base was trained on; they are not part of the repository.
 DATA ?= ../shared/data
+BASE_DATA ?= ../shared/base_gpu
 
 base-report: judge-setup
-	@$(VENV_PYTHON) -m tools.base.report --data $(DATA) --run out/base_run --workers 2 $(ARGS)
+	@$(VENV_PYTHON) -m tools.base.report --data $(BASE_DATA) --run out/base_report --workers 2 $(ARGS)
 
 # FACES=folder STYLES=folder: other pictures than the fixed list in DATA.
 JUDGED := $(if $(FACES),--faces $(FACES) --styles $(STYLES),--data $(DATA)) --workers 2

@@ -56,6 +56,7 @@ def album(folder: Path, sitters: int = 4) -> Path:
         for k in range(2 * sitters):
             gender = ("male", "female")[k % 2]
             known = {
+                "file": f"made_up/{k + 2 * sitters * heldout}.jpg",
                 "heldout": heldout,
                 "gender": gender,
                 "mood": "smiling",

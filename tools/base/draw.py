@@ -1,15 +1,17 @@
 """Draw the samples that the report judges: some at a time, kept in the run folder, by as many processes as `--workers` says.
 
-    python -m tools.base.draw --run FOLDER [--workers 2]
+    python -m tools.base.draw --run FOLDER [--workers 2] [--samples 256]
 
-Parts that are there are not drawn again, so that a killed report goes on where it was. The folder is named after the weights
-and the sampler's settings: pictures of another base are never taken for this one's.
+Settings are `sample` in config.json: the first `standard` samples take `steps`, the rest, which only widen the measures that
+need many, `further_steps`. Parts that are there are not drawn again, so that a killed report goes on where it was. Each lies in
+a folder named after the weights and the sampler's settings: pictures of another base are never taken for this one's.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +23,12 @@ from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProject
 from tools.base_key import base_key
 
 from .common import Team, arguments, launch
-from .sampling import REPORT_GRID, contexts, sample
+from .sampling import asked, contexts, sample
 from .tokenizer import CLIPTokenizer
 
-SAMPLES = int(os.environ.get("BASE_REPORT_SAMPLES", 256))
 PART = 16
 """Pictures that share a seed and a file."""
+OPTIONS = {"--samples": {"type": int, "help": "how many pictures to draw; as many as the copies need where not given"}}
 
 
 def exported(folder: Path) -> dict:
@@ -49,39 +51,68 @@ def decode(vae, z: torch.Tensor) -> np.ndarray:
     return x.add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def part_files(args) -> list[Path]:
-    """One PNG for each part of SAMPLES, PART pictures side by side: whole ones, so that they serve any number of samples."""
-    cfg = args.cfg
-    key = base_key(args.export, f"{cfg.image_size} {cfg.sample.steps} {cfg.sample.cfg} {cfg.seed}")
-    return [args.run / "samples" / key / f"{start:04d}.png" for start in range(0, SAMPLES, PART)]
+@dataclass(frozen=True)
+class Part:
+    """Samples `start` to `start + PART`: one PNG, side by side; whole parts, so that they serve any number of samples."""
+
+    start: int
+    steps: int
+    path: Path
+
+
+def native_side(export: Path) -> int:
+    """Side of the latents that the exported UNet was trained on."""
+    return json.loads((export / "unet" / "config.json").read_text())["sample_size"]
+
+
+def parts_of(args) -> list[Part]:
+    """The parts that hold the samples asked for, the standard ones first."""
+    cfg, side, parts = args.cfg.sample, native_side(args.export), []
+    for start in range(0, count(args), PART):
+        steps = cfg.steps if start < cfg.standard else cfg.further_steps
+        key = base_key(args.export, f"{side} {steps} {cfg.cfg} {args.cfg.seed}")
+        parts.append(Part(start, steps, args.run / "samples" / key / f"{start:04d}.png"))
+    return parts
+
+
+def count(args) -> int:
+    return args.samples or args.cfg.sample.standard + args.cfg.sample.further
 
 
 def draw(args, team: Team) -> None:
     """This process's share of the missing parts."""
-    missing = [path for path in part_files(args) if not path.exists()][team.rank :: team.count]
+    missing = [part for part in parts_of(args) if not part.path.exists()][team.rank :: team.count]
     if not missing:
         return
-    cfg, parts = args.cfg, exported(args.export)
-    tokenizer = CLIPTokenizer.from_pretrained(args.export / "tokenizer")
-    for path in missing:
-        start = int(path.stem)
-        texts = [REPORT_GRID[k % len(REPORT_GRID)].text for k in range(start, start + PART)]
-        context = contexts(parts["text_encoder"], tokenizer, [*texts, ""])
-        size, settings = cfg.image_size // 8, (cfg.sample.steps, cfg.sample.cfg, cfg.seed + start)
-        pictures = decode(parts["vae"], sample(parts["unet"], context[:-1], context[-1:], size, *settings))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".partial")
-        Image.fromarray(np.concatenate(pictures, axis=1)).save(temporary, "png")
-        temporary.replace(path)
-        print(f"draw: samples {start} to {start + PART} of {SAMPLES}", file=sys.stderr, flush=True)
+    cfg, networks = args.cfg, exported(args.export)
+    tokenizer, side = CLIPTokenizer.from_pretrained(args.export / "tokenizer"), native_side(args.export)
+    for part in missing:
+        texts = [wanted.text for wanted in asked(part.start + PART)[part.start :]]
+        context = contexts(networks["text_encoder"], tokenizer, [*texts, ""])
+        settings = (side, part.steps, cfg.sample.cfg, cfg.seed + part.start)
+        keep(part.path, decode(networks["vae"], sample(networks["unet"], context[:-1], context[-1:], *settings)))
+        print(f"draw: samples {part.start} to {part.start + PART} of {count(args)}", file=sys.stderr, flush=True)
+
+
+def keep(path: Path, pictures: np.ndarray) -> None:
+    """Write pictures uint8 [n, s, s, 3] side by side as one PNG, under a temporary name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    Image.fromarray(np.concatenate(pictures, axis=1)).save(temporary, "png")
+    temporary.replace(path)
+
+
+def kept(path: Path) -> np.ndarray:
+    """The pictures that :func:`keep` wrote."""
+    row = np.asarray(Image.open(path))
+    return np.stack(np.split(row, row.shape[1] // row.shape[0], axis=1))
 
 
 def drawn(args) -> np.ndarray:
-    """SAMPLES pictures over the caption grid, seeds fixed: uint8 [n, size, size, 3]; missing ones are drawn first."""
+    """The samples over the caption grid, seeds fixed: uint8 [n, size, size, 3]; missing ones are drawn first."""
     launch(draw, args)
-    rows = [np.asarray(Image.open(path)) for path in part_files(args)]
-    return np.concatenate([np.stack(np.split(row, PART, axis=1)) for row in rows])[:SAMPLES]
+    return np.concatenate([kept(part.path) for part in parts_of(args)])[: count(args)]
 
 
 if __name__ == "__main__":
-    launch(draw, arguments(__doc__))
+    launch(draw, arguments(__doc__, OPTIONS))

@@ -1,201 +1,213 @@
-"""Measure the exported base; print one JSON line.
+"""Measure the exported base; print a table and, as the last line, one JSON object.
 
-Needs the data (`--data`, prepared into `--run` if that was not done yet) and the packages of `tools/base/requirements.txt`
-and `benchmarks/requirements.txt`. Every held-out sitter and artist is one that no part of the base has seen.
+    python -m tools.base.report --data FOLDER --run FOLDER [--workers 2] [--samples 64]
+
+The data's folder is described in `pictures/album.py`; the measures need the packages of `tools/measure/requirements.txt` too.
+No part of the base has seen the held-out sitters and artists, who are called unseen here. Samples and decoded pictures are kept
+in the run folder, and a report goes on with what is there; there too `sheet_report.png` shows the standard samples and
+`nearest.png` the eight nearest to a training sitter by each face encoder, above that sitter.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from tools.measure import style
 from tools.measure.faces import FaceFinder
+from tools.measure.pictures import share, unexplained_chroma
 
-from . import data, likeness
-from .common import arguments, load_config, sheet, to_tensor
-from .draw import decode, drawn, exported
-from .judges import MEDIA, SEXES, LinearJudge, NetJudge, medium_judge, sex_judge
-from .sampling import REPORT_GRID, contexts, sample
+from . import likeness
+from .common import arguments, sheet, to_tensor
+from .draw import OPTIONS, decode, drawn, exported, native_side
+from .gallery import MEDIA, SEXES, Gallery, Shown, decoded, in_media, sitter
+from .judges import LinearJudge, NetJudge, accuracy, medium_judge, sex_judge
+from .report_table import table
+from .sampling import Wanted, asked, contexts, sample
 from .tokenizer import CLIPTokenizer
-from .train_autoencoder import evaluate
-from .train_encoders import Pair, caption_top1, pixels
-from .train_image_encoder import PENULTIMATE
+from .traits import Traits
 
-PSNR_SIZE = 256
-
-
-def psnr(vae, folder: Path, records: list[dict], kind: str) -> float:
-    """Mean PSNR in dB at 256 px over the held-out pictures of a kind, taken anew from the data."""
-    cfg = load_config(Path(__file__).with_name("config.json"))
-    cfg.image_size = PSNR_SIZE
-    pictures = [
-        data.prepare_one(folder, r, cfg, np.random.default_rng(0))[0]
-        for r in records
-        if r["kind"] == kind and data.held_out(r)
-    ]
-    half = cfg.align.margin // 2
-    return evaluate(vae, to_tensor(np.stack(pictures)[:, half:-half, half:-half]))[0]
+WITHOUT_COLOUR = 3.0
+"""Chroma beside lightness (:func:`unexplained_chroma`) below which a photo counts as grey or toned."""
 
 
-@torch.no_grad()
-def style_neighbours(image_encoder, prepared: np.ndarray, records: list[dict], cfg) -> float:
-    """Share of held-out simulated pictures whose nearest neighbour, another sitter's, is in the same medium.
-
-    Nearness is the cosine of the mean and deviation of the penultimate layer's patch tokens (those AFun attends to),
-    standardised over the pictures.
-    """
-    held = [i for i, r in enumerate(records) if r["heldout"] and r["kind"] == "media"]
-    x = pixels(prepared[held], cfg.encoders.image_size, cfg, None)
-    layers = (image_encoder(part, output_hidden_states=True).hidden_states for part in x.split(32))
-    tokens = torch.cat([layer[PENULTIMATE][:, 1:] for layer in layers])
-    features = torch.cat([tokens.mean(1), tokens.std(1)], 1)
-    features = F.normalize((features - features.mean(0)) / features.std(0), dim=1)
-    near = features @ features.t()
-    sitters = np.array([records[i]["file"] for i in held])
-    near[torch.from_numpy(np.equal.outer(sitters, sitters))] = -2
-    media = np.array([records[i]["medium"] for i in held])
-    return float((media[near.argmax(1).numpy()] == media).mean())
+def psnr(pictures: np.ndarray, back: np.ndarray) -> float:
+    """Mean over the pictures of the PSNR in dB, uint8 [n, s, s, 3] both."""
+    errors = np.square(pictures.astype(np.float32) - back).mean((1, 2, 3))
+    return float((10 * np.log10(255**2 / errors)).mean())
 
 
-@torch.no_grad()
-def round_trip(vae, pictures: np.ndarray) -> np.ndarray:
-    """The pictures as the autoencoder gives them back: what samples can look like at best."""
-    return np.concatenate(
-        [
-            decode(vae, vae.encode(to_tensor(part)).latents)
-            for part in np.array_split(pictures, max(1, len(pictures) // 4))
-        ]
+def autoencoder_figures(gallery: Gallery, back: tuple[Shown, Shown, Shown]) -> dict:
+    """What the autoencoder keeps of pictures that no training saw, and of the people on them."""
+    others, further, art = back
+    unseen, photo = others.column("heldout"), others.column("medium") == "photo"
+    photos, decoded_photos = (shown.where(unseen & photo) for shown in (gallery.others, others))
+    drawings, decoded_drawings = (
+        gallery.others.where(unseen & ~photo) + gallery.further,
+        others.where(unseen & ~photo) + further,
     )
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What judges learn from and are checked on, each with its records.
-
-    Seen sitters as they are and every fifth picture as the autoencoder gives it back; unseen ones only as given back.
-    """
-
-    shown: np.ndarray
-    shown_records: list[dict]
-    unseen: np.ndarray
-    unseen_records: list[dict]
-
-    @classmethod
-    def of(cls, vae, pictures: np.ndarray, records: list[dict]) -> Lessons:
-        unseen = np.flatnonzero([r["heldout"] for r in records])
-        seen = np.flatnonzero([not r["heldout"] for r in records])
-        back = seen[::5]
-        return cls(
-            np.concatenate([pictures[seen], round_trip(vae, pictures[back])]),
-            [records[i] for i in (*seen, *back)],
-            round_trip(vae, pictures[unseen]),
-            [records[i] for i in unseen],
-        )
-
-
-def judged(judge: NetJudge | LinearJudge, key: str, lessons: Lessons) -> dict:
-    """Train a judge of what the records call `key`, and check it."""
-    shown, unseen = (
-        np.array([judge.classes.index(r[key]) for r in records])
-        for records in (lessons.shown_records, lessons.unseen_records)
-    )
-    right = judge.fit(lessons.shown, shown)(lessons.unseen) == unseen
-    return {"pictures": len(unseen), "right": float(right.mean())}
-
-
-def sample_figures(images: np.ndarray, sex: NetJudge, medium: LinearJudge) -> dict:
-    """What is in the samples, against their captions."""
-    find = FaceFinder()
-    found = np.array([find(image) is not None for image in images])
-    grid = [REPORT_GRID[k % len(REPORT_GRID)] for k in range(len(images))]
-    sexes = np.array([SEXES.index(g.sex) for g in grid])
-    named = np.array([g.medium is not None for g in grid])
-    wanted = np.array([MEDIA.index(g.medium) if g.medium else -1 for g in grid])
-    sex_ok, medium_ok = sex(images) == sexes, medium(images) == wanted
-    by = {}
-    for name in (*MEDIA, None):
-        here = np.array([g.medium == name for g in grid])
-        by[name or "painting"] = {
-            "faces": float(found[here].mean()),
-            "sex": float(sex_ok[here].mean()),
-            **({"medium": float(medium_ok[here].mean())} if name else {}),
-        }
     return {
-        "samples": len(images),
-        "faces_found": float(found.mean()),
-        "sex_right": float(sex_ok.mean()),
-        "medium_right": float(medium_ok[named].mean()),
+        "psnr": {
+            "photos": psnr(photos.pictures, decoded_photos.pictures),
+            "art": psnr(gallery.art.pictures, art.pictures),
+            "media": psnr(drawings.pictures, decoded_drawings.pictures),
+        },
+        "person_kept": likeness.survives(
+            likeness.embeddings(photos.pictures), likeness.embeddings(decoded_photos.pictures)
+        ),
+    }
+
+
+def taught(judge: NetJudge | LinearJudge, key: str, shown: Shown, unseen: Shown) -> dict:
+    """Train a judge of what the records call `key` on `shown`, and check it on `unseen`."""
+    learnt, wanted = (np.array([judge.classes.index(name) for name in s.column(key)]) for s in (shown, unseen))
+    return accuracy(judge.fit(shown.pictures, learnt)(unseen.pictures), wanted, judge.classes)
+
+
+def content_figures(images: np.ndarray, gallery: Gallery, back: tuple[Shown, Shown, Shown]) -> dict:
+    """Face, sex and medium of the standard samples against their captions, and how well the judges know them.
+
+    The judges learn from seen people, as they are, in media, and as the autoencoder gives them back; they are checked on unseen
+    people, only as given back, which is what samples can look like at best.
+    """
+    others, further, _ = back
+    unseen = others.column("heldout")
+    seen = gallery.others.where(~unseen)
+    people = seen.where(seen.column("medium") == "photo")
+    shown = gallery.photos.where(~gallery.photos.column("heldout")) + in_media(people, 2) + others.where(~unseen)
+    sex, medium, check = sex_judge(), medium_judge(), others.where(unseen) + further
+    judges = {"sex": taught(sex, "gender", shown, check), "medium": taught(medium, "medium", shown, check)}
+    find, grid = FaceFinder(), asked(len(images))
+    found = np.array([find(image) is not None for image in images])
+    right = {
+        "face": found,
+        "sex": sex(images) == [SEXES.index(g.sex) for g in grid],
+        "medium": medium(images) == [MEDIA.index(g.medium) if g.medium else -1 for g in grid],
+    }
+    asked_for = np.array([g.medium or "painting" for g in grid])
+    by = {
+        name: {key: float(marks[asked_for == name].mean()) for key, marks in right.items()}
+        for name in (*MEDIA, "painting")
+        if (asked_for == name).any()
+    }
+    drawings = (asked_for != "photo") & (asked_for != "painting")
+    return {
+        "judges": judges,
+        "face_photos": share(found[asked_for == "photo"]),
+        "face_all_but_stained_glass": share(found[asked_for != "stained glass"]),
+        "sex": share(right["sex"]),
+        "medium": share(right["medium"][drawings]),
         "by_medium": by,
     }
 
 
-def photos_of(pictures: np.ndarray, records: list[dict], heldout: bool) -> likeness.Photos:
-    """The photos of the training's sitters, or of those kept unseen."""
-    chosen = [i for i, r in enumerate(records) if r["kind"] == "photo" and r["heldout"] == heldout]
-    return likeness.Photos(pictures[chosen], np.array([records[i]["gender"] for i in chosen]))
+def colour_figures(images: np.ndarray, grid: list[Wanted], gallery: Gallery) -> dict:
+    """Photo samples without colour; and how many of the data's photos, grey or toned and in colour, the limit gets right."""
+
+    def grey(pictures: np.ndarray) -> np.ndarray:
+        return np.array([unexplained_chroma(picture) < WITHOUT_COLOUR for picture in pictures])
+
+    photos = np.array([g.medium == "photo" for g in grid])
+    marks, texts = grey(images[photos]), np.array([g.text for g in grid])[photos]
+    known = {"grey": grey(gallery.grey.pictures), "colour": ~grey(gallery.photos.pictures)}
+    return {
+        **{
+            text: share(marks[texts == text])
+            for text in ("a photo of a man", "a photo of an old man", "a photo of a woman")
+        },
+        "all photos": share(marks),
+        "limit": {name: float(right.mean()) for name, right in known.items()},
+    }
 
 
-def media_of(pictures: np.ndarray, records: list[dict]) -> likeness.Drawn:
-    """The simulated media among pictures of unseen sitters."""
-    chosen = [i for i, r in enumerate(records) if r["kind"] == "media"]
-    names, groups = zip(*((records[i]["file"], f"{records[i]['gender']} {records[i]['medium']}") for i in chosen))
-    return likeness.Drawn(pictures[chosen], np.array(names), np.array(groups))
+def copy_figures(
+    images: np.ndarray, grid: list[Wanted], gallery: Gallery, others: Shown
+) -> tuple[dict, list[np.ndarray]]:
+    """:func:`likeness.beside_others` for photos and for media, by each face encoder; and the samples nearest to a sitter.
+
+    The sitters are all whom a training has seen, in colour or grey; the others are people of both sexes, seen or not.
+
+    Returns:
+        the figures, and for each encoder the eight samples nearest to a sitter with that sitter: uint8 [2, 8, s, s, 3].
+    """
+    sitters = (gallery.photos + gallery.grey).where(
+        ~np.concatenate([g.column("heldout") for g in (gallery.photos, gallery.grey)])
+    )
+    known, strangers, found = (likeness.embeddings(p) for p in (sitters.pictures, others.pictures, images))
+    names, own = (np.array([sitter(r) for r in s.records]) for s in (sitters, others))
+    groups = np.array([f"{r['gender']} {r['medium']}" for r in others.records])
+    kinds = {"photos": others.column("medium") == "photo", "media": others.column("medium") != "photo"}
+    asked_photo = np.array([g.medium == "photo" for g in grid])[found.found]
+    out, looks = {}, []
+    for name, vectors in known.vectors.items():
+        here = names[known.found]
+        near, which = likeness.to_nearest(found.vectors[name], vectors)
+        far, _ = likeness.to_nearest(strangers.vectors[name], vectors, own[strangers.found], here)
+        out[name] = {}
+        for kind, of in kinds.items():
+            mine, theirs = asked_photo == (kind == "photos"), of[strangers.found]
+            out[name][kind] = likeness.beside_others(
+                near[mine], far[theirs], groups[strangers.found][theirs], own[strangers.found][theirs]
+            )
+        first = np.argsort(-near)[:8]
+        shown = np.flatnonzero(known.found)[which[first]]
+        looks.append(np.stack([images[found.found][first], sitters.pictures[shown]]))
+    return out, looks
+
+
+@torch.no_grad()
+def cost_figures(args) -> dict:
+    """Size on disk, time to load, time of one picture."""
+    start = time.perf_counter()
+    parts = exported(args.export)
+    tokenizer = CLIPTokenizer.from_pretrained(args.export / "tokenizer")
+    loaded = time.perf_counter() - start
+    side, cfg = native_side(args.export), args.cfg.sample
+    start = time.perf_counter()
+    context = contexts(parts["text_encoder"], tokenizer, ["a photo of a woman", ""])
+    decode(parts["vae"], sample(parts["unet"], context[:1], context[1:], side, cfg.steps, cfg.cfg, 0))
+    return {
+        "seconds_per_picture": time.perf_counter() - start,
+        "threads": torch.get_num_threads(),
+        "load_seconds": loaded,
+        "weights_mb": sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6,
+        "image_size": 8 * side,
+    }
 
 
 def rounded(value):
     if isinstance(value, dict):
         return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(v) for v in value]
     return round(value, 3) if isinstance(value, float) else value
 
 
 def main() -> None:
-    args = arguments(__doc__)
-    cfg = args.cfg
+    args = arguments(__doc__, OPTIONS)
     # Models that may be missing: now, and not after all samples are drawn.
-    style.weights(), FaceFinder()
-    if not (args.run / "images.npy").exists():
-        data.prepare(args)
-    start = time.perf_counter()
-    parts = exported(args.export)
-    tokenizer = CLIPTokenizer.from_pretrained(args.export / "tokenizer")
-    result = {"image_size": cfg.image_size, "load_seconds": time.perf_counter() - start}
-    manifest = data.manifest(args.data)
-    result["psnr_portraits"], result["psnr_art"] = (
-        psnr(parts["vae"], args.data, manifest, k) for k in ("photo", "art")
-    )
-    prepared, records = data.load(args.run)
-    pair = Pair(cfg.encoders, tokenizer)
-    pair.text, pair.image = parts["text_encoder"], parts["image_encoder"]
-    result["caption_top1"] = caption_top1(pair, tokenizer, args.run, cfg, groups=10)
-    result["style_nn"] = style_neighbours(parts["image_encoder"], prepared, records, cfg)
-
-    start = time.perf_counter()
-    context = contexts(parts["text_encoder"], tokenizer, ["a photo of a woman", ""])
-    decode(parts["vae"], sample(parts["unet"], context[:1], context[1:], cfg.image_size // 8, 40, cfg.sample.cfg, 0))
-    result["seconds_per_picture"] = time.perf_counter() - start
-
-    images = drawn(args)
-    sheet(args.run / "sheet_report.png", to_tensor(images), len(REPORT_GRID))
-    known = [i for i, r in enumerate(records) if r["kind"] in ("photo", "media")]
-    half = cfg.align.margin // 2
-    pictures, known = prepared[known][:, half:-half, half:-half], [records[i] for i in known]
-    sex, medium, lessons = sex_judge(), medium_judge(), Lessons.of(parts["vae"], pictures, known)
-    result["judges"] = {"sex": judged(sex, "gender", lessons), "medium": judged(medium, "medium", lessons)}
-    result.update(sample_figures(images, sex, medium))
-    training, unseen = (photos_of(pictures, known, heldout) for heldout in (False, True))
-    drawn_photos = np.array([REPORT_GRID[k % len(REPORT_GRID)].medium == "photo" for k in range(len(images))])
-    decoded = round_trip(parts["vae"], training.pictures)
-    media = media_of(lessons.unseen, lessons.unseen_records)
-    result.update(likeness.figures(images, drawn_photos, training, decoded, unseen, media))
-    result["weights_mb"] = sum(f.stat().st_size for f in args.export.rglob("*.safetensors")) / 1e6
-    print(json.dumps(rounded(result)))
+    style.weights(), likeness.encoders()
+    result = cost_figures(args)
+    images, gallery = drawn(args), Gallery.of(args.data)
+    back, grid = decoded(args, gallery), asked(len(images))
+    standard = images[: args.cfg.sample.standard]
+    sheet(args.run / "sheet_report.png", to_tensor(standard), 16)
+    result.update(autoencoder_figures(gallery, back))
+    result.update(content_figures(standard, gallery, back))
+    result["without_colour"] = colour_figures(images, grid, gallery)
+    plain = [k for k, g in enumerate(grid) if g.text in ("a painting of a man", "a painting of a woman")]
+    find = FaceFinder()
+    result["face_plain_painting"] = share(np.array([find(images[k]) is not None for k in plain]))
+    result["traits"] = Traits(gallery, back[0], args.data).figures(images, grid)
+    result["copies"], looks = copy_figures(images, grid, gallery, back[0])
+    sheet(args.run / "nearest.png", to_tensor(np.concatenate([look.reshape(-1, *look.shape[2:]) for look in looks])), 8)
+    result = rounded({"samples": len(images), "standard": len(standard), **result})
+    print(table(result), file=sys.stderr)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -37,25 +37,44 @@ class Wanted:
     sex: str
     medium: str | None
 
+    def says(self, word: str) -> bool:
+        return word in self.text.split()
 
-def _wanted(sex: str) -> list[Wanted]:
-    who = {"male": "man", "female": "woman"}[sex]
-    photos = (
-        f"a photo of a {who}",
-        f"a photo of an old {who}",
-        f"a photo of a smiling {who}",
-        f"a photo of a {who} with glasses",
-    )
-    paintings = (f"a painting of a {who}", f"a portrait painting of a {who}")
-    return [
-        *(Wanted(text, sex, "photo") for text in photos),
-        *(Wanted(f"a painting of a {who} in {name} style", sex, name) for name in media.MEDIA),
-        *(Wanted(text, sex, None) for text in paintings),
+
+WHO = {"male": "man", "female": "woman"}
+PHOTOS = (
+    "a photo of a {}",
+    "a photo of an old {}",
+    "a photo of a smiling {}",
+    "a photo of a {} with glasses",
+    "a photo of a {}",
+    "a photo of a young {}",
+    "a photo of a serious {}",
+    "a photo of a smiling {} with glasses",
+)
+DRAWINGS = (
+    *((f"a painting of a {{}} in {name} style", name) for name in media.MEDIA),
+    ("a painting of a {}", None),
+    ("a portrait painting of a {}", None),
+)
+
+
+def _turn(sexes: tuple[str, str]) -> list[Wanted]:
+    """Every photo caption for both sexes, and as many in media, the sexes in turn."""
+    photos = [Wanted(text.format(WHO[sex]), sex, "photo") for text in PHOTOS for sex in sexes]
+    drawings = [
+        Wanted(text.format(WHO[sexes[k % 2]]), sexes[k % 2], medium) for k, (text, medium) in enumerate(DRAWINGS)
     ]
+    return photos + drawings
 
 
-REPORT_GRID = [w for pair in zip(_wanted("male"), _wanted("female")) for w in pair]
-"""32 captions: photos, every medium and plain paintings of both sexes."""
+REPORT_GRID = [*_turn(("male", "female")), *_turn(("female", "male"))]
+"""64 captions, half of them photos, the others every medium and plain paintings; both sexes equally often."""
+
+
+def asked(count: int) -> list[Wanted]:
+    """What `count` samples over the grid were asked for."""
+    return [REPORT_GRID[k % len(REPORT_GRID)] for k in range(count)]
 
 
 @torch.no_grad()

@@ -40,6 +40,20 @@ def texture(picture: np.ndarray) -> float:
     return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F)).mean())
 
 
+def unexplained_chroma(picture: np.ndarray, side: int = 64) -> float:
+    """Root mean square of the CIE Lab chroma that lightness does not explain, 0 for a grey or evenly toned picture.
+
+    A sepia photo has chroma, but the same for the same lightness: a and b of the picture at `side` px are each fitted by
+    ``c_0 + c_1 L + c_2 L^2`` (least squares), and what is left over is measured. Skin, lips, hair, cloth and background of a
+    colour photo differ at the same lightness.
+    """
+    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float64)
+    basis = np.vander(lab[:, 0] / 100, 3)
+    left = lab[:, 1:] - basis @ np.linalg.lstsq(basis, lab[:, 1:], rcond=None)[0]
+    return float(np.sqrt(np.square(left).sum(1).mean()))
+
+
 def token_statistics(tokens: np.ndarray) -> np.ndarray:
     """Mean and deviation of CLIP vision's patch tokens [N, width], the class token first, -> [2 width]."""
     patches = np.asarray(tokens, np.float64)[1:]
@@ -72,3 +86,14 @@ def paired_interval(differences: np.ndarray, draws: int = 4000, seed: int = 0) -
     means = np.asarray(differences)[rng.integers(len(differences), size=(draws, len(differences)))].mean(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
+
+
+def share(marks: np.ndarray) -> dict[str, float]:
+    """Share of true ones in bool [n] with its 95 % interval (Wilson 1927): ``value``, ``low``, ``high``, ``of`` (n)."""
+    count, z = len(marks), 1.96
+    if not count:
+        return {"value": 0.0, "low": 0.0, "high": 1.0, "of": 0}
+    value = float(np.mean(marks))
+    middle = (value + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(value * (1 - value) / count + z**2 / (4 * count**2))
+    return {"value": value, "low": max(0.0, float(middle - half)), "high": min(1.0, float(middle + half)), "of": count}

@@ -2,10 +2,11 @@
 
 The folder that `--data` names holds
 
-- `records.jsonl`, one JSON object a picture: `id` (number of its file and of its row in the mesh), `kind` (`photo` or `art`),
-  `medium`, `portrait` (a face is large enough to be drawn), `heldout` (kept unseen by every training), `colour` (false: grey or
-  toned), `mesh` (the points are known), and where known `gender` (`male`, `female`), `birth_year`, `mood` (`smiling`,
-  `serious`), `glasses`, `background`, `title`; `source` and `licence` of each;
+- `records.jsonl`, one JSON object a picture: `id` (number of its file and of its row in the mesh), `file` (where it came from,
+  by which two photos of one sitter are told), `kind` (`photo` or `art`), `medium`, `portrait` (a face is large enough to draw),
+  `heldout` (kept unseen by every training), `colour` (false: grey or toned), `mesh` (the points are known), and where known
+  `gender` (`male`, `female`), `birth_year`, `mood` (`smiling`, `serious`), `glasses`, `background`, `title`; `source` and
+  `licence` of each;
 - `img/00000.webp`, ...: 320 x 320 px, the eyes level, their middle at 0.5 of the width and 0.444 of the height, 0.176 of the
   width apart, so that the central 256 px are framed as the base draws;
 - `mesh.npz`: `pts` [pictures, 468, 2], the points of MediaPipe's face mesh in pixels (zeros where there are none), and `oval`,
