@@ -3,13 +3,13 @@
 One style image and one face photo become an adapter for a frozen Stable Diffusion 1.x or SDXL base. Rooms, in an order in which
 each may import only from those before it:
 
-* ``errors``, ``options``, ``images``, ``block_names``, ``strengths``, ``config``  what everything stands on; every choice is
-  declared once
+* ``errors``, ``whole_files``, ``options``, ``images``, ``block_names``, ``strengths``, ``config``  what everything stands on;
+  every choice is declared once
 * :mod:`~acfun_core.diffusion`     noise schedule and sampler, forwards and backwards
 * :mod:`~acfun_core.unet`          where an adapter touches the UNet: blocks, hooks, windows
 * :mod:`~acfun_core.host`          what a host hands over: the frozen base, through what the method needs of it
 * :mod:`~acfun_core.method`        AFun (eq. 1-2), CFun (eq. 3), the adapter that holds both, several adapters at once
-* :mod:`~acfun_core.training`      the loss (eq. 4), the loop, the copy guard
+* :mod:`~acfun_core.training`      the loss (eq. 4), the loop, the copy guard, the state to go on from
 * :mod:`~acfun_core.storage`       adapter files and exports
 * :mod:`~acfun_core.faces`         faces found, cut out, put back, put together, compared
 * :mod:`~acfun_core.backends`      the core on diffusers and transformers

@@ -130,7 +130,7 @@ class Work:
             adapter_config = AdapterConfig(self.options.description, **trained.adapter)
             style, face = self.picture(pair.style), self.picture(pair.face)
             adapter = self.base.train(style, face, adapter_config, config, self.options.side)
-            adapter_file.save(adapter, path)
+            adapter_file.save(adapter, path, overwrite=True)
         return adapter_file.load(path)
 
     def draw(self, ablation: Ablation, pair: Pair) -> None:

@@ -12,6 +12,7 @@ import copy
 import re
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -37,38 +38,67 @@ PANELS = {
 
 
 class Terminal:
-    """Shows which node runs and how far it is: a bar that moves on a terminal, a few lines in a log."""
+    """Shows which node runs and how far it is: a bar that moves on a terminal; in a log, a line at least every ten seconds.
+
+    The time left is counted from a node's first step on: before it, models are loaded and pictures encoded.
+    """
 
     WIDTH = 32
+    SECONDS_BETWEEN_LINES = 10.0
 
     def __init__(self, workflow: Workflow):
         self.workflow = workflow
         self.live = sys.stdout.isatty()
+        self.lock = threading.RLock()
+        self.over = threading.Event()
+        self._begin()
+
+    def __enter__(self) -> Terminal:
+        threading.Thread(target=self._signs_of_life, daemon=True, name="demo-progress").start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.over.set()
+
+    def _begin(self) -> None:
         self.start = self.last_shown = time.monotonic()
-        self.bar_open = False
+        self.first: tuple[int, float] | None = None
+        self.shown, self.bar_open = "", False
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "executing" and event.node is not None:
-            self._close_bar()
-            self.start = self.last_shown = time.monotonic()
-            print(f"[demo] {self.workflow[event.node]['_meta']['title']}", flush=True)
-        elif event.kind == "progress":
-            self._progress(event.data["value"], event.data["max"])
+        with self.lock:
+            if event.kind == "executing" and event.node is not None:
+                self._close_bar()
+                self._begin()
+                print(f"[demo] {self.workflow[event.node]['_meta']['title']}", flush=True)
+            elif event.kind == "progress":
+                self._progress(event.data["value"], event.data["max"])
 
     def _progress(self, value: int, maximum: int) -> None:
         now = time.monotonic()
-        last = value >= maximum
-        if not last and now - self.last_shown < (0.2 if self.live else 15.0):
-            return
-        self.last_shown = now
-        elapsed = now - self.start
-        left = elapsed * (maximum - value) / max(value, 1)
+        if self.first is None:
+            self.first = value, now
+        left = time_left(value, maximum, *self.first, now)
         filled = self.WIDTH * value // maximum
-        line = f"[demo]   [{'#' * filled:<{self.WIDTH}}] step {value}/{maximum}, {elapsed:.0f} s, {left:.0f} s left   "
-        print(f"\r{line}" if self.live else line.rstrip(), end="" if self.live else "\n", flush=True)
-        self.bar_open = self.live
-        if last:
+        self.shown = f"[{'#' * filled:<{self.WIDTH}}] step {value}/{maximum}" + (
+            "" if left is None else f", {left:.0f} s left"
+        )
+        if value >= maximum or now - self.last_shown >= (0.2 if self.live else self.SECONDS_BETWEEN_LINES - 1):
+            self._show()
+        if value >= maximum:
             self._close_bar()
+
+    def _show(self) -> None:
+        self.last_shown = time.monotonic()
+        line = f"[demo]   {self.shown or 'preparing'}, {self.last_shown - self.start:.0f} s"
+        print(f"\r{line}   " if self.live else line, end="" if self.live else "\n", flush=True)
+        self.bar_open = self.live
+
+    def _signs_of_life(self) -> None:
+        while not self.over.wait(1.0):
+            with self.lock:
+                if time.monotonic() - self.last_shown >= self.SECONDS_BETWEEN_LINES - 1:
+                    self._show()
 
     def _close_bar(self) -> None:
         if self.bar_open:
@@ -76,13 +106,32 @@ class Terminal:
             self.bar_open = False
 
 
+def time_left(value: int, maximum: int, first: int, first_at: float, now: float) -> float | None:
+    """Seconds until step ``maximum``, from what the steps since the first one that was seen took; None before a second one."""
+    return None if value <= first else (now - first_at) / (value - first) * (maximum - value)
+
+
 def titles(workflow: Workflow) -> list[str]:
     return [node["_meta"]["title"] for node in workflow.values()]
 
 
+def shown(workflow: Workflow) -> Workflow:
+    """A copy with only the training and what the pictures on the sheet need: nothing is drawn and then not shown."""
+    wanted = {title for _, title in PANELS.values()} | {"Train"}
+    open_ids = [one for one, node in workflow.items() if node["_meta"]["title"] in wanted]
+    kept: set[str] = set()
+    while open_ids:
+        one = open_ids.pop()
+        if one not in kept:
+            kept.add(one)
+            links = [value for value in workflow[one]["inputs"].values() if isinstance(value, list)]
+            open_ids += [str(link[0]) for link in links if str(link[0]) in workflow]
+    return copy.deepcopy({one: node for one, node in workflow.items() if one in kept})
+
+
 def changed(workflow: Workflow, options: argparse.Namespace) -> Workflow:
-    """The workflow with the values given on the command line."""
-    workflow = copy.deepcopy(workflow)
+    """What of a workflow the contact sheet shows, with the values given on the command line."""
+    workflow = shown(workflow)
 
     def change(title: str, name: str, value) -> None:
         if value is not None:
@@ -134,7 +183,8 @@ def demo(options: argparse.Namespace) -> Path:
         print(f"[demo] ComfyUI answers after {time.monotonic() - start:.0f} s", flush=True)
         for name, workflow in workflows.items():
             print(f"[demo] -- {len(runs) + 1} of {len(workflows)}: {WORKFLOWS[name]} (workflow {name})", flush=True)
-            runs[name] = client.run(workflow, timeout=options.timeout, on_event=Terminal(workflow))
+            with Terminal(workflow) as terminal:
+                runs[name] = client.run(workflow, timeout=options.timeout, on_event=terminal)
         path = write_results(runs, workflows, server.folder("models"))
     print(f"[demo] done in {time.monotonic() - start:.0f} s; all files are in {OUT}", flush=True)
     return path

@@ -19,6 +19,8 @@ from ..host import Base
 from ..images import square
 from ..method.adapter import StyleAdapter
 from ..method.mixing import Members, block_transforms, is_plain, mixed_context
+from ..training.identity import training_key, weights_identity
+from ..training.keeper import StateKeeper
 from ..training.loop import OnStep, train_adapter
 from ..training.material import Material, latent_mask, vary
 from ..unet.blocks import channels_of, find_sites, misfits
@@ -96,6 +98,15 @@ class StableDiffusion:
 
     def style_tokens(self, style: Tensor) -> Tensor:
         """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
+        return pictures.encode_style(self.image_encoder, style)
+
+    @property
+    def image_encoder(self) -> Any:
+        """CLIP vision, read when it is first needed.
+
+        Raises:
+            ACFunError: there is none.
+        """
         if self._image_encoder is None:
             if self._image_encoder_path is None:
                 raise ACFunError(
@@ -104,7 +115,7 @@ class StableDiffusion:
                     "add --clip-vision PATH",
                 )
             self._image_encoder = load_image_encoder(self._image_encoder_path).to(self.device)
-        return pictures.encode_style(self._image_encoder, style)
+        return self._image_encoder
 
     def encode_pair(self, style: Tensor, face: Tensor, resolution: int) -> Tensor:
         """(2, 4, h, w) latents of the middle squares of style and face, each (1, H, W, 3)."""
@@ -124,11 +135,13 @@ class StableDiffusion:
         on_step: OnStep | None = None,
         style_mask: Tensor | None = None,
         face_mask: Tensor | None = None,
+        keeper: StateKeeper | None = None,
     ) -> StyleAdapter:
         """Learn an adapter from one style image and one face photo, both (1, H, W, 3); the base stays as it is.
 
         Args:
             style_mask, face_mask: (1, H, W) of the same size as their picture, 1 where it counts in its loss term.
+            keeper: writes the training's state now and then, under the name that :meth:`training_key` gives.
 
         Raises:
             ACFunError: there is no CLIP vision, the resolution or a mask cannot be used, or training became non-finite.
@@ -139,7 +152,23 @@ class StableDiffusion:
         tokens = self.style_tokens(style)
         latents = self.encode_pair(style, face, resolution)
         material = self._material(style, config, resolution, style_mask, face_mask)
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
+        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
+
+    def training_key(
+        self,
+        style: Tensor,
+        face: Tensor,
+        adapter_config: AdapterConfig,
+        config: TrainConfig,
+        resolution: int | None = None,
+        style_mask: Tensor | None = None,
+        face_mask: Tensor | None = None,
+    ) -> str:
+        """Which training :meth:`train` of the same arguments is, on this base."""
+        given = {"style": style, "face": face, "style_mask": style_mask, "face_mask": face_mask}
+        weights = weights_identity(self.unet, self.vae, self.text.model, self.image_encoder)
+        resolution = self.native_side if resolution is None else resolution
+        return training_key(adapter_config, config, resolution, given, weights)
 
     def _material(self, style, config: TrainConfig, resolution: int, style_mask, face_mask) -> Material:
         side, variants, style_masks = resolution // 8, None, None

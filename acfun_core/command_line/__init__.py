@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Interrupts() as interrupts:
         try:
             result = arguments.run(arguments)
-        except KeyboardInterrupt:
-            return _cancelled()
+        except KeyboardInterrupt as interrupt:
+            return _cancelled(str(interrupt))
         except Exception as error:
             # Inside an import or a native function Ctrl-C comes out as an error of another type.
             if interrupts.seen:
@@ -87,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _cancelled() -> int:
-    print("Cancelled; no file is half-written.", file=sys.stderr)
+def _cancelled(further: str = "") -> int:
+    print(f"Cancelled; no file is half-written. {further}".strip(), file=sys.stderr)
     return CANCELLED
 
 

@@ -37,24 +37,26 @@ def add(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    smaller = arguments.rank is not None or arguments.compact
-    if smaller == arguments.textual_inversion:
+    shrink = arguments.rank is not None or arguments.compact
+    if shrink == arguments.textual_inversion:
         raise ACFunError(
-            "An embedding cannot be of low rank or compact." if smaller else "Nothing says what to export.",
+            "An embedding cannot be of low rank or compact." if shrink else "Nothing says what to export.",
             "--rank, --compact or both, or --textual-inversion",
             "choose one",
         )
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     adapter = adapter_file.load(arguments.adapter)
-    told: dict = {"export": str(path)}
+    told: dict = {}
     if arguments.textual_inversion:
         if not 0 <= arguments.abstract <= 2:
             raise ACFunError(f"The abstract strength is {arguments.abstract}.", "a number from 0 to 2", "use 1")
-        save_embedding(adapter, path, arguments.abstract)
+        path = save_embedding(adapter, path, arguments.abstract, arguments.overwrite)
     else:
         if arguments.rank is not None:
             if not 1 <= arguments.rank <= 512:
                 raise ACFunError(f"The rank is {arguments.rank}.", "a whole number from 1 to 512", "use 16")
             adapter, told["energy_kept"] = low_rank(adapter, arguments.rank)
-        adapter_file.save(compact(adapter) if arguments.compact else adapter, path)
+        smaller = compact(adapter) if arguments.compact else adapter
+        path = adapter_file.save(smaller, path, arguments.overwrite)
+    told["export"] = str(path)
     return {**told, "bytes_before": arguments.adapter.stat().st_size, "bytes": path.stat().st_size}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import ACFunError
+from ..whole_files import clean, write
+
+SECONDS_BETWEEN_LINES = 10.0
+"""In a log there is a line at least so often, and while all goes well not much more often."""
 
 
 def new_parser(commands, name: str, summary: str, description: str, usage: str) -> argparse.ArgumentParser:
@@ -51,6 +56,7 @@ def check_out(path: Path, suffix: str, overwrite: bool) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
+        clean(path.parent)
     except OSError as error:
         raise ACFunError(
             f"The folder {path.parent} cannot be written to: {error}.", "a writable folder", "choose another folder"
@@ -58,28 +64,23 @@ def check_out(path: Path, suffix: str, overwrite: bool) -> Path:
     return path
 
 
-def save_png(picture: Image.Image, path: Path, texts: dict[str, str] | None = None) -> Path:
-    """Write a PNG with text entries under a temporary name and rename it."""
+def save_png(picture: Image.Image, path: Path, texts: dict[str, str] | None = None, overwrite: bool = False) -> Path:
+    """Write a PNG with text entries; whole or not there. -> the path it got: another number if the name was taken meanwhile.
+
+    Args:
+        overwrite: take the place of a file that is there.
+    """
     entries = PngInfo()
     for name, text in (texts or {}).items():
         entries.add_text(name, text)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            picture.save(file, "PNG", pnginfo=entries)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ACFunError(
-            f"{path} could not be written: {error}.", "free disk space", "free some and try again"
-        ) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+    return write(lambda written: picture.save(written, "PNG", pnginfo=entries), path, overwrite)
 
 
 class Progress:
-    """A bar on standard error while a ``with`` block lasts.
+    """Progress on standard error while a ``with`` block lasts: a bar, and in a log at least a line every ten seconds.
+
+    The bar begins with the first step that is done: what came before, such as loading and encoding, would make its estimate of
+    the time left many times too long.
 
     Args:
         title: what is being done.
@@ -88,31 +89,75 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, quiet: bool):
-        self._make: Callable[[], Any] = lambda: _bar(title, total, quiet)
+        self._title, self._total, self._quiet = title, total, quiet
         self._bar: Any = None
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._start = self._shown = time.monotonic()
 
     def __enter__(self) -> Progress:
-        self._bar = self._make()
+        # Said before the work, which may be long, if it cannot be shown.
+        self._tqdm = _tqdm()
+        if not self._quiet:
+            self.say(f"{self._title}: preparing ...")
+            threading.Thread(target=self._signs_of_life, daemon=True, name="acfun-progress").start()
         return self
 
     def __exit__(self, *exception) -> None:
-        self._bar.close()
+        self._over.set()
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
 
-    def step(self, note: str = "") -> None:
-        """One step is done."""
-        if note:
-            self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update()
+    def step(self, note: str = "", done: int | None = None) -> None:
+        """One step is done.
+
+        Args:
+            done: how many are, where the first to be seen is not the first of all.
+        """
+        with self._lock:
+            if self._bar is None:
+                self._bar = self._begun(1 if done is None else done)
+            else:
+                self._bar.update(1 if done is None else done - self._bar.n)
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+
+    def say(self, sentence: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            self._tqdm.write(sentence, file=sys.stderr)
+            self._shown = time.monotonic()
+
+    def _begun(self, done: int) -> Any:
+        # In a log, a line every ten seconds is enough.
+        interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+        settings = {"disable": self._quiet, "file": sys.stderr, "mininterval": interval, "dynamic_ncols": True}
+        return self._tqdm(total=self._total, initial=done, desc=self._title, **settings)
+
+    def _signs_of_life(self) -> None:
+        while not self._over.wait(1.0):
+            with self._lock:
+                if self._over.is_set():
+                    return
+                silent = time.monotonic() - self._shown
+                if self._bar is not None:
+                    silent = min(silent, time.time() - self._bar.last_print_t)
+                if silent < SECONDS_BETWEEN_LINES - 1:
+                    continue
+                if self._bar is None:
+                    self.say(f"{self._title}: still preparing, {time.monotonic() - self._start:.0f} s")
+                else:
+                    self._bar.refresh()
+                    self._shown = time.monotonic()
 
 
-def _bar(title: str, total: int, quiet: bool) -> Any:
+def _tqdm() -> Any:
     try:
         from tqdm import tqdm
     except ImportError as error:
         raise ACFunError(f"tqdm cannot be imported: {error}.", "tqdm in this Python", "pip install tqdm") from error
-    # In a log, a line every ten seconds is enough.
-    interval = 0.1 if sys.stderr.isatty() else 10.0
-    return tqdm(total=total, desc=title, disable=quiet, file=sys.stderr, mininterval=interval, dynamic_ncols=True)
+    return tqdm
 
 
 def as_lines(result: Any, indent: str = "") -> Iterator[str]:

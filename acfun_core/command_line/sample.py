@@ -127,9 +127,13 @@ def run(arguments: argparse.Namespace) -> dict:
     }
     from ..backends.pictures import to_pil
 
-    for index, (path, picture) in enumerate(zip(paths, pictures)):
-        output.save_png(to_pil(picture), path, {METADATA_KEY: json.dumps({**told, "index": index})})
-    return {"portraits": [str(path) for path in paths], **told, "seconds": round(time.monotonic() - start, 1)}
+    written = [
+        output.save_png(
+            to_pil(picture), path, {METADATA_KEY: json.dumps({**told, "index": index})}, arguments.overwrite
+        )
+        for index, (path, picture) in enumerate(zip(paths, pictures))
+    ]
+    return {"portraits": [str(path) for path in written], **told, "seconds": round(time.monotonic() - start, 1)}
 
 
 def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | None]:

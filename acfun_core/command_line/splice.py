@@ -93,12 +93,13 @@ def run(arguments: argparse.Namespace) -> dict:
     givers = {part: getattr(arguments, part) for part in PARTS}
     softness = 0.15 if arguments.softness is None else arguments.softness
     spliced = splice_parts(faces, landmarks, givers, arguments.seam, softness, arguments.match_tone)
-    output.save_png(to_pil(spliced.picture[0]), path)
-    if arguments.map is not None:
-        output.save_png(map_picture(spliced.givers), arguments.map)
+    path = output.save_png(to_pil(spliced.picture[0]), path, overwrite=arguments.overwrite)
+    who = arguments.map
+    if who is not None:
+        who = output.save_png(map_picture(spliced.givers), who, overwrite=arguments.overwrite)
     return {
         "face": str(path),
-        "map": None if arguments.map is None else str(arguments.map),
+        "map": None if who is None else str(who),
         "givers": givers,
         "landmarks": [[round(value, 2) for value in points.flatten().tolist()] for points in landmarks],
         "shares": [round(share, 4) for share in spliced.shares.mean(dim=(1, 2)).tolist()],
@@ -116,7 +117,7 @@ def bands(arguments: argparse.Namespace, faces: list[Tensor], path: Path) -> dic
     if not 64 <= arguments.size <= 4096:
         raise ACFunError(f"The size is {arguments.size}.", "64 to 4096 pixels", "use 512")
     spliced = splice_bands(faces, cuts, arguments.softness or 0.0, arguments.size)
-    output.save_png(to_pil(spliced[0]), path)
+    path = output.save_png(to_pil(spliced[0]), path, overwrite=arguments.overwrite)
     return {"face": str(path), "cuts": cuts}
 
 

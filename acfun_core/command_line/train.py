@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import tempfile
 import time
 from pathlib import Path
 
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
+from ..method.adapter import StyleAdapter
 from ..options import options_of
-from ..storage import adapter_file
+from ..storage.rescue import rescued, save_or_rescue
+from ..training.keeper import SECONDS_BETWEEN, StateKeeper
 from ..training.loop import StepReport
 from . import output
 from .base import add_base, load_base
@@ -62,6 +66,28 @@ def add(commands) -> None:
         [f for f in options_of(AdapterConfig) if f not in NOT_CHOSEN],
         RENAMED,
     )
+    goes_on = parser.add_argument_group(
+        "going on",
+        "now and then the training's state is written beside --out, as a hidden file that goes at the end",
+    )
+    goes_on.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where a training of the same inputs stopped, killed or kept; more --steps than it had continue it",
+    )
+    goes_on.add_argument(
+        "--keep-state",
+        action="store_true",
+        help="leave the state there at the end, about six times as large as the adapter, for --resume with more --steps",
+    )
+    goes_on.add_argument(
+        "--state-every",
+        type=float,
+        default=SECONDS_BETWEEN,
+        metavar="X",
+        help="seconds between two states; fewer are written where they would take more than 2 %% of the time "
+        "(default: %(default)g)",
+    )
     add_base(parser, training=True)
     output.add_common(parser)
 
@@ -69,6 +95,8 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     config = TrainConfig(**given(arguments, TrainConfig))
     kind = AdapterConfig(**{**given(arguments, AdapterConfig), "description": arguments.description})
+    if not arguments.state_every >= 0:
+        raise ACFunError(f"--state-every is {arguments.state_every}.", "0 or more seconds", "use 20")
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     from ..backends.pictures import read_picture
 
@@ -77,19 +105,35 @@ def run(arguments: argparse.Namespace) -> dict:
     face_mask = read_mask(arguments.face_mask, face, "face mask")
     base = load_base(arguments)
     start = time.monotonic()
+    inputs = {"resolution": arguments.resolution, "style_mask": style_mask, "face_mask": face_mask}
+    key = base.training_key(style, face, kind, config, **inputs)
+    # Of one's own: on a shared machine others may not write into the first one's.
+    elsewhere = [Path(tempfile.gettempdir()) / f"acfun-{getpass.getuser()}"]
     with output.Progress("training", config.steps, arguments.quiet) as progress:
+        keeper = StateKeeper(
+            path.parent, key, arguments.resume, arguments.keep_state, progress.say, arguments.state_every
+        )
+        if arguments.resume and not keeper.path.exists():
+            progress.say("There is nothing to go on from: the training begins.")
 
         def on_step(report: StepReport) -> None:
             losses = {"style": report.style_loss, "face": report.face_loss, **report.readouts}
-            progress.step(", ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+            progress.step(", ".join(f"{name} {value:.4f}" for name, value in losses.items()), report.step)
 
-        adapter = base.train(style, face, kind, config, arguments.resolution, on_step, style_mask, face_mask)
-    adapter_file.save(adapter, path)
+        adapter = rescued(key, elsewhere)
+        if adapter is not None and adapter.record.settings["steps"] == config.steps:
+            progress.say("This training is done, and its adapter could not be written. It is written now.")
+        else:
+            adapter = learned(base, keeper, style, face, kind, config, on_step=on_step, **inputs)
+    path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
+    keeper.end()
     record = adapter.record
     return {
         "adapter": str(path),
         "bytes": path.stat().st_size,
         "steps": len(record.style_loss),
+        "resumed_from": keeper.resumed,
+        "state": str(keeper.path) if keeper.path.exists() else None,
         "kept_step": record.kept_step,
         "skipped_steps": record.skipped_steps,
         "resolution": list(record.resolution),
@@ -97,6 +141,16 @@ def run(arguments: argparse.Namespace) -> dict:
         "after": {"style": record.after[0], "face": record.after[1]},
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def learned(base, keeper: StateKeeper, *given, **further) -> StyleAdapter:
+    """Train, and say on Ctrl-C what there is to go on from."""
+    try:
+        return base.train(*given, keeper=keeper, **further)
+    except KeyboardInterrupt as interrupt:
+        if keeper.written is not None:
+            raise KeyboardInterrupt(f"--resume goes on after step {keeper.written}.") from interrupt
+        raise
 
 
 def read_mask(path: Path | None, picture, role: str):

@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .. import __version__
@@ -28,6 +25,7 @@ from ..errors import ACFunError
 from ..method.adapter import FAMILIES, StyleAdapter, TrainingRecord
 from ..method.cfun import block_key
 from ..options import options_of
+from ..whole_files import write_whole
 
 FORMAT = "acfun"
 FORMAT_VERSION = 2
@@ -68,47 +66,16 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     }
 
 
-def save(adapter: StyleAdapter, path: str | Path) -> Path:
-    """Write the adapter; the file is whole or not there.
+def save(adapter: StyleAdapter, path: str | Path, overwrite: bool = False) -> Path:
+    """Write the adapter; the file is whole or not there. -> the path it got.
+
+    Args:
+        overwrite: take the place of a file that is there; without it, the adapter gets the next free number.
 
     Raises:
         ACFunError: the folder cannot be written to or the disk is full; nothing is left behind.
     """
-    return write_whole(to_tensors(adapter), to_metadata(adapter), path)
-
-
-def write_whole(tensors: dict[str, Tensor], metadata: dict[str, str], path: str | Path) -> Path:
-    """Write a safetensors file under a temporary name beside ``path`` and rename it.
-
-    Raises:
-        ACFunError: as for :func:`save`.
-    """
-    path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".partial", dir=path.parent)
-        os.close(handle)
-        save_file(tensors, temporary, metadata)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    # safetensors wraps the operating system's errors in its own type.
-    except (OSError, SafetensorError) as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise ACFunError(
-            f"{path.name} could not be written to {path.parent}: {error}.",
-            "a writable folder with free space",
-            "free disk space or change the folder's permissions, then queue again",
-        ) from error
-    return path
-
-
-def _umask() -> int:
-    """The permissions that the user's new files lack; temporary files lack more."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
+    return write_whole(to_tensors(adapter), to_metadata(adapter), path, overwrite)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> StyleAdapter:

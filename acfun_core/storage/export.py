@@ -20,7 +20,7 @@ from ..config import AdapterConfig
 from ..errors import ACFunError
 from ..method.adapter import StyleAdapter
 from ..method.steering import LowRank
-from .adapter_file import write_whole
+from ..whole_files import write_whole
 
 EMBEDDING_KEY = "emb_params"
 """The name that textual-inversion files have for their one tensor."""
@@ -112,8 +112,8 @@ def embedding(adapter: StyleAdapter, strength: float = 1.0) -> Tensor:
     return adapter.row(strength).detach().cpu().float()[None]
 
 
-def save_embedding(adapter: StyleAdapter, path: str | Path, strength: float = 1.0) -> Path:
-    """Write :func:`embedding` as a textual-inversion file (.safetensors).
+def save_embedding(adapter: StyleAdapter, path: str | Path, strength: float = 1.0, overwrite: bool = False) -> Path:
+    """Write :func:`embedding` as a textual-inversion file (.safetensors). -> the path it got, as for an adapter.
 
     Raises:
         ACFunError: as for :func:`embedding`, or the file cannot be written.
@@ -124,4 +124,4 @@ def save_embedding(adapter: StyleAdapter, path: str | Path, strength: float = 1.
     else:
         parts = {EMBEDDING_KEY: row}
     metadata = {"format": "pt", "description": adapter.config.description}
-    return write_whole({name: part.contiguous() for name, part in parts.items()}, metadata, path)
+    return write_whole({name: part.contiguous() for name, part in parts.items()}, metadata, path, overwrite)

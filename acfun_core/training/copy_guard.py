@@ -61,6 +61,10 @@ class CopyGuard:
 
     Args:
         latents: (2, 4, h, w) clean latents of style and face on the base's device.
+
+    Attributes:
+        looks: all so far, in order.
+        best: the best one below the limit, with the adapter's tensors at that step.
     """
 
     def __init__(self, base: Base, latents: Tensor, config: TrainConfig):
@@ -68,7 +72,7 @@ class CopyGuard:
         generator = torch.Generator().manual_seed(config.seed % 2**63)
         self.noise = torch.randn((SAMPLES, *latents.shape[1:]), generator=generator).to(latents)
         self.looks: list[Look] = []
-        self._best: tuple[Look, dict[str, Tensor]] | None = None
+        self.best: tuple[Look, dict[str, Tensor]] | None = None
 
     def due(self, step: int) -> bool:
         """Whether to look after this step; the last one always counts."""
@@ -81,9 +85,9 @@ class CopyGuard:
         loss = self.config.style_weight * style + self.config.face_weight * face
         look = Look(step, copied_share(self._draw(adapter), self.latents), loss)
         self.looks.append(look)
-        if look.copy <= self.config.copy_limit and (self._best is None or look.loss < self._best[0].loss):
+        if look.copy <= self.config.copy_limit and (self.best is None or look.loss < self.best[0].loss):
             state = {key: value.detach().cpu().clone() for key, value in adapter.state_dict().items()}
-            self._best = look, state
+            self.best = look, state
         return look
 
     @property
@@ -97,9 +101,9 @@ class CopyGuard:
         if self.config.copy_guard_every > 0 and not any(look.step == step for look in self.looks):
             # Stopped between two looks: what is there now may be the best.
             self.look(adapter, step)
-        if self._best is None:
+        if self.best is None:
             return None
-        look, state = self._best
+        look, state = self.best
         adapter.load_state_dict(state)
         return look.step
 

@@ -17,8 +17,10 @@ from ..unet.blocks import channels_to_train
 from ..unet.injection import injected
 from .alignment_loss import alignment_terms, measure_adapter
 from .copy_guard import CopyGuard
+from .keeper import StateKeeper
 from .material import Material
 from .optimiser import Optimiser
+from .state import Running, State, StateMisfit, restore
 from .targets import FACE, STYLE, PairNoise
 
 
@@ -57,6 +59,7 @@ def train_adapter(
     config: TrainConfig,
     on_step: OnStep | None = None,
     material: Material | None = None,
+    keeper: StateKeeper | None = None,
 ) -> StyleAdapter:
     """Learn an adapter from one style image and one face photo.
 
@@ -66,43 +69,106 @@ def train_adapter(
         on_step: called after every step. A true answer ends the training there, whatever it raises ends it without an adapter;
             both leave the base as it was.
         material: variants of the style picture and masks of the loss terms, if any.
+        keeper: writes the training's state now and then, and goes on where a killed one stopped.
 
     Returns:
         The adapter on ``base.device``, in float32, ready for inference.
 
     Raises:
-        ACFunError: the loss or a gradient became non-finite, or the material does not fit the settings.
+        ACFunError: the loss or a gradient became non-finite, the material does not fit the settings, or the disk is too full.
     """
-    channels = channels_to_train(base.sites, adapter_config.blocks, adapter_config.place)
     latents = latents.to(base.device, torch.float32)
     material = (material or Material()).to(base.device)
     material.check(config, latents)
-    with seeded(config.seed, base.device) as generator:
-        adapter = StyleAdapter(adapter_config, base.text.initial_row, style_tokens, channels, base.family)
+    session = _Session(base, latents, style_tokens, adapter_config, config, on_step, material, keeper)
+    state = None if keeper is None else keeper.found(config.steps)
+    try:
+        return session.learn(state)
+    except StateMisfit as misfit:
+        keeper.say(f"{misfit} The training starts anew.")
+        return session.learn(None)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The inputs of one training, see :func:`train_adapter`."""
+
+    base: Base
+    latents: Tensor
+    style_tokens: Tensor
+    adapter_config: AdapterConfig
+    config: TrainConfig
+    on_step: OnStep | None
+    material: Material
+    keeper: StateKeeper | None
+
+    def learn(self, state: State | None) -> StyleAdapter:
+        """From the start, or from a state.
+
+        Raises:
+            StateMisfit: the state is of another training.
+        """
+        base, latents = self.base, self.latents
+        with seeded(self.config.seed, base.device) as generator:
+            running = self._begun(generator)
+            adapter, guard, record = running.adapter, running.guard, running.record
+            step = 0
+            if state is not None:
+                restore(running, state)
+                step = self.keeper.resumed = state.step
+                self.keeper.say(f"This training was done up to step {step} before. It goes on from there.")
+                if guard.due(step) and not any(look.step == step for look in guard.looks):
+                    guard.look(adapter, step)
+            step = self._steps(running, step)
+            record.kept_step = guard.restore_best(adapter, step)
+            record.looks = [[look.step, look.copy, look.loss] for look in guard.looks]
+            adapter.settle(base.text)
+            record.after = measure_adapter(base, adapter, latents)
+        adapter.record = record
+        return adapter.requires_grad_(False)
+
+    def _begun(self, generator: torch.Generator) -> Running:
+        base, latents = self.base, self.latents
+        channels = channels_to_train(base.sites, self.adapter_config.blocks, self.adapter_config.place)
+        adapter = StyleAdapter(self.adapter_config, base.text.initial_row, self.style_tokens, channels, base.family)
+        if self.keeper is not None:
+            self.keeper.check_space(adapter, self.config.steps)
         adapter = adapter.to(base.device).train()
-        optimiser = Optimiser(adapter, config)
-        record = TrainingRecord(settings=config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
+        optimiser = Optimiser(adapter, self.config)
+        record = TrainingRecord(settings=self.config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
         record.before = measure_adapter(base, adapter, latents)
-        guard = CopyGuard(base, latents, config)
+        guard = CopyGuard(base, latents, self.config)
+        return Running(adapter, optimiser, guard, record, generator, base.device)
+
+    def _steps(self, running: Running, done: int) -> int:
+        """All steps after ``done``, unless somebody ends the training. -> the last one."""
+        adapter, guard, record, config = running.adapter, running.guard, running.record, self.config
         transforms = block_transforms([(adapter, Strengths())])
-        for step in range(1, config.steps + 1):
-            pair, masks = material.step(latents, generator)
-            draw = PairNoise.draw(pair, base.schedule, generator, config)
-            # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
-            with injected(base.sites, transforms):
-                context = adapter.condition(base.text)
-                terms = alignment_terms(base.predict_noise, base.schedule, pair, context, draw, config, masks)
-                loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
-                record.skipped_steps += not optimiser.step(loss, step)
+        while done < config.steps and not guard.must_stop:
+            done += 1
+            terms = self._step(running, done, transforms)
             record.style_loss.append(terms[STYLE].item())
             record.face_loss.append(terms[FACE].item())
-            readouts = {"copy": guard.look(adapter, step).copy} if guard.due(step) else {}
-            report = StepReport(step, config.steps, record.style_loss[-1], record.face_loss[-1], adapter, readouts)
-            if on_step is not None and on_step(report) or guard.must_stop:
+            if self.keeper is not None:
+                # Before the guard looks: at the last step it looks in any case, which a continued training would not do.
+                self.keeper.offer(running, done, last=done == config.steps)
+            readouts = {"copy": guard.look(adapter, done).copy} if guard.due(done) else {}
+            report = StepReport(done, config.steps, record.style_loss[-1], record.face_loss[-1], adapter, readouts)
+            if self.on_step is not None and self.on_step(report):
                 break
-        record.kept_step = guard.restore_best(adapter, step)
-        record.looks = [[look.step, look.copy, look.loss] for look in guard.looks]
-        adapter.settle(base.text)
-        record.after = measure_adapter(base, adapter, latents)
-    adapter.record = record
-    return adapter.requires_grad_(False)
+        if self.keeper is not None and done < config.steps:
+            self.keeper.offer(running, done, last=True)
+        return done
+
+    def _step(self, running: Running, number: int, transforms) -> Tensor:
+        """One optimizer step. -> both terms of eq. 4, (2,)."""
+        base, adapter, config = self.base, running.adapter, self.config
+        pair, masks = self.material.step(self.latents, running.generator)
+        draw = PairNoise.draw(pair, base.schedule, running.generator, config)
+        # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
+        with injected(base.sites, transforms):
+            context = adapter.condition(base.text)
+            terms = alignment_terms(base.predict_noise, base.schedule, pair, context, draw, config, masks)
+            loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
+            running.record.skipped_steps += not running.optimiser.step(loss, number)
+        return terms

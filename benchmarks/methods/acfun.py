@@ -149,7 +149,7 @@ class ACFun(Method):
         return bench.decode(latent)
 
     def save(self, state: StyleAdapter, path: Path) -> None:
-        adapter_file.save(state, path)
+        adapter_file.save(state, path, overwrite=True)
 
     def load(self, path: Path) -> StyleAdapter:
         return adapter_file.load(path)

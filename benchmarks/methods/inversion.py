@@ -113,7 +113,7 @@ class AttentionInversion(Method):
         return bench.draw(context, seed, face, self.denoise, noise=seen)
 
     def save(self, state: StyleAdapter, path: Path) -> None:
-        adapter_file.save(state, path)
+        adapter_file.save(state, path, overwrite=True)
 
     def load(self, path: Path) -> StyleAdapter:
         return adapter_file.load(path)

@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,20 +19,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from acfun_core import __version__
+from acfun_core import __version__, whole_files
 from acfun_core.backends.pictures import read_picture
-from acfun_core.command_line import build_parser, flags, info, main, sample, train
+from acfun_core.command_line import build_parser, flags, info, main, output, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.diffusion.palette import Palette
+from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.options import options_of
 from acfun_core.storage import adapter_file
+from acfun_core.training import keeper
 
 from .conftest import BASE, PROMPT, REPO, SIDE
 
-RUNNER = (sys.executable, "-m", "tests.backends.run_command")
+RUNNER = (sys.executable, "-m", "acfun_core")
 STYLE, FACE = REPO / "pictures" / "style_woodblock.png", REPO / "pictures" / "face_astronaut.png"
 POINTS = "200,219,311,220,253,283,204,325,306,326"
 TRAIN = [
@@ -67,7 +71,7 @@ def offline() -> dict[str, str]:
 
 def acfun(*arguments) -> Ended:
     command = [*RUNNER, *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=offline(), cwd=REPO)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=offline(), cwd=REPO)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
@@ -336,6 +340,147 @@ def test_control_c_leaves_nothing(tmp_path):
     assert process.returncode == 130, shown + stderr
     assert "Cancelled" in stderr and "Traceback" not in stderr
     assert stdout == "" and list(tmp_path.iterdir()) == []
+
+
+BROKEN_TORCHVISION = 'raise RuntimeError("operator torchvision::nms does not exist")'
+
+
+def test_train_starts_where_torchvision_does_not_fit_the_torch(tmp_path):
+    """In a process of its own: here the operators that are missing were defined first."""
+    (tmp_path / "broken" / "torchvision").mkdir(parents=True)
+    (tmp_path / "broken" / "torchvision" / "__init__.py").write_text(BROKEN_TORCHVISION)
+    out = tmp_path / "a.safetensors"
+    command = [*RUNNER, *map(str, [*TRAIN, "--steps", 1, "--out", out, "--json"])]
+    paths = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {**offline(), "PYTHONPATH": paths}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=REPO)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["adapter"] == str(out) and out.is_file()
+
+
+def test_a_library_that_does_not_import_is_named_with_its_first_cause(monkeypatch):
+    """The libraries' own errors say on their first line only that a traceback is above."""
+    from acfun_core.backends import libraries
+
+    def broken(name):
+        try:
+            raise OSError("libcudart.so.12: cannot open shared object file")
+        except OSError as error:
+            raise RuntimeError(
+                "Failed to import x because of the following error (look up to see its traceback):"
+            ) from error
+
+    monkeypatch.setattr(libraries, "_set_aside_broken_torchvision", lambda: None)
+    monkeypatch.setattr(libraries.importlib, "import_module", broken)
+    with pytest.raises(ACFunError, match="diffusers.Model cannot be imported: OSError: libcudart.so.12: cannot open"):
+        libraries.imported("diffusers", "Model")
+
+
+def test_train_goes_on_where_it_was_killed(loaded, tmp_path, monkeypatch, capsys):
+    """Without --resume it begins anew and says that it could go on."""
+    whole, out = tmp_path / "whole.safetensors", tmp_path / "a.safetensors"
+    command = [*map(str, [*TRAIN, "--steps", 6, "--state-every", 0, "--json"])]
+    assert main([*command, "--out", str(whole)]) == 0
+    monkeypatch.setattr(keeper, "LARGEST_SHARE", float("inf"))
+    step = output.Progress.step
+
+    def killed(self, note="", done=None):
+        if done == 4:
+            raise KeyboardInterrupt
+        step(self, note, done)
+
+    with monkeypatch.context() as context:
+        context.setattr(output.Progress, "step", killed)
+        assert main([*command, "--out", str(out)]) == 130
+    assert "--resume goes on after step 4" in capsys.readouterr().err
+    assert main([*command, "--out", str(out), "--resume"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["resumed_from"] == 4 and "It goes on from there" in shown.err
+    assert same_tensors(out, whole) and sorted(tmp_path.iterdir()) == [out, whole]
+    assert main([*command, "--out", str(tmp_path / "b.safetensors"), "--resume"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["resumed_from"] is None and "nothing to go on from" in shown.err
+
+
+def test_train_continues_an_adapter_that_kept_its_state(loaded, tmp_path, capsys):
+    paths = [tmp_path / name for name in ("whole.safetensors", "short.safetensors", "long.safetensors")]
+    command = [*map(str, [*TRAIN, "--json", "--out"])]
+    assert main([*command, str(paths[0]), "--steps", "6"]) == 0
+    assert main([*command, str(paths[1]), "--steps", "4", "--keep-state"]) == 0
+    kept = Path(json.loads(capsys.readouterr().out.splitlines()[-1])["state"])
+    assert kept.is_file() and kept.parent == tmp_path
+    assert main([*command, str(paths[2]), "--steps", "6", "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["resumed_from"] == 4
+    assert same_tensors(paths[0], paths[2]) and not kept.exists()
+
+
+def same_tensors(one: Path, other: Path) -> bool:
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_file_that_appears_during_the_training_is_not_overwritten(loaded, base, tmp_path, monkeypatch, capsys):
+    out, trained = tmp_path / "a.safetensors", base.train
+
+    def somebody_writes(*given, **settings):
+        out.write_bytes(b"somebody else's")
+        return trained(*given, **settings)
+
+    monkeypatch.setattr(base, "train", somebody_writes)
+    assert main([*map(str, [*TRAIN, "--steps", 1, "--out", out, "--json"])]) == 0
+    written = Path(json.loads(capsys.readouterr().out)["adapter"])
+    assert out.read_bytes() == b"somebody else's"
+    assert written == tmp_path / "a_00001.safetensors" and adapter_file.load(written)
+
+
+def test_a_disk_that_fills_up_does_not_cost_the_training(loaded, base, tmp_path, monkeypatch, capsys):
+    """The adapter is kept in the folder for temporary files; the same command then writes it without training."""
+    out, temporary = tmp_path / "a.safetensors", tmp_path / "temporary"
+    command = [*map(str, [*TRAIN, "--steps", 2, "--out", out, "--json"])]
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    link = whole_files.put
+
+    def full(written, path, overwrite):
+        if path.parent == tmp_path:
+            raise OSError(28, "No space left on device")
+        return link(written, path, overwrite)
+
+    temporary.mkdir()
+    with monkeypatch.context() as context:
+        context.setattr(whole_files, "put", full)
+        assert main(command) == 1
+    what = json.loads(capsys.readouterr().out)["error"]["what"]
+    [kept] = temporary.glob("acfun-*/a.safetensors")
+    assert "No space left on device" in what and str(kept) in what and kept.is_file() and not out.exists()
+    monkeypatch.setattr(base, "train", lambda *given, **settings: pytest.fail("it was trained again"))
+    assert main(command) == 0
+    assert same_tensors(out, kept)
+
+
+def test_the_time_left_is_counted_from_the_first_step(monkeypatch, capsys):
+    """Loading and encoding before it would make the first estimates many times too long."""
+    now = [1000.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    with output.Progress("training", 100, quiet=False) as progress:
+        now[0] += 500
+        for done in range(1, 12):
+            progress.step(done=done)
+            now[0] += 2
+        bar = progress._bar.format_dict
+    assert (bar["n"] - bar["initial"]) / bar["elapsed"] == pytest.approx(0.5, rel=0.1)
+    assert "training: preparing" in capsys.readouterr().err
+
+
+def test_there_is_a_line_at_least_every_ten_seconds(monkeypatch, capsys):
+    """Before the first step and between slow ones."""
+    monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 1.0)
+    with output.Progress("training", 3, quiet=False) as progress:
+        time.sleep(2.5)
+        assert "still preparing" in capsys.readouterr().err
+        progress.step()
+        capsys.readouterr()
+        time.sleep(2.5)
+        assert "1/3" in capsys.readouterr().err
 
 
 def test_an_interrupt_that_comes_out_as_another_error_is_one(monkeypatch, capsys):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from acfun_core import whole_files
 from acfun_core.config import AdapterConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
@@ -183,7 +184,7 @@ def test_full_disk_leaves_nothing_behind(adapter, tmp_path, monkeypatch):
     def disk_full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adapter_file, "save_file", disk_full)
+    monkeypatch.setattr(whole_files, "save_file", disk_full)
     with pytest.raises(ACFunError, match="No space left"):
         adapter_file.save(adapter, tmp_path / "style.safetensors")
     assert list(tmp_path.iterdir()) == []
@@ -202,7 +203,7 @@ def test_an_old_file_survives_a_failed_save(adapter, path, monkeypatch):
         open(target, "wb").write(b"half")
         raise OSError("broken pipe")
 
-    monkeypatch.setattr(adapter_file, "save_file", fails_half_way)
+    monkeypatch.setattr(whole_files, "save_file", fails_half_way)
     with pytest.raises(ACFunError):
-        adapter_file.save(adapter, path)
+        adapter_file.save(adapter, path, overwrite=True)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
+import time
 
 import pytest
 from PIL import Image
 
+from tools.comfy.client import Event
+from tools.comfy.install import REPO
 from tools.contact_sheet import MARGIN, PANEL, contact_sheet
-from tools.demo import PANELS, changed, note
+from tools.demo import PANELS, WORKFLOWS, Terminal, changed, note, shown, time_left
 from tools.workflows import api
 
 
@@ -38,7 +43,7 @@ def test_options_change_a_copy(workflow):
     assert settings(other, "Face")["picture"] == "face_b.png"
     assert settings(workflow, "Train")["steps"] == before
     of_style = changed(api.load("any_photo"), argparse.Namespace(steps=20, seed=3, face=None, style="style_pop.png"))
-    assert settings(of_style, "Sampler")["seed"] == settings(of_style, "Sampler by chance")["seed"] == 3
+    assert settings(of_style, "Sampler")["seed"] == 3
     said = note({"stylization": other, "any_photo": of_style})
     assert "20 training steps on the style alone" in said and "50 training steps on both" in said and "192 px" in said
 
@@ -48,6 +53,45 @@ def test_the_sheet_shows_different_nodes_of_both_workflows_on_the_same_pictures(
     assert len(shown) == len(PANELS) and {name for name, _ in shown} == {"stylization", "any_photo"}
     for title in ("Face", "Style"):
         assert settings(workflow, title) == settings(api.load("any_photo"), title)
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_nothing_is_drawn_that_is_not_shown(name):
+    """ "Sampler by chance" was: half of the second workflow's drawing, for nobody."""
+    kept = shown(api.load(name))
+    titles = [node["_meta"]["title"] for node in kept.values()]
+    assert "Sampler by chance" not in titles and "Sampler by chance" in str(api.load("any_photo"))
+    used = {str(value[0]) for node in kept.values() for value in node["inputs"].values() if isinstance(value, list)}
+    wanted = {title for _, title in PANELS.values()} | {"Train"}
+    assert all(one in used or node["_meta"]["title"] in wanted for one, node in kept.items())
+    assert used <= set(kept) and {title for where, title in PANELS.values() if where == name} <= set(titles)
+
+
+def test_the_demo_counts_the_time_left_from_the_first_step():
+    """Of 100 steps of 2 s, the first after 300 s of encoding: 180 s are left after the tenth, not an hour."""
+    assert time_left(1, 100, 1, 300.0, 300.0) is None
+    assert time_left(10, 100, 1, 300.0, 318.0) == pytest.approx(180)
+
+
+def test_the_demo_prints_a_line_at_least_every_ten_seconds(monkeypatch, capsys):
+    monkeypatch.setattr(Terminal, "SECONDS_BETWEEN_LINES", 2.0)
+    with Terminal({"1": {"_meta": {"title": "Train"}}}) as terminal:
+        terminal(Event("executing", {"node": "1"}, 0.0))
+        time.sleep(3.5)
+        assert "preparing, " in capsys.readouterr().out
+        terminal(Event("progress", {"node": "1", "value": 1, "max": 9}, 1.0))
+        time.sleep(3.5)
+        assert "step 1/9" in capsys.readouterr().out
+
+
+def test_the_server_has_no_boxed_error_about_workflow_templates():
+    """The pack needs none of ComfyUI's own templates, which are hundreds of megabytes: an empty folder stands for them."""
+    code = (
+        "from tools.comfy import launcher; launcher.stand_in_for_templates(); import importlib.resources as r, os;"
+        "import comfyui_workflow_templates as t; print(os.path.isdir(str(r.files(t) / 'templates')))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=REPO)
+    assert ended.stdout.strip() == "True", ended.stderr
 
 
 def test_the_sheet_shows_middle_squares_in_order():

@@ -87,6 +87,12 @@ def stand_in_for_torchaudio() -> None:
             setattr(sys.modules[parent], child, module)
 
 
+def stand_in_for_templates() -> None:
+    """ComfyUI logs a boxed error where its own workflow templates are not installed; an empty folder of them is enough."""
+    if importlib.util.find_spec("comfyui_workflow_templates") is None:
+        sys.path.append(str(Path(__file__).resolve().parent / "stand_in"))
+
+
 def comfy_on_path(comfy_dir: Path) -> None:
     """Let this process import ComfyUI's modules, before any of the same name (nodes, server)."""
     sys.path.insert(0, str(comfy_dir))
@@ -102,6 +108,7 @@ def main() -> None:
     sys.argv = [str(comfy_dir / "main.py"), *sys.argv[2:]]
     sys.meta_path.insert(0, BeforeTorchvision())
     stand_in_for_torchaudio()
+    stand_in_for_templates()
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

@@ -1,0 +1,16 @@
+"""Two kills of ``make kill``: processes that really die, in a training on the embedded base."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tools.kill import kill
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kills a POSIX process group")
+def test_two_killed_trainings_end_as_the_unkilled_one(tmp_path):
+    told = kill(kills=2, steps=40, seed=1, folder=tmp_path)
+    assert told["kills"] == 2 and told["equal"] == told["trainings"]
