@@ -24,6 +24,12 @@ def check_description(text: str) -> str:
     Raises:
         ACFunError: the text is empty or does not contain ``S*`` exactly once.
     """
+    require(
+        text is None or isinstance(text, str),
+        f"The face description is {str(text)[:120]}.",
+        "a text",
+        "describe the face in words",
+    )
     text = (text or "").strip()
     example = f'"a painting of a woman in {PLACEHOLDER} style"'
     require(bool(text), "The face description is empty.", f"a short text such as {example}", "describe the face")

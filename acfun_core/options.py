@@ -7,7 +7,6 @@ the widgets of the nodes, their tooltips and the reference in ``docs/options.md`
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +52,8 @@ class Option:
             return isinstance(value, str)
         kinds = int if self.kind == "whole" else (int, float)
         numeric = isinstance(value, kinds) and not isinstance(value, bool)
-        return numeric and math.isfinite(value) and self.low <= value <= self.high
+        # NaN and infinity fail the comparison; math.isfinite would stumble over a whole number beyond all floats.
+        return numeric and self.low <= value <= self.high
 
     @property
     def expected(self) -> str:

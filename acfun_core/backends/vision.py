@@ -8,8 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import ACFunError
+from .claims import check_claims
 from .libraries import imported
-from .weights import load_strictly, read_json, read_weights
+from .weights import load_strictly, prefixed, read_json, read_weights
 
 KNOWN = {
     768: {"num_attention_heads": 12, "hidden_act": "quick_gelu", "intermediate_size": 3072},
@@ -40,9 +41,12 @@ def load_image_encoder(path: str | Path) -> Any:
         config = _settings_from_shapes(path, weights)
     else:
         raise ACFunError(f"There is no CLIP vision model at {path}.", _NEEDED, "check the path")
-    model = imported("transformers", "CLIPVisionModelWithProjection")(
-        imported("transformers", "CLIPVisionConfig")(**config)
+    model_class, config_class = (
+        imported("transformers", name) for name in ("CLIPVisionModelWithProjection", "CLIPVisionConfig")
     )
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    check_claims(lambda given: model_class(config_class(**given)), config, shapes, "CLIP vision model")
+    model = model_class(config_class(**config))
     load_strictly(model, weights, "CLIP vision model", optional=("visual_projection.weight",))
     return model.eval().requires_grad_(False)
 
@@ -54,7 +58,11 @@ def _settings(config: dict) -> dict:
 
 
 def _vision_only(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in weights.items() if key.startswith(("vision_model.", "visual_projection."))}
+    """CLIP's vision under the names of transformers 4; its version 5 saves a model of vision alone without the prefix."""
+    parts = ("vision_model.", "visual_projection.")
+    if "embeddings.patch_embedding.weight" in weights:
+        weights = prefixed(weights, *parts)
+    return {key: value for key, value in weights.items() if key.startswith(parts)}
 
 
 def _settings_from_shapes(path: Path, weights: dict[str, Tensor]) -> dict:

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ..diffusion.sampling import SampledSchedule
 from ..errors import ACFunError
+from ..storage.tensor_file import check_finite, opened, read_floats, stored
+from .claims import check_claims
 from .libraries import imported
 
 SD1_CONFIGS = Path(__file__).with_name("sd1")
 """diffusers' and transformers' settings of Stable Diffusion 1.x: a single-file checkpoint does not hold them."""
 
-_TOKENIZER_FILES = ("vocab.json", "merges.txt")
+_TOKENIZER_FILES, _WHOLE_TOKENIZER = ("vocab.json", "merges.txt"), "tokenizer.json"
 _LOCAL = {"local_files_only": True, "low_cpu_mem_usage": False}
 
 
@@ -71,6 +72,9 @@ def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: tor
             "check the path",
         )
     for module in (parts.unet, parts.vae, parts.text_encoder):
+        # The text encoder's were looked at when they were read; diffusers reads the others itself.
+        if module is not parts.text_encoder:
+            check_finite(base, module.state_dict())
         module.eval().requires_grad_(False)
     return parts
 
@@ -117,6 +121,9 @@ def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtyp
     # diffusion_pytorch_model.safetensors, or diffusion_pytorch_model.fp16.safetensors where fp16 is the "variant".
     _, _, variant = file.stem.partition(".")
     model_class = imported("diffusers", class_name)
+    with opened(file) as header:
+        shapes = {name: tensor.shape for name, tensor in stored(header).items()}
+    check_claims(model_class.from_config, read_json(folder / part / "config.json"), shapes, part)
     settings = {"torch_dtype": dtype, "variant": variant or None, "use_safetensors": True, "output_loading_info": True}
     try:
         model, loading = model_class.from_pretrained(str(folder), subfolder=part, **settings, **_LOCAL)
@@ -138,7 +145,8 @@ def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtyp
 def read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    # Brackets in brackets without end exhaust Python's stack.
+    except (OSError, ValueError, RecursionError) as error:
         raise ACFunError(f"{path} cannot be read: {error}.", "a JSON file", "copy the folder again") from error
     if not isinstance(content, dict):
         raise ACFunError(f"{path} holds no settings.", "a JSON object", "copy the folder again")
@@ -159,13 +167,7 @@ def weight_file(folder: Path) -> Path:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All tensors of a file, or of the weight file of a folder."""
-    path = weight_file(path) if path.is_dir() else path
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ACFunError(
-            f"{path} cannot be read: {error}.", "a whole safetensors file", "copy the file again"
-        ) from error
+    return read_floats(weight_file(path) if path.is_dir() else path, "model")
 
 
 def check_unet_config(source: Path, config: Mapping) -> None:
@@ -212,14 +214,23 @@ def schedule_from_config(source: Path, config: Mapping) -> SampledSchedule:
 
 
 def load_tokenizer(folder: Path) -> Any:
+    """CLIP's tokenizer from a folder as any version of transformers saves it: vocab.json and merges.txt, or tokenizer.json."""
     missing = [name for name in _TOKENIZER_FILES if not (folder / name).is_file()]
-    if missing:
+    if missing and not (folder / _WHOLE_TOKENIZER).is_file():
         raise ACFunError(
-            f"The tokenizer folder {folder} lacks {' and '.join(missing)}.",
-            "CLIP's vocab.json and merges.txt",
+            f"The tokenizer folder {folder} lacks {' and '.join(missing)}, and there is no {_WHOLE_TOKENIZER}.",
+            f"CLIP's vocab.json and merges.txt, or {_WHOLE_TOKENIZER}",
             "name the tokenizer folder of any Stable Diffusion 1.x diffusers folder, or comfy/sd1_tokenizer of a ComfyUI",
         )
-    tokenizer = imported("transformers", "CLIPTokenizer").from_pretrained(str(folder), local_files_only=True)
+    try:
+        tokenizer = imported("transformers", "CLIPTokenizer").from_pretrained(str(folder), local_files_only=True)
+    # The tokenizers library raises plain Exceptions over files that are not its own.
+    except Exception as error:
+        raise ACFunError(
+            f"The tokenizer in {folder} cannot be read: {str(error).strip()[:200]}.",
+            "CLIP's tokenizer as transformers saves it",
+            "copy the folder again",
+        ) from error
     # Long prompts are cut into sections here, so there is no length to warn of.
     tokenizer.model_max_length = 2**31 - 1
     return tokenizer
@@ -230,14 +241,27 @@ def load_text_encoder(config: Mapping, weights: Mapping[str, Tensor]) -> Any:
     settings = {
         key: value for key, value in config.items() if key not in ("dtype", "torch_dtype", "transformers_version")
     }
-    model = imported("transformers", "CLIPTextModelWithProjection")(
-        imported("transformers", "CLIPTextConfig")(**settings)
+    model_class, config_class = (
+        imported("transformers", name) for name in ("CLIPTextModelWithProjection", "CLIPTextConfig")
     )
-    # Some files name the tensors from the transformer on.
-    if not any(key.startswith("text_model.") for key in weights):
-        weights = {key if key == "text_projection.weight" else f"text_model.{key}": v for key, v in weights.items()}
-    load_strictly(model, weights, "text encoder", optional=("text_projection.weight",))
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    check_claims(lambda given: model_class(config_class(**given)), settings, shapes, "text encoder")
+    model = model_class(config_class(**settings))
+    load_strictly(
+        model, prefixed(weights, "text_model.", "text_projection."), "text encoder", ("text_projection.weight",)
+    )
     return model
+
+
+def prefixed(weights: Mapping[str, Tensor], prefix: str, beside: str) -> dict[str, Tensor]:
+    """Weights under the names of transformers' models with a projection; files may name them from the transformer on.
+
+    Args:
+        prefix: what the transformer's names begin with, such as ``text_model.``; ``beside``: the projection's.
+    """
+    if any(key.startswith(prefix) for key in weights):
+        return dict(weights)
+    return {key if key.startswith(beside) else prefix + key: value for key, value in weights.items()}
 
 
 def load_strictly(
@@ -299,14 +323,9 @@ def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtyp
 def _check_checkpoint(path: Path, unet_config: Mapping) -> None:
     """Raise unless the names and shapes in a checkpoint are those of Stable Diffusion 1.x."""
     width, text_width = unet_config["block_out_channels"][0], unet_config["cross_attention_dim"]
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            keys = set(file.keys())
-            shapes = {key: file.get_slice(key).get_shape() for key in (_UNET_INPUT, _UNET_TEXT) if key in keys}
-    except (OSError, SafetensorError) as error:
-        raise ACFunError(
-            f"{path.name} cannot be read: {error}.", "a whole checkpoint", "copy the file again"
-        ) from error
+    with opened(path, "a whole checkpoint") as file:
+        parts = stored(file)
+    keys, shapes = set(parts), {key: parts[key].shape for key in (_UNET_INPUT, _UNET_TEXT) if key in parts}
     if any(key.startswith(_SDXL_TEXT_PREFIX) for key in keys):
         raise _sdxl(path)
     fix = "name a whole Stable Diffusion 1.x checkpoint (UNet, VAE and CLIP in one file)"
@@ -349,10 +368,12 @@ def _from_single_file(path: Path, part: str, class_name: str, dtype: torch.dtype
 
 def _numbers_under(path: Path, prefix: str) -> int:
     """How many numbers the tensors of one part hold, by their shapes alone."""
-    with safe_open(str(path), framework="pt") as file:
-        return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys() if key.startswith(prefix))
+    with opened(path) as file:
+        return sum(math.prod(part.shape) for key, part in stored(file).items() if key.startswith(prefix))
 
 
 def _tensors_under(path: Path, prefix: str) -> dict[str, Tensor]:
-    with safe_open(str(path), framework="pt") as file:
-        return {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
+    with opened(path) as file:
+        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
+    check_finite(path, tensors)
+    return tensors

@@ -6,64 +6,36 @@ away.
 
 Version 1 of the format knows the options of the default method on Stable Diffusion 1.x. Version 2 adds all others of
 :class:`~acfun_core.config.AdapterConfig`, the copy guard's looks and SDXL. A file states the oldest version that can say all of
-it, so a pack that knows version 1 only still reads adapters with default options.
+it, so a pack that knows version 1 only still reads adapters with default options. Files since then also hold a checksum over
+their tensors, which older packs pass by.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .. import __version__
-from ..config import AdapterConfig
 from ..errors import ACFunError
-from ..method.adapter import FAMILIES, StyleAdapter, TrainingRecord
+from ..method.adapter import StyleAdapter
 from ..method.cfun import block_key
-from ..options import options_of
 from ..whole_files import write_whole
+from .metadata import CHECKSUM, check_format, misfit, read_channels, read_config, read_record, to_metadata
+from .tensor_file import LONGEST_SIDE, Stored, check_finite, checksum, opened, stored
 
-FORMAT = "acfun"
-FORMAT_VERSION = 2
 _FLOAT32_KEYS = ("afun.row", "afun.initial_row", "e_a")
+_CFUN = re.compile(r"cfun\.((?:enc|dec)\.[0-9]+\.[0-9]+|mid\.[0-9]+)\.")
 
 
 def to_tensors(adapter: StyleAdapter) -> dict[str, Tensor]:
     """Tensors of the file, contiguous, on the CPU."""
-    names = {f"cfun.blocks.{block_key(name)}.": f"cfun.{name}." for name in adapter.cfun.names()}
-    tensors = {}
-    for key, value in adapter.state_dict().items():
-        for internal, canonical in names.items():
-            if key.startswith(internal):
-                key = canonical + key.removeprefix(internal)
-        dtype = torch.float32 if key in _FLOAT32_KEYS else torch.float16
-        tensors[key] = value.detach().to("cpu", dtype).contiguous().clone()
+    state, tensors = adapter.state_dict(), {}
+    for key, name in _file_names(adapter).items():
+        dtype = torch.float32 if name in _FLOAT32_KEYS else torch.float16
+        tensors[name] = state[key].detach().to("cpu", dtype).contiguous().clone()
     return tensors
-
-
-def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
-    """Metadata of the file; every value is a string, structured ones are JSON."""
-    record, version = dataclasses.asdict(adapter.record), adapter.config.format_version
-    if record["looks"] or adapter.base_family != "sd1":
-        version = max(version, 2)
-    if not record["looks"]:
-        # Version 1 does not know the copy guard.
-        del record["looks"], record["kept_step"]
-    return {
-        "format": FORMAT,
-        "format_version": str(version),
-        "written_by": f"ACFun {__version__}",
-        "base_family": adapter.base_family,
-        "blocks": json.dumps(adapter.cfun.channels),
-        "options": json.dumps(adapter.config.as_dict()),
-        "prompt": adapter.config.description,
-        "steps": str(len(adapter.record.style_loss)),
-        "training": json.dumps(record),
-    }
 
 
 def save(adapter: StyleAdapter, path: str | Path, overwrite: bool = False) -> Path:
@@ -73,108 +45,83 @@ def save(adapter: StyleAdapter, path: str | Path, overwrite: bool = False) -> Pa
         overwrite: take the place of a file that is there; without it, the adapter gets the next free number.
 
     Raises:
-        ACFunError: the folder cannot be written to or the disk is full; nothing is left behind.
+        ACFunError: the folder cannot be written to or the disk is full; nothing is left behind. Or a weight is not finite.
     """
-    return write_whole(to_tensors(adapter), to_metadata(adapter), path, overwrite)
+    tensors = to_tensors(adapter)
+    # Half precision ends at 65,504.
+    check_finite(path, tensors, "train it again with a lower learning rate")
+    return write_whole(tensors, {**to_metadata(adapter), CHECKSUM: checksum(tensors)}, path, overwrite)
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> StyleAdapter:
     """Read an adapter, in float32, ready for inference.
 
+    What the file says of itself and the shapes and types of its tensors are compared before any of them is read or built.
+
     Raises:
-        ACFunError: the file is missing, truncated, not an ACFun adapter, of a newer format, or its keys do not fit.
+        ACFunError: the file is missing, truncated, damaged, not an ACFun adapter, of a newer format, its parts do not belong
+            together, or a number in it is not finite.
     """
     path = Path(path)
-    try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            _check_format(path, metadata)
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}
-    except (OSError, SafetensorError) as error:
+    with opened(path, "a whole ACFun adapter (.safetensors)", "train it again or copy the file again") as file:
+        metadata = file.metadata() or {}
+        check_format(path, metadata)
+        adapter = _outline(path, metadata, stored(file))
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    if CHECKSUM in metadata and metadata[CHECKSUM] != checksum(tensors):
         raise ACFunError(
-            f"{path.name} cannot be read: {error}.",
-            "a whole ACFun adapter (.safetensors)",
-            "train it again or copy the file again",
-        ) from error
-    adapter = _rebuild(path, metadata, tensors)
+            f"{path.name} was damaged after it was written: its checksum does not fit its content.",
+            "the file as it was saved",
+            "copy the file again, or train it again",
+        )
+    check_finite(path, tensors)
+    names = _file_names(adapter)
+    adapter.load_state_dict({key: tensors[name].float() for key, name in names.items()}, strict=True, assign=True)
     return adapter.to(device).eval().requires_grad_(False)
 
 
-def _check_format(path: Path, metadata: dict[str, str]) -> None:
-    if metadata.get("format") != FORMAT:
-        raise ACFunError(
-            f"{path.name} is not an ACFun adapter.",
-            "a file written by Train ACFun Style or Save ACFun Adapter",
-            "choose another file (LoRAs and checkpoints have loaders of their own)",
+def _outline(path: Path, metadata: dict[str, str], parts: dict[str, Stored]) -> StyleAdapter:
+    """The adapter that a file describes, without a single number in it, once all parts of the file are known to fit it."""
+    config, channels, record = (read(path, metadata) for read in (read_config, read_channels, read_record))
+    row, tokens = parts.get("afun.initial_row"), parts.get("style_tokens")
+    if row is None or tokens is None or len(row.shape) != 1 or len(tokens.shape) != 2:
+        raise misfit(path, "afun.initial_row or style_tokens is missing or of another rank")
+    long = [name for name, part in parts.items() if max(part.shape, default=0) > LONGEST_SIDE]
+    if long or 0 in row.shape or tokens.shape[1] == 0 or (tokens.shape[0] == 0 and not config.compact):
+        raise misfit(path, f"{long[0] if long else 'afun.initial_row or style_tokens'} is empty or too long")
+    # Before anything is built, so that blocks that are claimed and not there cost nothing.
+    have = {match[1] for match in map(_CFUN.match, parts) if match}
+    if have != set(channels):
+        raise misfit(path, f"it claims {len(channels)} blocks and holds tensors of {len(have)}")
+    with torch.device("meta"):
+        adapter = StyleAdapter(
+            config, torch.empty(row.shape), torch.empty(tokens.shape), channels, metadata.get("base_family", "sd1")
         )
-    version = metadata.get("format_version", "")
-    if not version.isdigit() or int(version) > FORMAT_VERSION:
-        raise ACFunError(
-            f"{path.name} has format version {version or 'unknown'}{_writer(metadata)}.",
-            f"version {FORMAT_VERSION} or older, which this pack (ACFun {__version__}) reads",
-            f"update the ACFun node pack to one that reads version {version}" if version else "copy the file again",
-        )
-    if metadata.get("base_family", "sd1") not in FAMILIES:
-        raise ACFunError(
-            f"{path.name} is for a base of family {metadata['base_family'][:40]!r}{_writer(metadata)}.",
-            f"one of {', '.join(FAMILIES)}, which format version {FORMAT_VERSION} knows",
-            "update the ACFun node pack to the version that wrote the file, or a later one",
-        )
-
-
-def _writer(metadata: dict[str, str]) -> str:
-    """Who wrote a file, if it says so; a foreign text is cut short."""
-    return f" (written by {metadata['written_by'][:40]})" if metadata.get("written_by") else ""
-
-
-def _read_options(path: Path, metadata: dict[str, str]) -> dict:
-    """The fields of the AdapterConfig; options or choices that this pack does not know are named."""
-    try:
-        options = dict(json.loads(metadata["options"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise _does_not_fit(path, error) from error
-    known = options_of(AdapterConfig)
-    unknown = [
-        f"{name} = {value!r}"
-        for name, value in options.items()
-        if name not in known or (known[name].kind == "choice" and value not in known[name].choices)
-    ]
-    if unknown:
-        raise ACFunError(
-            f"{path.name} uses what this pack does not know: {', '.join(unknown)[:300]}{_writer(metadata)}.",
-            f"options of format version {FORMAT_VERSION} or older, which this pack (ACFun {__version__}) reads",
-            "update the ACFun node pack to the version that wrote the file, or a later one",
-        )
-    return options
-
-
-def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> StyleAdapter:
-    options = _read_options(path, metadata)
-    try:
-        channels = {str(name): int(width) for name, width in json.loads(metadata["blocks"]).items()}
-        record = TrainingRecord(**json.loads(metadata["training"]))
-        record.resolution = tuple(record.resolution)
-        rows = tensors["afun.initial_row"], tensors["style_tokens"]
-        adapter = StyleAdapter(AdapterConfig(**options), *rows, channels, metadata.get("base_family", "sd1"))
-        state = {_internal_key(key, channels): value for key, value in tensors.items()}
-        adapter.load_state_dict(state, strict=True)
-    # The text of a foreign file is not ours to trust: whatever does not fit ends here, as one clear message.
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _does_not_fit(path, error) from error
+    _check_parts(path, adapter, parts)
     adapter.record = record
     return adapter
 
 
-def _does_not_fit(path: Path, error: Exception) -> ACFunError:
-    return ACFunError(
-        f"{path.name} says it is an ACFun adapter but its content does not fit: {str(error)[:300]}.",
-        "options, blocks and tensors that belong together",
-        "train it again or copy the file again",
-    )
+def _check_parts(path: Path, adapter: StyleAdapter, parts: dict[str, Stored]) -> None:
+    """Raise unless a file holds exactly the tensors of an adapter, in the shapes and types that it would be written in."""
+    outline, names = adapter.state_dict(), _file_names(adapter)
+    missing, unknown = set(names.values()) - set(parts), set(parts) - set(names.values())
+    if missing or unknown:
+        first = min(missing or unknown)[:60]
+        raise misfit(path, f"{len(missing)} tensors are missing and {len(unknown)} unknown, such as {first}")
+    for key, name in names.items():
+        wanted = Stored(tuple(outline[key].shape), "F32" if name in _FLOAT32_KEYS else "F16")
+        if parts[name] != wanted:
+            have = f"{parts[name].dtype} {list(parts[name].shape)}"
+            raise misfit(path, f"{name} is {have}, not {wanted.dtype} {list(wanted.shape)}")
 
 
-def _internal_key(key: str, channels: dict[str, int]) -> str:
-    for name in channels:
-        if key.startswith(f"cfun.{name}."):
-            return f"cfun.blocks.{block_key(name)}." + key.removeprefix(f"cfun.{name}.")
-    return key
+def _file_names(adapter: StyleAdapter) -> dict[str, str]:
+    """Key of the module's state -> name in the file."""
+    blocks = {f"cfun.blocks.{block_key(name)}.": f"cfun.{name}." for name in adapter.cfun.names()}
+
+    def name_of(key: str) -> str:
+        head = next((internal for internal in blocks if key.startswith(internal)), None)
+        return key if head is None else blocks[head] + key.removeprefix(head)
+
+    return {key: name_of(key) for key in adapter.state_dict()}

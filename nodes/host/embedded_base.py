@@ -14,9 +14,9 @@ import comfy.sd1_clip
 import comfy.supported_models
 import comfy.utils
 import folder_paths
-from safetensors.torch import load_file
 
 from ...acfun_core.errors import ACFunError
+from ...acfun_core.storage.tensor_file import read_floats
 
 FOLDER = Path(__file__).resolve().parents[2] / "base"
 
@@ -44,7 +44,7 @@ def read_weights(part: str) -> dict:
     files = list((FOLDER / part).glob("*.safetensors"))
     if len(files) != 1:
         raise ACFunError(f"{FOLDER / part} holds {len(files)} weight files.", "exactly one", "install the pack again")
-    return load_file(files[0])
+    return read_floats(files[0], "part of a base")
 
 
 class UnscaledLatent(comfy.latent_formats.LatentFormat):

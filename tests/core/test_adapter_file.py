@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from acfun_core import whole_files
@@ -28,7 +29,7 @@ def path(adapter, tmp_path):
 
 def rewrite(path, tensors=None, **metadata):
     """The same file with some tensors or metadata changed."""
-    with adapter_file.safe_open(str(path), "pt") as file:
+    with safe_open(str(path), "pt") as file:
         old = file.metadata()
     save_file(load_file(path) if tensors is None else tensors, path, {**old, **metadata})
 
@@ -47,7 +48,7 @@ def test_a_saved_adapter_was_readable_by_its_owner_alone(path, tmp_path):
 
 
 def test_metadata_and_names(path, adapter):
-    with adapter_file.safe_open(str(path), "pt") as file:
+    with safe_open(str(path), "pt") as file:
         metadata, keys = file.metadata(), set(file.keys())
     assert metadata["format_version"] == "1" and metadata["base_family"] == "sd1" and metadata["steps"] == "2"
     assert metadata["prompt"] == CONFIG.description
@@ -119,7 +120,7 @@ def test_unknown_options_say_which_version_is_needed(path, options):
 def test_the_family_of_the_base_is_kept(adapter, path, tmp_path):
     adapter.base_family = "sdxl"
     other = adapter_file.save(adapter, tmp_path / "large.safetensors")
-    with adapter_file.safe_open(str(other), "pt") as file:
+    with safe_open(str(other), "pt") as file:
         assert file.metadata()["base_family"] == "sdxl" and file.metadata()["format_version"] == "2"
     assert adapter_file.load(other).base_family == "sdxl" and adapter_file.load(path).base_family == "sd1"
     rewrite(path, base_family="sd9", written_by="ACFun 7.0")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.storage import adapter_file
@@ -91,7 +92,7 @@ def test_looks_are_reported_and_stored(base, latents, style_tokens, tmp_path):
     )
     assert set(seen[4]) == {"copy"} and seen[3] == {} and seen[4]["copy"] == adapter.record.looks[0][1]
     path = adapter_file.save(adapter, tmp_path / "guarded.safetensors")
-    with adapter_file.safe_open(str(path), "pt") as file:
+    with safe_open(str(path), "pt") as file:
         assert file.metadata()["format_version"] == "2"
     assert adapter_file.load(path).record == adapter.record
 
