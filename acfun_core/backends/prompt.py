@@ -16,7 +16,10 @@ EMPHASIS = 1.1
 WORD_TOKENS = 8
 """Pieces of a prompt shorter than this many tokens are not torn apart at the end of a section."""
 
-_ESCAPES = (("\\(", "\ue000", "("), ("\\)", "\ue001", ")"))
+DEEPEST = 100
+"""Parentheses in parentheses; weights that deep mean nothing, and Python's stack ends at some point."""
+
+_ESCAPES = (("\\)", "\0\1", ")"), ("\\(", "\0\2", "("))
 
 STAR = -1
 """Stands for S* in a list of token numbers."""
@@ -36,54 +39,66 @@ class Section:
 
 
 def weighted_parts(prompt: str) -> list[tuple[str, float]]:
-    """Split a prompt into pieces of equal weight."""
+    """Split a prompt into pieces of equal weight, also where its parentheses do not fit together.
+
+    ComfyUI counts parentheses from the left. After one that closes nothing, the next one only makes up for it and opens no
+    group; and what is still open at the end is a group nevertheless if it begins and ends with a parenthesis.
+
+    Raises:
+        ACFunError: parentheses in parentheses without end.
+    """
     for escaped, stand_in, _ in _ESCAPES:
         prompt = prompt.replace(escaped, stand_in)
     pieces = []
-    for text, weight in _parts(prompt, 1.0):
+    for text, weight in _parts(prompt, 1.0, 0):
         for _, stand_in, plain in _ESCAPES:
             text = text.replace(stand_in, plain)
         pieces.append((text, weight))
     return pieces
 
 
-def _parts(text: str, weight: float) -> Iterator[tuple[str, float]]:
-    for inside, piece in _outermost_groups(text):
-        if not inside:
+def _parts(text: str, weight: float, depth: int) -> Iterator[tuple[str, float]]:
+    if depth > DEEPEST:
+        raise ACFunError(
+            f"The prompt has parentheses in parentheses, {DEEPEST} deep.",
+            "weights such as (word:1.2)",
+            "leave out some parentheses",
+        )
+    for piece in _pieces(text):
+        if len(piece) < 2 or piece[0] != "(" or piece[-1] != ")":
             yield piece, weight
             continue
-        words, _, number = piece.rpartition(":")
+        words, _, number = piece[1:-1].rpartition(":")
         if words and _is_number(number):
-            yield from _parts(words, float(number))
+            yield from _parts(words, float(number), depth + 1)
         else:
-            yield from _parts(piece, weight * EMPHASIS)
+            yield from _parts(piece[1:-1], weight * EMPHASIS, depth + 1)
 
 
 def _is_number(text: str) -> bool:
+    """Unlike ComfyUI, which would draw noise with them, not NaN and infinity."""
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def _outermost_groups(text: str) -> Iterator[tuple[bool, str]]:
-    """(True, content) for each closed pair of parentheses that is in no other, (False, text) for what is between."""
+def _pieces(text: str) -> Iterator[str]:
+    """The text cut before each parenthesis that opens a group and after each that closes one; none is empty."""
     start = depth = 0
-    opened = -1
     for index, letter in enumerate(text):
         if letter == "(":
-            if depth == 0:
-                opened = index
+            if depth == 0 and index > start:
+                yield text[start:index]
+                start = index
             depth += 1
-        elif letter == ")" and depth > 0:
+        elif letter == ")":
             depth -= 1
             if depth == 0:
-                if opened > start:
-                    yield False, text[start:opened]
-                yield True, text[opened + 1 : index]
+                yield text[start : index + 1]
                 start = index + 1
     if start < len(text):
-        yield False, text[start:]
+        yield text[start:]
 
 
 def to_sections(
