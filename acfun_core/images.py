@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,20 +11,44 @@ from torch.nn import functional as F
 from .errors import ACFunError
 
 MIN_SIDE, MAX_SIDE = 16, 16_384
+OVERSHOOT = 0.05
+"""How far values may lie outside of 0-1: sharp resampling goes that far beyond what it was given, another scale further."""
+LEAST_CONTRAST = 0.01
+"""Between the darkest and the lightest value of a picture that something is to be learned from; 2.5 of 255 grey values."""
 
 
-def check_image(image: Tensor, role: str) -> Tensor:
+def check_image(image: Tensor, role: str, contrast: bool = False) -> Tensor:
     """Return one picture (1, H, W, 3), or say what is wrong with it before any long work starts.
 
     Args:
-        image: (B, H, W, C) with C 1, 3 or 4 and values in 0-1.
+        image: (B, H, W, C) with C 1, 3 or 4 and values in 0-1; what resampling adds on both sides, :data:`OVERSHOOT`, is cut.
+            A fourth channel is opacity: the picture is laid over white, and the log says so.
         role: how the user knows it, such as "style image".
+        contrast: refuse a picture of one colour: something is to be learned from it.
 
     Raises:
-        ACFunError: wrong rank, empty, more than one picture, too small or too large, or not finite.
+        ACFunError: wrong rank, empty, more than one picture, too small or too large, not finite, of another range, or flat.
     """
+    if isinstance(image, Tensor) and image.ndim == 4 and len(image) > 1 and image.numel():
+        raise ACFunError(
+            f"The {role} is a batch of {image.shape[0]} pictures.",
+            "exactly one picture",
+            "pick one with Image From Batch",
+        )
+    picture = check_batch(image, role)
+    if contrast and float(picture.max() - picture.min()) < LEAST_CONTRAST:
+        raise ACFunError(
+            f"The {role} has one colour everywhere.",
+            "a picture with something in it",
+            "choose another picture, or look at the node that makes it",
+        )
+    return picture
+
+
+def check_batch(image: Tensor, role: str) -> Tensor:
+    """Return pictures (B, H, W, 3), or say what is wrong with the batch; see :func:`check_image`."""
     shape = tuple(getattr(image, "shape", ()))
-    if not isinstance(image, Tensor) or image.ndim != 4:
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.is_complex():
         raise ACFunError(
             f"The {role} has shape {shape}.",
             "an IMAGE of shape (batch, height, width, channels)",
@@ -30,12 +56,6 @@ def check_image(image: Tensor, role: str) -> Tensor:
         )
     if image.numel() == 0:
         raise ACFunError(f"The {role} is empty (shape {shape}).", "one picture", "connect a node that yields a picture")
-    if image.shape[0] != 1:
-        raise ACFunError(
-            f"The {role} is a batch of {image.shape[0]} pictures.",
-            "exactly one picture",
-            "pick one with Image From Batch",
-        )
     _, height, width, channels = shape
     if min(height, width) < MIN_SIDE or max(height, width) > MAX_SIDE:
         raise ACFunError(
@@ -45,14 +65,41 @@ def check_image(image: Tensor, role: str) -> Tensor:
         )
     if channels not in (1, 3, 4):
         raise ACFunError(f"The {role} has {channels} channels.", "1, 3 or 4 channels", "convert the picture to RGB")
-    if not torch.isfinite(image).all():
+    pictures = over_white(in_range(image.detach().float(), role), role)
+    return pictures.expand(-1, -1, -1, 3) if channels == 1 else pictures
+
+
+def in_range(picture: Tensor, role: str) -> Tensor:
+    """The values cut to 0-1, if that is what they are but for :data:`OVERSHOOT`.
+
+    Raises:
+        ACFunError: a value is not finite, or lies further outside.
+    """
+    if not torch.isfinite(picture).all():
         raise ACFunError(
             f"The {role} holds values that are not numbers (NaN or infinity).",
             "values from 0 to 1",
             "check the node that makes the picture",
         )
-    picture = image.detach().float().clamp(0, 1)
-    return picture.expand(-1, -1, -1, 3) if channels == 1 else picture[..., :3]
+    low, high = float(picture.min()), float(picture.max())
+    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
+        raise ACFunError(
+            f"The {role} holds values from {low:.4g} to {high:.4g}.",
+            f"values from 0 to 1 (up to {OVERSHOOT} beyond is cut)",
+            "divide by 255 if they count to 255, or check the node that makes the picture",
+        )
+    return picture.clamp(0, 1)
+
+
+def over_white(pictures: Tensor, role: str) -> Tensor:
+    """(B, H, W, 4) with opacity -> (B, H, W, 3) on white; others as they are: hidden colours are not learned."""
+    if pictures.shape[-1] != 4:
+        return pictures
+    colours, opacity = pictures[..., :3], pictures[..., 3:]
+    if bool((opacity == 1).all()):
+        return colours
+    logging.warning("ACFun: the %s is partly transparent; it is laid over white.", role)
+    return torch.lerp(torch.ones_like(colours), colours, opacity)
 
 
 def square(image: Tensor, side: int) -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .block_names import BLOCKS, covers, part_of
+from .masks import check_masks
 from .options import check_options, choice, number, require
 
 PARTS = ("abstract", "encoder", "decoder")
@@ -86,27 +86,12 @@ def _in_range(value: float) -> bool:
 
 
 def check_mask(mask: Tensor) -> Tensor:
-    """(H, W), (1, H, W) or (1, 1, H, W) with values 0 to 2 -> (1, 1, H, W), float32.
+    """One mask in any form that :func:`~acfun_core.masks.check_masks` takes, with values 0 to 2 -> (1, 1, H, W), float32.
 
     Raises:
-        ACFunError: another shape, more than one mask, empty, or values outside 0 to 2.
+        ACFunError: as there.
     """
-    shape = tuple(getattr(mask, "shape", ()))
-    fits = isinstance(mask, Tensor) and 2 <= mask.ndim <= 4 and mask.numel() > 0
-    require(
-        fits and mask.numel() == shape[-1] * shape[-2],
-        f"The mask has shape {shape}.",
-        "one MASK of shape (1, height, width)",
-        "connect one mask; pick one of a batch first",
-    )
-    mask = mask.detach().float().reshape(1, 1, *shape[-2:])
-    require(
-        bool(torch.isfinite(mask).all()) and 0 <= float(mask.min()) and float(mask.max()) <= 2,
-        f"The mask holds values from {float(mask.min()):.4g} to {float(mask.max()):.4g}.",
-        "values from 0 (the base) over 1 (the style) to 2",
-        "check the node that makes the mask",
-    )
-    return mask
+    return check_masks(mask, "mask", high=2.0, count=1)[None]
 
 
 def product_of_masks(one: Tensor | None, two: Tensor | None) -> Tensor | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from comfy_api.latest import io
 
 from ..acfun_core.config import Strengths
 from ..acfun_core.errors import ACFunError
+from ..acfun_core.masks import notice_of_empty
 from ..acfun_core.method.mixing import check_same_text
 from ..acfun_core.options import default_of, options_of
 from ..acfun_core.strengths import check_mask, product_of_masks
+from .faces import tell
 from .schema import Adapter, AdapterOptions, LinkedAdapter, schema, widget
 
 MOST_ADAPTERS = 4
@@ -51,7 +54,9 @@ class ACFunAdapterOptions(io.ComfyNode):
 
     @classmethod
     def execute(cls, mask=None, **values) -> io.NodeOutput:
-        return io.NodeOutput(Strengths(**values, mask=mask))
+        strengths = Strengths(**values, mask=mask)
+        tell_of_empty(strengths.mask, "mask", "encoder and decoder change nothing anywhere")
+        return io.NodeOutput(strengths)
 
 
 class ACFunMixAdapters(io.ComfyNode):
@@ -102,13 +107,23 @@ class ACFunMixAdapters(io.ComfyNode):
             if linked is None:
                 continue
             weight, mask = inputs.get(f"weight_{number}", 0.0), inputs.get(f"mask_{number}")
-            members += weighted(linked, weight, None if mask is None else check_mask(mask))
+            mask = None if mask is None else check_mask(mask)
+            tell_of_empty(mask, f"mask_{number}", f"encoder and decoder of adapter {number} change nothing anywhere")
+            members += weighted(linked, weight, mask)
         if len(members) < 2:
             raise ACFunError(
                 f"The mix holds {len(members)} adapters.", "two or more", "connect adapter_1 and adapter_2"
             )
         check_same_text(members)
         return io.NodeOutput(LinkedAdapter.of(members))
+
+
+def tell_of_empty(mask, role: str, would: str) -> None:
+    """Say in the log and on the node what a mask of zeros does; that may be wanted, but is mostly a mask from Load Image."""
+    notice = None if mask is None else notice_of_empty(mask, role, would)
+    if notice is not None:
+        logging.warning("ACFun: %s", notice)
+        tell(notice)
 
 
 def weighted(linked: LinkedAdapter, weight: float, mask) -> list:

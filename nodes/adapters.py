@@ -76,6 +76,11 @@ class LoadACFunAdapter(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, adapter_name) -> bool:
+        # ComfyUI would compare it with the list letter by letter; adapter_path also knows the other separator of folders.
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, model=None, clip=None, adapter_name="", options=None, **strengths):
         path = files.adapter_path(adapter_name)
         status = path.stat()

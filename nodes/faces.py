@@ -19,14 +19,16 @@ from ..acfun_core.faces.crop import (
     EYE_DISTANCE,
     box_around,
     box_of_mask,
-    check_batch,
     crop_faces,
     landmarks_in_box,
     landmarks_of_middle_square,
     paste_faces,
 )
-from ..acfun_core.faces.detector import find_landmarks
-from .host.files import FOLDER
+from ..acfun_core.faces.detector import LARGEST_FIRST, ORDERS, NoFace, find_faces, nth_face
+from ..acfun_core.faces.landmarks import is_nobody, nobody
+from ..acfun_core.images import check_batch
+from ..acfun_core.masks import LOAD_IMAGE, check_masks
+from .host.files import FOLDER, list_files, listed
 from .schema import Landmarks, schema
 
 Crop = io.Custom("ACFUN_CROP")
@@ -46,19 +48,14 @@ _WANTED = {
         "put OpenCV Zoo's file there, or choose none",
     ),
 }
-MIDDLE, STOP = "middle square", "stop"
+MIDDLE, STOP, UNTOUCHED = "middle square", "stop", "leave untouched"
 MOST_PREVIEWS = 4
 _MARK = (40, 200, 90)
 
 
 def list_models(pattern: str) -> list[str]:
     """Files in the adapter folders that match, by their names relative to them; "none" is always there."""
-    found = {
-        str(path.relative_to(folder))
-        for folder in map(Path, folder_paths.get_folder_paths(FOLDER))
-        for path in folder.rglob(pattern)
-    }
-    return [*sorted(found), NO_MODEL]
+    return [*list_files(pattern), NO_MODEL]
 
 
 def model_path(pattern: str, name: str) -> Path:
@@ -67,9 +64,10 @@ def model_path(pattern: str, name: str) -> Path:
     Raises:
         ACFunError: there is none of this name.
     """
+    meant = listed(name, list_files(pattern))
     for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
-        if name != NO_MODEL and name in list_models(pattern) and (folder / name).is_file():
-            return folder / name
+        if meant is not None and (folder / meant).is_file():
+            return folder / meant
     kind, expected, fix = _WANTED[pattern]
     raise ACFunError(f"There is no {kind}." if name == NO_MODEL else f"There is no {kind} {name!r}.", expected, fix)
 
@@ -90,8 +88,8 @@ class FindFace(io.ComfyNode):
             node_id="ACFunFindFace",
             display_name="Find Face",
             description=(
-                "Finds the largest face of each picture: eyes, nose and mouth. A mask or a box of your own comes "
-                "first, then the detector; without a face the middle square is used, and the node says so."
+                "Finds one face in each picture, the largest or the one you choose: eyes, nose and mouth. A mask or a box of "
+                "your own comes first, then the detector; a picture without a face is named."
             ),
             search_aliases=["face detection", "face landmarks", "yunet"],
             is_output_node=True,
@@ -107,11 +105,12 @@ class FindFace(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "if_none",
-                    options=[MIDDLE, STOP],
+                    options=[MIDDLE, STOP, UNTOUCHED],
                     default=MIDDLE,
                     tooltip=(
-                        "What to do with a picture without a face: use its middle square and say so, or stop with "
-                        "an error. Good: middle square."
+                        "What to do with a picture without a face: use its middle square and say so, stop with an error, "
+                        "or leave it untouched, so that Paste Face gives it back as it was. Good: middle square for one "
+                        "picture, leave untouched for the frames of a video."
                     ),
                 ),
                 box("box_x", "Left edge"),
@@ -121,7 +120,25 @@ class FindFace(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="A mask over the face, from the mask editor or a face mask node. It overrules the detector.",
+                    tooltip=(
+                        "A mask over the face, from the mask editor or a face mask node; one for all pictures, or one a "
+                        "picture. It overrules the detector."
+                    ),
+                ),
+                io.Combo.Input(
+                    "order",
+                    options=list(ORDERS),
+                    default=LARGEST_FIRST,
+                    optional=True,
+                    tooltip="How the faces of a picture with several are counted. Good: largest first.",
+                ),
+                io.Int.Input(
+                    "face_number",
+                    default=1,
+                    min=1,
+                    max=100,
+                    optional=True,
+                    tooltip="Which of the faces that the detector finds is used; the node says how many there are. Good: 1.",
                 ),
             ],
             outputs=[
@@ -135,18 +152,37 @@ class FindFace(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, detector="", **others):
-        # A detector file may come or go without a change in the graph.
-        return detector, detector in list_models(DETECTORS)
+    def validate_inputs(cls, detector) -> bool:
+        # ComfyUI would compare it with the list letter by letter; model_path also knows the other separator of folders.
+        return True
 
     @classmethod
-    def execute(cls, image, detector, if_none, box_x, box_y, box_width, box_height, mask=None) -> io.NodeOutput:
+    def fingerprint_inputs(cls, detector="", **others):
+        # A detector file may come or go without a change in the graph.
+        return detector, listed(detector, list_models(DETECTORS)) is not None
+
+    @classmethod
+    def execute(
+        cls,
+        image,
+        detector,
+        if_none,
+        box_x,
+        box_y,
+        box_width,
+        box_height,
+        mask=None,
+        order=LARGEST_FIRST,
+        face_number=1,
+    ) -> io.NodeOutput:
         pictures = check_batch(image, "picture")
+        masks = None if mask is None else check_masks(mask, "mask", count=len(pictures))
         box = (box_x, box_y, box_width, box_height) if box_width or box_height else None
         found, notices = [], []
         for number, picture in enumerate(pictures.split(1)):
-            own_mask = None if mask is None else mask[number % len(mask)]
-            landmarks, notice = find_one(picture, number + 1, own_mask, box, detector, if_none)
+            own_mask = None if masks is None else masks[number % len(masks)]
+            choice = (detector, order, face_number)
+            landmarks, notice = find_one(picture, number + 1, own_mask, box, choice, if_none)
             found.append(landmarks)
             notices.append(notice)
         landmarks, notice = torch.stack(found), "\n".join(notices)
@@ -156,22 +192,39 @@ class FindFace(io.ComfyNode):
         return io.NodeOutput(landmarks, box_masks(pictures, landmarks), notice, ui=preview)
 
 
-def find_one(picture: Tensor, number: int, mask: Tensor | None, box, detector: str, if_none: str) -> tuple[Tensor, str]:
-    """Landmarks (5, 2) of one picture (1, H, W, 3) and what to say about them."""
+def find_one(
+    picture: Tensor, number: int, mask: Tensor | None, box, choice: tuple[str, str, int], if_none: str
+) -> tuple[Tensor, str]:
+    """Landmarks (5, 2) of one picture (1, H, W, 3) and what to say about them.
+
+    Args:
+        choice: name of the detector, in which order its faces are counted, and which of them is used.
+    """
     height, width = picture.shape[1:3]
     try:
         if mask is not None:
             return landmarks_in_box(box_in_picture(mask, width, height)), f"Picture {number}: face by the mask."
         if box is not None:
             return landmarks_in_box(box), f"Picture {number}: face by the box."
-        landmarks = find_landmarks(picture, model_path(DETECTORS, detector), f"picture {number}")[0]
-        return landmarks, f"Picture {number}: face found."
+        detector, order, wanted = choice
+        faces = find_faces(picture, model_path(DETECTORS, detector), f"picture {number}", order)
+        return nth_face(
+            faces, wanted, f"picture {number}"
+        ), f"Picture {number}: {told_faces(len(faces), order, wanted)}"
     except ACFunError as error:
-        if if_none == STOP:
+        # To leave a picture as it is for want of a detector would be to do nothing at all.
+        is_fault = if_none == UNTOUCHED and not isinstance(error, NoFace)
+        if if_none == STOP or is_fault:
             raise
-        notice = f"Picture {number}: {error.what} Its middle square is used."
+        ending = "It stays as it is." if if_none == UNTOUCHED else "Its middle square is used."
+        notice = f"Picture {number}: {error.what} {ending}"
         logging.warning("ACFun: %s", notice)
-        return landmarks_of_middle_square(height, width), notice
+        return nobody() if if_none == UNTOUCHED else landmarks_of_middle_square(height, width), notice
+
+
+def told_faces(count: int, order: str, number: int) -> str:
+    """What to say of the faces that a detector found in a picture."""
+    return "face found." if count == 1 else f"{count} faces found; number {number}, counted {order}, is used."
 
 
 def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float, float, float]:
@@ -182,7 +235,7 @@ def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float,
     """
     box = box_of_mask(mask)
     if box is None:
-        raise ACFunError("The mask is empty.", "a mask that covers the face", "paint it, or disconnect it")
+        raise NoFace("The mask is empty.", "a mask that covers the face", f"paint it, or disconnect it ({LOAD_IMAGE})")
     across, down = width / mask.shape[1], height / mask.shape[0]
     return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
@@ -191,6 +244,8 @@ def box_masks(pictures: Tensor, landmarks: Tensor) -> Tensor:
     """(B, H, W): 1 inside the box of each face."""
     masks = torch.zeros(pictures.shape[:3])
     for mask, points in zip(masks, landmarks):
+        if is_nobody(points):
+            continue
         x, y, width, height = box_around(points)
         mask[max(0, round(y)) : max(0, round(y + height)), max(0, round(x)) : max(0, round(x + width))] = 1
     return masks
@@ -200,6 +255,9 @@ def draw_faces(pictures: Tensor, landmarks: Tensor) -> Tensor:
     """The pictures with box and landmarks drawn over them."""
     drawn = []
     for picture, points in zip(pictures, landmarks):
+        if is_nobody(points):
+            drawn.append(picture.cpu())
+            continue
         image = Image.fromarray((picture.cpu() * 255).round().byte().numpy())
         draw = ImageDraw.Draw(image)
         line = max(1, image.width // 200)
@@ -259,7 +317,7 @@ class CropFace(io.ComfyNode):
                 io.Image.Output(display_name="face", tooltip="The crops, for Train ACFun Style or any other node."),
                 io.Mask.Output(
                     display_name="mask",
-                    tooltip="1 where the crop shows the picture, 0 where it lies beyond its border.",
+                    tooltip="1 where the crop shows the picture, 0 beyond its border, and 0 everywhere without a face.",
                 ),
                 Crop.Output(display_name="crop", tooltip="Where the crops came from, for Paste Face."),
             ],
@@ -276,7 +334,10 @@ class PasteFace(io.ComfyNode):
         return schema(
             node_id="ACFunPasteFace",
             display_name="Paste Face",
-            description="Puts faces, usually stylized, back where Crop Face took them, with a soft seam.",
+            description=(
+                "Puts faces, usually stylized, back where Crop Face took them, with a soft seam. Pictures without a face that "
+                "Find Face left untouched come back as they were."
+            ),
             search_aliases=["uncrop face", "composite face"],
             inputs=[
                 io.Image.Input(
@@ -295,7 +356,9 @@ class PasteFace(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="A mask in the frame of the crop: only what it covers is put back. Good: not connected.",
+                    tooltip=(
+                        "A mask in the frame of the crop, or one a face: only what it covers is put back. Good: not connected."
+                    ),
                 ),
                 Landmarks.Input(
                     "face_landmarks",

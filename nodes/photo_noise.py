@@ -9,8 +9,7 @@ from comfy_api.latest import io
 
 from ..acfun_core.diffusion.palette import PALETTE_HOLD, Palette, with_statistics
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.faces.crop import check_batch
-from ..acfun_core.images import check_image, square
+from ..acfun_core.images import check_batch, check_image, square
 from .host.families import check_together
 from .host.inversion import photo_noise, without_adapters
 from .schema import schema
@@ -92,7 +91,7 @@ class ACFunPhotoNoise(io.ComfyNode):
         check_together(model, clip)
         pictures = [check_batch(photo, "photo")]
         if style_image is not None:
-            pictures.append(check_image(style_image, "style image"))
+            pictures.append(check_image(style_image, "style image", contrast=True))
         latents = vae.encode(torch.cat([square(picture, resolution) for picture in pictures]))
         empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
         start, palette = photo_noise(without_adapters(model), empty, latents, steps), None

@@ -9,13 +9,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.faces.crop import check_batch
 from ..acfun_core.faces.detector import NoFace, find_landmarks
 from ..acfun_core.faces.identity import FaceEncoder
 from ..acfun_core.faces.score import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
-from ..acfun_core.images import check_image, square
+from ..acfun_core.images import check_batch, check_image, square
 from .faces import DETECTORS, FACE_ENCODERS, NO_MODEL, list_models, model_path, tell
-from .host.files import FOLDER
+from .host.files import FOLDER, listed
 from .schema import schema
 from .score_chart import MOST_ROWS, draw_scores
 
@@ -91,15 +90,23 @@ class ScoreACFunResult(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, face_encoder, detector) -> bool:
+        # ComfyUI would compare them with the lists letter by letter; model_path also knows the other separator of folders.
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, face_encoder="", detector="", **others):
         # Model files may come or go without a change in the graph.
-        names = (face_encoder, detector)
-        return names, face_encoder in list_models(FACE_ENCODERS), detector in list_models(DETECTORS)
+        found = (
+            listed(name, list_models(kind)) for name, kind in ((face_encoder, FACE_ENCODERS), (detector, DETECTORS))
+        )
+        return face_encoder, detector, *(name is not None for name in found)
 
     @classmethod
     def execute(cls, image, style_image, face_image, clip_vision, face_encoder, detector) -> io.NodeOutput:
         portraits = check_batch(image, "image")
-        style, face = check_image(style_image, "style image"), check_image(face_image, "face image")
+        style = check_image(style_image, "style image", contrast=True)
+        face = check_image(face_image, "face image", contrast=True)
         looks = Looks(clip_vision, portraits, style, face)
         if face_encoder == NO_MODEL:
             identities, notices = looks.identities(), ["Identity is by CLIP vision: whole pictures, not faces."]

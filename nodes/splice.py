@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comfy.model_management
 import torch
 from comfy_api.latest import io
 
@@ -71,7 +72,8 @@ class SpliceFaceParts(io.ComfyNode):
     def execute(cls, eyes, nose, mouth, rest, seam, softness, match_tone, **connected) -> io.NodeOutput:
         faces, landmarks = connected_faces(connected)
         givers = {"eyes": eyes, "nose": nose, "mouth": mouth, "rest": rest}
-        spliced = splice_parts(faces, landmarks, givers, seam, softness, match_tone)
+        stop = comfy.model_management.throw_exception_if_processing_interrupted
+        spliced = splice_parts(faces, landmarks, givers, seam, softness, match_tone, stop)
         colours = torch.tensor(_COLOURS[: len(faces)])
         shown = torch.einsum("nhw,nc->hwc", spliced.shares, colours)
         return io.NodeOutput(spliced.picture, shown[None], spliced.shares)

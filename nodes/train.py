@@ -14,6 +14,7 @@ from ..acfun_core.diffusion.ddim import ddim_sample
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.host import Base
 from ..acfun_core.images import check_image
+from ..acfun_core.masks import check_mask_of
 from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.method.mixing import block_transforms
 from ..acfun_core.storage import adapter_file
@@ -22,7 +23,7 @@ from ..acfun_core.training.material import Material
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
 from ..acfun_core.unet.injection import injected
 from .host import files
-from .host.encoding import check_picture_mask, encode_material, encode_pair, style_tokens
+from .host.encoding import encode_material, encode_pair, style_tokens
 from .host.families import check_together, text_width
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, encode_tokens
@@ -205,10 +206,11 @@ class TrainACFunStyle(io.ComfyNode):
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_together(model, clip)
-        style, face = check_image(style_image, "style image"), check_image(face_image, "face image")
+        style = check_image(style_image, "style image", contrast=True)
+        face = check_image(face_image, "face image", contrast=True)
         masks = (
-            check_picture_mask(options.style_mask, style, "style"),
-            check_picture_mask(options.face_mask, face, "face"),
+            check_mask_of(options.style_mask, style, "style"),
+            check_mask_of(options.face_mask, face, "face"),
         )
         path = files.new_adapter_path(name)
         files.check_writable(path, expected_file_bytes(model, clip, adapter_config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,75 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ACFunError
-from ..images import check_image
+from ..images import OVERSHOOT, check_image
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Statistics of the pictures CLIP was trained on; every CLIP vision model uses them."""
 
 
-def read_picture(path: str | Path, role: str) -> Tensor:
-    """A picture file as (1, H, W, 3), values 0-1, turned as its EXIF entry says.
+def read_picture(path: str | Path, role: str, contrast: bool = False) -> Tensor:
+    """A picture file as (1, H, W, 3), values 0-1, turned as its EXIF entry says; what is transparent is laid over white.
+
+    Args:
+        contrast: as for :func:`~acfun_core.images.check_image`.
 
     Raises:
-        ACFunError: the file is missing, no picture, or of a size that cannot be used.
+        ACFunError: the file is missing, no picture, or of a size, range or contrast that cannot be used.
     """
     path = Path(path)
     try:
         with Image.open(path) as file:
-            pixels = np.asarray(ImageOps.exif_transpose(file).convert("RGB"), dtype=np.float32) / 255.0
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            picture = ImageOps.exif_transpose(file)
+            pixels = _grey(picture, path, role) if picture.mode in _DEEP else _colours(picture)
+    # Pillow answers files that are damaged in the middle with many types.
+    except (
+        OSError,
+        EOFError,
+        SyntaxError,
+        struct.error,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise _unreadable(path, role, error) from error
+    except ValueError as error:
+        if isinstance(error, ACFunError):
+            raise
+        raise _unreadable(path, role, error) from error
+    return check_image(torch.from_numpy(pixels)[None], role, contrast)
+
+
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+"""Pillow's modes of one channel with more than 8 bits; its conversion to RGB would cut them at 255."""
+
+
+def _unreadable(path: Path, role: str, error: Exception) -> ACFunError:
+    return ACFunError(
+        f"The {role} {path} cannot be read: {error}.", "a picture file (PNG, JPEG, WebP)", "check the path"
+    )
+
+
+def _colours(picture: Image.Image) -> np.ndarray:
+    """(H, W, 3 or 4) of 8 bits a channel, values 0-1."""
+    # A palette, or one colour that stands for nothing, hides its transparency in the file's entries.
+    mode = "RGBA" if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info else "RGB"
+    return np.asarray(picture.convert(mode), dtype=np.float32) / 255.0
+
+
+def _grey(picture: Image.Image, path: Path, role: str) -> np.ndarray:
+    """(H, W, 1) of 16 bits, or of floats on the scale that their largest value tells: 1, 255 or 65535."""
+    values = np.asarray(picture).astype(np.float32)[..., None]
+    top = float(values.max(initial=0.0))
+    scales = [1.0, 255.0, 65535.0] if picture.mode == "F" else [65535.0]
+    fitting = [scale for scale in scales if top <= scale * (1 + OVERSHOOT)]
+    # Between 1 and 16 a float may be light beyond white, or a very dark picture that counts to 255.
+    if not np.isfinite(values).all() or not fitting or (picture.mode == "F" and 1 + OVERSHOOT < top < 16):
         raise ACFunError(
-            f"The {role} {path} cannot be read: {error}.", "a picture file (PNG, JPEG, WebP)", "check the path"
-        ) from error
-    return check_image(torch.from_numpy(pixels)[None], role)
+            f"The {role} {path} holds values up to {top:.4g}.",
+            "values that count to 1, 255 or 65535",
+            "save it with 8 or 16 bits a channel",
+        )
+    return values / fitting[0]
 
 
 def to_pil(picture: Tensor) -> Image.Image:

@@ -17,6 +17,7 @@ from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal
 from ..errors import ACFunError
 from ..host import Base
 from ..images import square
+from ..masks import check_mask_of
 from ..method.adapter import StyleAdapter
 from ..method.mixing import Members, block_transforms, is_plain, mixed_context
 from ..training.identity import training_key, weights_identity
@@ -140,7 +141,8 @@ class StableDiffusion:
         """Learn an adapter from one style image and one face photo, both (1, H, W, 3); the base stays as it is.
 
         Args:
-            style_mask, face_mask: (1, H, W) of the same size as their picture, 1 where it counts in its loss term.
+            style_mask, face_mask: of the same size as their picture, in any form that :func:`~acfun_core.masks.check_masks`
+                takes; 1 where it counts in its loss term.
             keeper: writes the training's state now and then, under the name that :meth:`training_key` gives.
 
         Raises:
@@ -148,6 +150,7 @@ class StableDiffusion:
         """
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 64)
+        style_mask, face_mask = check_mask_of(style_mask, style, "style"), check_mask_of(face_mask, face, "face")
         base = self.core_base(adapter_config.training_text)
         tokens = self.style_tokens(style)
         latents = self.encode_pair(style, face, resolution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ACFunError
+from ..faces.detector import LARGEST_FIRST, ORDERS, find_faces, nth_face
 from ..faces.landmarks import NAMES, check_landmarks
 from ..faces.splice import MOST_FACES, PARTS, SEAMS, splice_bands, splice_parts
 from . import output
@@ -47,6 +49,19 @@ def add(commands) -> None:
     )
     parts.add_argument(
         "--detector", type=Path, metavar="FILE.onnx", help="find the landmarks with YuNet; needs opencv-python-headless"
+    )
+    parts.add_argument(
+        "--face-number",
+        type=int,
+        action="append",
+        metavar="N",
+        help="which face of a picture with several the detector takes; once for all pictures, or once a picture (default: 1)",
+    )
+    parts.add_argument(
+        "--face-order",
+        choices=ORDERS,
+        default=LARGEST_FIRST,
+        help=f"how the faces of a picture are counted (default: {LARGEST_FIRST})",
     )
     for part in PARTS:
         parts.add_argument(
@@ -138,6 +153,13 @@ def find_all(arguments: argparse.Namespace, faces: list[Tensor]) -> list[Tensor]
             "--landmarks once a face",
             "add the missing ones",
         )
+    chosen = arguments.face_number or [1]
+    if len(chosen) not in (1, len(faces)):
+        raise ACFunError(
+            f"There are {len(faces)} pictures and {len(chosen)} face numbers.",
+            "--face-number once for all pictures, or once a picture",
+            "add the missing ones",
+        )
     found = []
     for number, face in enumerate(faces, 1):
         role = f"landmarks of face {number}"
@@ -145,9 +167,14 @@ def find_all(arguments: argparse.Namespace, faces: list[Tensor]) -> list[Tensor]
             points = torch.tensor(numbers(given[number - 1], "--landmarks"))
             points = points.reshape(5, 2) if points.numel() == 10 else points
         else:
-            from ..faces.detector import find_landmarks
-
-            points = find_landmarks(face, arguments.detector, f"picture of face {number}")
+            picture, wanted = f"picture of face {number}", chosen[(number - 1) % len(chosen)]
+            several = find_faces(face, arguments.detector, picture, arguments.face_order)
+            if len(several) > 1:
+                logging.warning(
+                    "ACFun: %d faces in the %s; number %d, counted %s, is used.",
+                    *(len(several), picture, wanted, arguments.face_order),
+                )
+            points = nth_face(several, wanted, picture)
         found.append(check_landmarks(points, face, role))
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
+from ..masks import check_masks, check_not_empty
 from ..method.adapter import StyleAdapter
 from ..options import options_of
 from ..storage.rescue import rescued, save_or_rescue
@@ -100,7 +101,8 @@ def run(arguments: argparse.Namespace) -> dict:
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     from ..backends.pictures import read_picture
 
-    style, face = read_picture(arguments.style, "style picture"), read_picture(arguments.face, "face photo")
+    style = read_picture(arguments.style, "style picture", contrast=True)
+    face = read_picture(arguments.face, "face photo", contrast=True)
     style_mask = read_mask(arguments.style_mask, style, "style mask")
     face_mask = read_mask(arguments.face_mask, face, "face mask")
     base = load_base(arguments)
@@ -154,7 +156,11 @@ def learned(base, keeper: StateKeeper, *given, **further) -> StyleAdapter:
 
 
 def read_mask(path: Path | None, picture, role: str):
-    """A grey picture as (1, H, W), 0-1, of the same size as its picture; None stays None."""
+    """A grey picture as (1, H, W), 0-1, of the same size as its picture; None stays None.
+
+    Raises:
+        ACFunError: it cannot be read, is of another size, or, as the mask of a picture, is black everywhere.
+    """
     if path is None:
         return None
     from ..backends.pictures import read_picture
@@ -165,4 +171,7 @@ def read_mask(path: Path | None, picture, role: str):
         raise ACFunError(
             f"The {role} has {sizes[0]} pixels, its picture {sizes[1]}.", "equal sizes", "paint the mask on the picture"
         )
-    return mask.mean(dim=-1)
+    masks = check_masks(mask.mean(dim=-1), role)
+    if picture is not None:
+        check_not_empty(masks, role, "nothing would be learned from its picture")
+    return masks

@@ -12,12 +12,23 @@ import torch
 from torch import Tensor
 
 from ..errors import ACFunError
-from ..images import check_image
-from .landmarks import LEFT_EYE, NAMES, RIGHT_EYE, Similarity, check_landmarks, warp
+from ..masks import check_masks, check_not_empty
+from .landmarks import (
+    EYES_TO_MOUTH,
+    LEFT_EYE,
+    NAMES,
+    RIGHT_EYE,
+    Similarity,
+    across_face,
+    check_landmarks,
+    frontal_eye_distance,
+    is_nobody,
+    warp,
+)
 
 EYE_DISTANCE, EYE_CENTRE = 0.22, (0.5, 0.43)
 """Of the crop's side: how the demo base's training pictures are framed, head and shoulders."""
-MEAN_FACE = ((-0.5, 0.0), (0.5, 0.0), (0.0, 0.58), (-0.42, 1.06), (0.42, 1.06))
+MEAN_FACE = ((-0.5, 0.0), (0.5, 0.0), (0.0, 0.58), (-0.42, EYES_TO_MOUTH), (0.42, EYES_TO_MOUTH))
 """The five landmarks of a frontal face around the middle of its eyes, in distances between the eyes."""
 BOX_SIZE, BOX_EYES = (2.25, 2.9), (0.5, 0.37)
 """A face's box: its width and height in distances between the eyes, and where their middle lies in it."""
@@ -28,19 +39,13 @@ class FaceCrop:
     """Where square crops came from.
 
     Attributes:
-        frames: for each crop, the similarity from its unit square to pixels of its picture.
+        frames: for each crop, the similarity from its unit square to pixels of its picture; None where there is no face and
+            the picture is to stay as it is.
         eye_distance: distance between the eyes in parts of the crop's side.
     """
 
-    frames: tuple[Similarity, ...]
+    frames: tuple[Similarity | None, ...]
     eye_distance: float
-
-
-def check_batch(image: Tensor, role: str) -> Tensor:
-    """Return pictures (B, H, W, 3), or say what is wrong with the batch; see :func:`~acfun_core.images.check_image`."""
-    if not isinstance(image, Tensor) or image.ndim != 4 or image.numel() == 0:
-        return check_image(image, role)
-    return torch.cat([check_image(picture, role) for picture in image.split(1)])
 
 
 def landmarks_in_box(box: tuple[float, float, float, float]) -> Tensor:
@@ -61,7 +66,7 @@ def landmarks_in_box(box: tuple[float, float, float, float]) -> Tensor:
 
 def box_around(landmarks: Tensor) -> tuple[float, float, float, float]:
     """The upright box (x, y, width, height) that a face with these landmarks (5, 2) fills; undoes :func:`landmarks_in_box`."""
-    distance = (landmarks[LEFT_EYE] - landmarks[RIGHT_EYE]).norm().item()
+    distance = frontal_eye_distance(landmarks)
     middle = landmarks[[RIGHT_EYE, LEFT_EYE]].mean(dim=0).tolist()
     width, height = (distance * side for side in BOX_SIZE)
     return middle[0] - BOX_EYES[0] * width, middle[1] - BOX_EYES[1] * height, width, height
@@ -86,31 +91,37 @@ def box_of_mask(mask: Tensor) -> tuple[float, float, float, float] | None:
 def frame_of(landmarks: Tensor, eye_distance: float = EYE_DISTANCE, upright: bool = True) -> Similarity:
     """From the unit square of a crop to pixels: the eyes of ``landmarks`` (5, 2) meet their places in the crop.
 
+    A turned face is cut as large as it would be from the front; the middle of its eyes meets its place then.
+
     Args:
         eye_distance: distance between the eyes in parts of the crop's side.
         upright: turn the face so that its eyes are level; otherwise only shift and scale.
     """
     places = torch.tensor(EYE_CENTRE) + eye_distance * torch.tensor(MEAN_FACE[:2])
-    eyes = landmarks[[RIGHT_EYE, LEFT_EYE]]
-    if not upright:
-        half = torch.tensor([(eyes[1] - eyes[0]).norm().item() / 2, 0.0])
-        middle = eyes.mean(dim=0)
-        eyes = torch.stack([middle - half, middle + half])
-    return Similarity.fit(places, eyes)
+    middle = landmarks[[RIGHT_EYE, LEFT_EYE]].mean(dim=0)
+    direction = across_face(landmarks) if upright else torch.tensor([1.0, 0.0])
+    half = frontal_eye_distance(landmarks) / 2 * direction
+    return Similarity.fit(places, torch.stack([middle - half, middle + half]))
 
 
-def frames_of(landmarks: Tensor, images: Tensor, eye_distance: float, upright: bool, role: str) -> list[Similarity]:
-    """One frame a picture. Landmarks (B, 5, 2) or (1, 5, 2) for pictures (B, H, W, C)."""
+def frames_of(
+    landmarks: Tensor, images: Tensor, eye_distance: float, upright: bool, role: str
+) -> list[Similarity | None]:
+    """One frame a picture, None where there is no face. Landmarks (B, 5, 2) or (1, 5, 2) for pictures (B, H, W, C)."""
     if not isinstance(landmarks, Tensor) or landmarks.ndim != 3 or len(landmarks) not in (1, len(images)):
         raise ACFunError(
             f"The {role} have shape {tuple(getattr(landmarks, 'shape', ()))} for {len(images)} pictures.",
             f"one face a picture, shape ({len(images)}, 5, 2): " + ", ".join(NAMES),
             "find the faces in the same pictures",
         )
-    return [
-        frame_of(check_landmarks(landmarks[at % len(landmarks)], images[at : at + 1], role), eye_distance, upright)
-        for at in range(len(images))
-    ]
+
+    def frame(at: int) -> Similarity | None:
+        points = landmarks[at % len(landmarks)]
+        if is_nobody(points):
+            return None
+        return frame_of(check_landmarks(points, images[at : at + 1], role, profile=True), eye_distance, upright)
+
+    return [frame(at) for at in range(len(images))]
 
 
 def in_pixels(frame: Similarity, side: int) -> Similarity:
@@ -135,15 +146,17 @@ def crop_faces(
 
     Returns:
         The crops (B, side, side, 3), with the picture's border continued where it ends; masks (B, side, side) of what is
-        picture; and where the crops came from.
+        picture; and where the crops came from. Of a picture without a face the crop is the middle square and the mask empty.
 
     Raises:
         ACFunError: the landmarks do not belong to the pictures.
     """
     frames = frames_of(landmarks, images, eye_distance, upright, "landmarks")
-    pairs = [warp(image, in_pixels(frame, side), side, side) for image, frame in zip(images.split(1), frames)]
+    shown = [frame_of(landmarks_of_middle_square(*images.shape[1:3])) if frame is None else frame for frame in frames]
+    pairs = [warp(image, in_pixels(frame, side), side, side) for image, frame in zip(images.split(1), shown)]
     crops = torch.cat([crop for crop, _ in pairs]).clamp(0, 1)
-    return crops, torch.stack([valid.float() for _, valid in pairs]), FaceCrop(tuple(frames), eye_distance)
+    masks = [valid.float() * (frame is not None) for (_, valid), frame in zip(pairs, frames)]
+    return crops, torch.stack(masks), FaceCrop(tuple(frames), eye_distance)
 
 
 def soft_edge(positions: Tensor, width: float) -> Tensor:
@@ -168,17 +181,21 @@ def paste_faces(
     Args:
         images: (B, H, W, 3), or one picture that takes all faces one at a time.
         faces: (N, h, w, 3) of any square size; one, or as many as pictures.
-        crop: from :func:`crop_faces`, for one picture or as many as there are.
+        crop: from :func:`crop_faces`, for one picture or as many as there are. Where it holds no face, nothing is pasted.
         feather: width of the soft seam in parts of the crop's side, 0-0.5.
-        mask: (M, h, w) in the crop's frame; only what is 1 is pasted.
-        face_landmarks: (N, 5, 2) in pixels of ``faces``, if what is in them moved: their eyes are laid on the picture's.
+        mask: (M, h, w) or another form of :func:`~acfun_core.masks.check_masks`, in the crop's frame; only what is 1 is pasted.
+        face_landmarks: (N, 5, 2) in pixels of ``faces``, if what is in them moved: their eyes are laid on the picture's. A
+            square face in which none was found goes back as a whole.
 
     Returns:
         The pictures (max(B, N), H, W, 3), and the weights (max(B, N), H, W) with which the faces were laid over them.
 
     Raises:
-        ACFunError: the numbers of pictures, faces, crops and masks do not fit.
+        ACFunError: the numbers of pictures, faces, crops and masks do not fit, or all masks are empty.
     """
+    if mask is not None:
+        mask = check_masks(mask, "mask")
+        check_not_empty(mask, "mask", "no face would be put back")
     count = max(len(images), len(faces))
     parts = {"pictures": len(images), "faces": len(faces), "crops": len(crop.frames)}
     if mask is not None:
@@ -192,9 +209,10 @@ def paste_faces(
             f"The face is {width} x {height} pixels.", "a square, as the crop was", "crop it, or connect face_landmarks"
         )
     whole = Similarity(torch.diag(torch.tensor([float(width), float(height)])), torch.zeros(2))
-    own = [whole] * len(faces)
+    own: list[Similarity | None] = [whole] * len(faces)
     if face_landmarks is not None:
-        own = frames_of(face_landmarks, faces, crop.eye_distance, True, "face landmarks")
+        found = frames_of(face_landmarks, faces, crop.eye_distance, True, "face landmarks")
+        own = [whole if frame is None and height == width else frame for frame in found]
 
     def nth(members, at: int):
         return members[at % len(members)]
@@ -203,7 +221,7 @@ def paste_faces(
         _paste(
             nth(images.split(1), at),
             nth(faces.split(1), at),
-            inverse(nth(crop.frames, at)),
+            nth(crop.frames, at),
             nth(own, at),
             feather,
             None if mask is None else nth(mask, at),
@@ -214,10 +232,18 @@ def paste_faces(
 
 
 def _paste(
-    image: Tensor, face: Tensor, to_crop: Similarity, to_face: Similarity, feather: float, mask: Tensor | None
+    image: Tensor,
+    face: Tensor,
+    frame: Similarity | None,
+    to_face: Similarity | None,
+    feather: float,
+    mask: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """One face over one picture. Positions go from the picture to the crop's unit square and from there to the face."""
     height, width = image.shape[1:3]
+    if frame is None or to_face is None:
+        return image, torch.zeros(height, width)
+    to_crop = inverse(frame)
     there = Similarity(to_face.matrix @ to_crop.matrix, to_face(to_crop.shift))
     seen, _ = warp(face, there, height, width)
     rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")

@@ -11,6 +11,9 @@ from torch import Tensor
 from ..errors import ACFunError
 
 LEAST_SCORE = 0.6
+LARGEST_FIRST, LEFT_TO_RIGHT = "largest first", "left to right"
+ORDERS = (LARGEST_FIRST, LEFT_TO_RIGHT)
+"""How the faces of a picture can be counted."""
 
 
 class NoFace(ACFunError):
@@ -18,12 +21,37 @@ class NoFace(ACFunError):
 
 
 def find_landmarks(picture: Tensor, model: str | Path, role: str) -> Tensor:
-    """Landmarks of the largest face in a picture (1, H, W, 3), values 0-1. -> (1, 5, 2), see :mod:`acfun_core.faces.landmarks`.
+    """Landmarks of the largest face in a picture (1, H, W, 3), values 0-1. -> (1, 5, 2); see :func:`find_faces`."""
+    return find_faces(picture, model, role)[:1]
+
+
+def nth_face(faces: Tensor, number: int, role: str) -> Tensor:
+    """One of the faces (N, 5, 2) of a picture, counted from 1. -> (5, 2).
+
+    Raises:
+        NoFace: there are fewer.
+    """
+    if not 1 <= number <= len(faces):
+        raise NoFace(
+            f"There is no face {number} in the {role}: {len(faces)} found.",
+            f"a number from 1 to {len(faces)}",
+            "choose another face",
+        )
+    return faces[number - 1]
+
+
+def find_faces(picture: Tensor, model: str | Path, role: str, order: str = LARGEST_FIRST) -> Tensor:
+    """Landmarks of all faces in a picture (1, H, W, 3), values 0-1. -> (N, 5, 2), see :mod:`acfun_core.faces.landmarks`.
+
+    Args:
+        order: one of :data:`ORDERS`.
 
     Raises:
         NoFace: no face is found.
-        ACFunError: OpenCV or the file is missing or not YuNet.
+        ACFunError: OpenCV or the file is missing or not YuNet, or there is no such order.
     """
+    if order not in ORDERS:
+        raise ACFunError(f"Faces cannot be counted {order!r}.", "one of " + ", ".join(ORDERS), "choose one of these")
     try:
         import cv2
     except ImportError as error:
@@ -51,6 +79,11 @@ def find_landmarks(picture: Tensor, model: str | Path, role: str) -> Tensor:
             "a face that looks at the camera",
             "use another picture or give landmarks",
         )
-    largest = max(faces, key=lambda face: face[2] * face[3])
-    # x, y, width, height, then the five points in our order, then the score.
-    return torch.tensor(np.asarray(largest[4:14], dtype=np.float32)).reshape(1, 5, 2)
+    return in_order(np.asarray(faces, dtype=np.float32), order)
+
+
+def in_order(faces: np.ndarray, order: str) -> Tensor:
+    """YuNet's rows (N, 15) as landmarks (N, 5, 2): x, y, width, height, then the five points in our order, then the score."""
+    keys = {LARGEST_FIRST: -faces[:, 2] * faces[:, 3], LEFT_TO_RIGHT: faces[:, 0] + faces[:, 2] / 2}
+    sorted_faces = faces[np.argsort(keys[order], kind="stable")]
+    return torch.tensor(sorted_faces[:, 4:14]).reshape(-1, 5, 2)

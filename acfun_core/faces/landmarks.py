@@ -18,18 +18,59 @@ NAMES = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth 
 RIGHT_EYE, LEFT_EYE, NOSE, RIGHT_MOUTH, LEFT_MOUTH = range(5)
 SMALLEST_EYE_DISTANCE = 4.0
 """Pixels; below it nothing can be placed by these points."""
+EYES_TO_MOUTH = 1.06
+"""Of a frontal face, in distances between its eyes."""
+IN_PROFILE = 0.3
+"""Distance between the eyes, as part of that of the same face from the front, below which a face is seen from the side."""
 
 
-def check_landmarks(landmarks: Tensor, image: Tensor, role: str) -> Tensor:
+def nobody() -> Tensor:
+    """Landmarks (5, 2) that say that there is no face, and that its picture is to stay as it is."""
+    return torch.full((5, 2), torch.nan)
+
+
+def is_nobody(landmarks: Tensor) -> bool:
+    """Whether landmarks (5, 2) are those of :func:`nobody`."""
+    return bool(torch.isnan(landmarks).all())
+
+
+def frontal_eye_distance(landmarks: Tensor) -> float:
+    """The distance that the eyes of this face (5, 2) would have from the front, in pixels.
+
+    Eyes draw together as a head turns, and mouth and eyes as it nods: the larger of the distance between the eyes, and of that
+    between eyes and mouth in the proportion of a frontal face.
+    """
+    across, down = _axes(landmarks)
+    return max(across.norm().item(), down.norm().item() / EYES_TO_MOUTH)
+
+
+def _axes(landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    """From the right eye to the left one, and from the eyes to the mouth, (2,) each."""
+    eyes, mouth = landmarks[:2].mean(dim=0), landmarks[3:].mean(dim=0)
+    return landmarks[LEFT_EYE] - landmarks[RIGHT_EYE], mouth - eyes
+
+
+def across_face(landmarks: Tensor) -> Tensor:
+    """The direction of the line of the eyes (5, 2) -> (2,) of length 1; of a face seen from the side, at a right angle to the
+    line from its eyes to its mouth, for there the eyes fall together."""
+    across, down = _axes(landmarks)
+    if across.norm().item() < IN_PROFILE * frontal_eye_distance(landmarks):
+        across = torch.stack([down[1], -down[0]])
+    return across / across.norm()
+
+
+def check_landmarks(landmarks: Tensor, image: Tensor, role: str, profile: bool = False) -> Tensor:
     """Return the landmarks of one face, (5, 2) float32, or say what is wrong with them.
 
     Args:
         landmarks: (5, 2), or (B, 5, 2) with one face in it.
         image: (B, H, W, C) the picture they belong to.
         role: how the user knows them, such as "landmarks of face 2".
+        profile: faces seen from the side will do, whose eyes fall together.
 
     Raises:
-        ACFunError: another shape or number of faces, not finite, far outside the picture, or not a face.
+        ACFunError: another shape or number of faces, no face, not finite, far outside the picture, too small, turned too far,
+            or in another order.
     """
     order = "five points (x, y) in pixels: " + ", ".join(NAMES)
     shape = tuple(getattr(landmarks, "shape", ()))
@@ -38,17 +79,41 @@ def check_landmarks(landmarks: Tensor, image: Tensor, role: str) -> Tensor:
     if landmarks.ndim == 3 and len(landmarks) != 1:
         raise ACFunError(f"The {role} hold {len(landmarks)} faces.", "exactly one face", "choose one face first")
     points = landmarks.detach().float().cpu().reshape(5, 2)
+    if is_nobody(points):
+        raise ACFunError(
+            f"The {role} say that no face was found in the picture.",
+            order,
+            "use another picture, or find the face by a box",
+        )
     height, width = image.shape[1:3]
     size = torch.tensor([width, height], dtype=torch.float32)
     if not torch.isfinite(points).all() or (points < -size).any() or (points > 2 * size).any():
         raise ACFunError(
             f"The {role} lie outside the picture ({width} x {height} pixels).", order, "find the face again"
         )
-    eyes, mouth = points[:2].mean(dim=0), points[3:].mean(dim=0)
-    across, down = points[LEFT_EYE] - points[RIGHT_EYE], mouth - eyes
+    (across, down), size = _axes(points), frontal_eye_distance(points)
+    apart = across.norm().item()
+    if size < SMALLEST_EYE_DISTANCE:
+        raise ACFunError(
+            f"The face of the {role} is too small: its eyes are {apart:.1f} pixels apart.",
+            f"eyes at least {SMALLEST_EYE_DISTANCE:g} pixels apart",
+            "enlarge the picture, or use one with a larger face",
+        )
+    in_profile = apart < max(IN_PROFILE * size, SMALLEST_EYE_DISTANCE)
     # Both turns of the picture are fine, a mirrored or mixed-up order is not.
-    if across.norm() < SMALLEST_EYE_DISTANCE or across[0] * down[1] - across[1] * down[0] <= 0:
-        raise ACFunError(f"The {role} are not those of a face.", order, "put the points in this order")
+    if not in_profile and across[0] * down[1] - across[1] * down[0] <= 0:
+        raise ACFunError(
+            f"The {role} are not those of a face: they are mirrored or in another order.",
+            order,
+            "put them in this order",
+        )
+    if in_profile and not profile:
+        raise ACFunError(
+            f"The face of the {role} is seen from the side: its eyes are {apart:.1f} pixels apart, from the front they would "
+            f"be {size:.0f}.",
+            "a face that looks at the camera, turned by less than about 70 degrees",
+            "use another picture",
+        )
     return points
 
 
@@ -83,6 +148,19 @@ class Similarity:
         return points @ self.matrix.T + self.shift
 
 
+def _places(picture: Tensor, similarity: Similarity, height: int, width: int) -> Tensor:
+    """(height, width, 2): where in a picture (1, H, W, C) the pixels of a frame lie, 0-1 across and down."""
+    size = torch.tensor([picture.shape[2], picture.shape[1]], dtype=torch.float32)
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return similarity(torch.stack([columns, rows], dim=-1)) / size
+
+
+def reached(picture: Tensor, similarity: Similarity, height: int, width: int) -> Tensor:
+    """(height, width) true where a picture reaches in a frame; see :func:`warp`."""
+    places = _places(picture, similarity, height, width)
+    return ((places >= 0) & (places <= 1)).all(dim=-1)
+
+
 def warp(picture: Tensor, similarity: Similarity, height: int, width: int) -> tuple[Tensor, Tensor]:
     """A picture (1, H, W, C) seen through a frame of ``height`` x ``width`` pixels.
 
@@ -93,9 +171,7 @@ def warp(picture: Tensor, similarity: Similarity, height: int, width: int) -> tu
         (1, height, width, C), and (height, width) true where the picture reaches; elsewhere its border is continued.
     """
     pixels = picture.movedim(-1, 1)
-    size = torch.tensor([pixels.shape[3], pixels.shape[2]], dtype=torch.float32)
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    places = similarity(torch.stack([columns, rows], dim=-1)) / size
+    places = _places(picture, similarity, height, width)
     if similarity.scale > 1.5:
         # Shrunk with an antialiasing filter first: bilinear sampling alone would skip pixels.
         smaller = [max(1, round(side / similarity.scale)) for side in pixels.shape[2:]]

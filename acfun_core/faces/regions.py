@@ -8,7 +8,6 @@ hair's real outline: for that, paint a mask.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 
 import torch
@@ -75,10 +74,11 @@ def region_strengths(text: str) -> dict[str, float]:
     expected = 'JSON such as {"eyes": 0.5, "hair": 1.5} with ' + ", ".join(REGIONS)
     try:
         given = json.loads(text)
-    except (TypeError, ValueError) as error:
+    # Brackets in brackets without end exhaust Python's stack.
+    except (TypeError, ValueError, RecursionError) as error:
         raise ACFunError(f"The region strengths cannot be read ({error}).", expected, "set the sliders anew") from None
     if not isinstance(given, dict):
-        raise ACFunError(f"The region strengths are {text}.", expected, "set the sliders anew")
+        raise ACFunError(f"The region strengths are {str(text)[:120]}.", expected, "set the sliders anew")
     check_strengths(given)
     return {name: float(given.get(name, 1.0)) for name in REGIONS}
 
@@ -87,10 +87,16 @@ def check_strengths(strengths: Mapping[str, float]) -> None:
     """Raise unless all are regions with a strength of 0 to 2."""
     for name, strength in strengths.items():
         if name not in REGIONS:
-            raise ACFunError(f"{name!r} is no region of a face.", "one of " + ", ".join(REGIONS), "use one of these")
-        number = isinstance(strength, (int, float)) and not isinstance(strength, bool) and math.isfinite(strength)
-        if not (number and 0 <= strength <= 2):
-            raise ACFunError(f"The strength of the {name} is {strength!r}.", "a number from 0 to 2", "use 1")
+            raise ACFunError(
+                f"{name[:40]!r} is no region of a face.", "one of " + ", ".join(REGIONS), "use one of these"
+            )
+        # NaN and infinity fail the comparison.
+        if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 2:
+            raise ACFunError(
+                f"The strength of the {name} is {repr(strength)[:60]}.",
+                "a number from 0 to 2",
+                "use 1",
+            )
 
 
 def weighted_mask(masks: Tensor, weights: Mapping[str, float]) -> Tensor:

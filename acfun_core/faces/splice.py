@@ -6,7 +6,7 @@ faces are moved onto the first. Seams are hard as in the paper, soft, or blended
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +15,14 @@ from torch.nn import functional as F
 
 from ..errors import ACFunError
 from ..images import square
-from .landmarks import LEFT_EYE, LEFT_MOUTH, NOSE, RIGHT_EYE, RIGHT_MOUTH, Similarity, warp
+from .landmarks import LEFT_EYE, LEFT_MOUTH, NOSE, RIGHT_EYE, RIGHT_MOUTH, Similarity, reached, warp
 
 PARTS = ("eyes", "nose", "mouth", "rest")
 SEAMS = ("hard", "soft", "pyramid")
 MOST_FACES = 4
 PYRAMID_LEVELS = 5
+WIDEST_BLUR = 32.0
+"""Pixels; wider ones are made on a smaller picture."""
 
 _OWN_LANDMARKS = {
     "eyes": [RIGHT_EYE, LEFT_EYE],
@@ -104,6 +106,7 @@ def splice_parts(
     seam: str = "hard",
     softness: float = 0.15,
     match_tone: bool = False,
+    on_layer: Callable[[], None] | None = None,
 ) -> SplicedFace:
     """One face from parts of several, in the place and pose of the first.
 
@@ -117,6 +120,7 @@ def splice_parts(
         seam: one of :data:`SEAMS`.
         softness: width of soft seams in distances between the eyes, 0.01 to 1.
         match_tone: give each moved face the mean and spread of the first one's colours around eyes, nose and mouth.
+        on_layer: called before each part is worked on, the longest that this takes in one go; may raise to stop it.
 
     Raises:
         ACFunError: faces, landmarks and givers do not belong together, or a setting is out of range.
@@ -124,27 +128,34 @@ def splice_parts(
     _check_splice(faces, landmarks, givers, seam, softness)
     height, width = faces[0].shape[1:3]
     regions = part_map(landmarks[0], height, width)
-    layers, reaches, owners = [], [], []
-    for part in PARTS:
-        number = givers.get(part, 1)
-        if number == 1:
-            layer, reach = faces[0], torch.ones(height, width, dtype=torch.bool)
-        else:
-            layer, reach = warp(faces[number - 1], _placed(part, landmarks[0], landmarks[number - 1]), height, width)
-            if match_tone:
-                layer = toned(layer, faces[0], reach & (regions < PARTS.index("rest")))
-        layers.append(layer)
-        reaches.append(reach)
-        owners.append(number)
-    # One layer more: the first face, wherever a chosen picture does not reach.
-    chosen = torch.where(torch.stack(reaches).gather(0, regions[None])[0], regions, len(PARTS))
-    layers, owners = torch.cat([*layers, faces[0]]).movedim(-1, 1), torch.tensor([*owners, 1])
-    hard = F.one_hot(chosen, len(layers)).movedim(-1, 0)[:, None].float()
+    moved = {part: givers[part] for part in PARTS if givers.get(part, 1) != 1}
+    places = {part: _placed(part, landmarks[0], landmarks[number - 1]) for part, number in moved.items()}
+    # Face 1 is one layer, with its own parts and whatever the pictures of the others do not reach.
+    owns = {part: regions == PARTS.index(part) for part in moved}
+    for part, number in moved.items():
+        owns[part] &= reached(faces[number - 1], places[part], height, width)
+    of_first = ~torch.stack([*owns.values(), torch.zeros(height, width, dtype=torch.bool)]).any(dim=0)
     eyes = (landmarks[0][LEFT_EYE] - landmarks[0][RIGHT_EYE]).norm().item()
-    soft = hard if seam == "hard" else blurred(hard, softness * eyes / 2)
-    picture = pyramid_blend(layers, hard) if seam == "pyramid" else (soft * layers).sum(dim=0, keepdim=True)
-    shares = torch.zeros(len(faces), height, width).index_add_(0, owners - 1, soft[:, 0])
-    return SplicedFace(picture.clamp(0, 1).movedim(1, -1), shares.argmax(dim=0) + 1, shares)
+    shares = torch.zeros(len(faces), height, width)
+
+    def layers() -> Iterable[tuple[Tensor, Tensor]]:
+        """Picture and share of one layer after the other: all at once, they would fill the memory."""
+        for part in (None, *moved):
+            if on_layer is not None:
+                on_layer()
+            number, hard = (1, of_first) if part is None else (moved[part], owns[part])
+            hard = hard[None, None].float()
+            soft = hard if seam == "hard" else blurred(hard, softness * eyes / 2)
+            shares[number - 1] += soft[0, 0]
+            layer = faces[0]
+            if part is not None:
+                layer, reach = warp(faces[number - 1], places[part], height, width)
+                if match_tone:
+                    layer = toned(layer, faces[0], reach & (regions < PARTS.index("rest")))
+            yield layer.movedim(-1, 1), hard if seam == "pyramid" else soft
+
+    picture = pyramid_sum(layers()) if seam == "pyramid" else weighted_sum(layers())
+    return SplicedFace(picture.clamp_(0, 1).movedim(1, -1), shares.argmax(dim=0) + 1, shares)
 
 
 def _check_splice(faces, landmarks, givers, seam: str, softness: float) -> None:
@@ -216,6 +227,11 @@ def toned(picture: Tensor, model: Tensor, where: Tensor) -> Tensor:
 
 def blurred(masks: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of (N, 1, H, W), sigma in pixels; masks that add up to 1 still do."""
+    if sigma > WIDEST_BLUR:
+        # A wide blur leaves nothing that a smaller picture would lack, and its kernel would take minutes.
+        shrink = 2 * sigma / WIDEST_BLUR
+        small = _resized(masks, [max(1, round(side / shrink)) for side in masks.shape[2:]])
+        return _resized(blurred(small, WIDEST_BLUR / 2), masks.shape[2:])
     reach = max(1, round(3 * sigma))
     line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / max(sigma, 1e-3)).square())
     line = line / line.sum()
@@ -223,27 +239,43 @@ def blurred(masks: Tensor, sigma: float) -> Tensor:
     return F.conv2d(F.conv2d(padded, line[None, None, :, None]), line[None, None, None, :])
 
 
+def weighted_sum(layers: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """The sum of pictures (1, 3, H, W) times their shares (1, 1, H, W)."""
+    total = None
+    for layer, share in layers:
+        total = share * layer if total is None else total.addcmul_(share, layer)
+    return total
+
+
 def pyramid_blend(layers: Tensor, masks: Tensor) -> Tensor:
+    """:func:`pyramid_sum` of (N, 3, H, W) with masks (N, 1, H, W) that add up to 1. -> (1, 3, H, W)."""
+    return pyramid_sum(zip(layers.split(1), masks.split(1)))
+
+
+def pyramid_sum(layers: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Blend each band of frequencies over its own width (Burt and Adelson 1983).
 
     Args:
-        layers: (N, 3, H, W).
-        masks: (N, 1, H, W), adding up to 1.
+        layers: pictures (1, 3, H, W) with their masks (1, 1, H, W), which add up to 1. One is in use at a time.
 
     Returns:
         (1, 3, H, W).
     """
-    sizes = [layers.shape[2:]]
-    while len(sizes) < PYRAMID_LEVELS and min(sizes[-1]) >= 16:
-        sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
-    details = []
-    for size, smaller in zip(sizes, sizes[1:]):
-        small = _resized(layers, smaller)
-        details.append((masks * (layers - _resized(small, size))).sum(dim=0, keepdim=True))
-        layers, masks = small, _resized(masks, smaller)
-    blended = (masks * layers).sum(dim=0, keepdim=True)
-    for detail in reversed(details):
-        blended = detail + _resized(blended, detail.shape[2:])
+    bands: list[Tensor] = []
+    for layer, mask in layers:
+        sizes = [layer.shape[2:]]
+        while len(sizes) < PYRAMID_LEVELS and min(sizes[-1]) >= 16:
+            sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
+        bands = bands or [torch.zeros(1, layer.shape[1], *size) for size in sizes]
+        for band, size, smaller in zip(bands, sizes, sizes[1:]):
+            small = _resized(layer, smaller)
+            band.addcmul_(mask, layer - _resized(small, size))
+            layer, mask = small, _resized(mask, smaller)
+        bands[-1].addcmul_(mask, layer)
+    blended = bands.pop()
+    while bands:
+        detail = bands.pop()
+        blended = detail.add_(_resized(blended, detail.shape[2:]))
     return blended
 
 

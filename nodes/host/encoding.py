@@ -37,7 +37,7 @@ def encode_material(
 
     Args:
         style: (1, H, W, 3), values 0-1.
-        style_mask, face_mask: (1, H, W) of the size of their pictures, checked by :func:`check_picture_mask`.
+        style_mask, face_mask: (1, H, W) of the size of their pictures, checked by :func:`~acfun_core.masks.check_mask_of`.
     """
     side = resolution // 8
     variants = style_masks = None
@@ -54,25 +54,6 @@ def encode_material(
     with torch.inference_mode(False):
         ordinary = (None if part is None else part.clone() for part in (variants, style_masks, face_mask))
         return Material(*ordinary)
-
-
-def check_picture_mask(mask: Tensor | None, picture: Tensor, role: str) -> Tensor | None:
-    """A MASK (1, H, W) of a picture (1, H, W, 3), values cut to 0-1, or None.
-
-    Raises:
-        ACFunError: it is not one mask, or not of the picture's size.
-    """
-    if mask is None:
-        return None
-    shape = tuple(mask.shape)
-    mask = mask[None] if mask.ndim == 2 else mask
-    if mask.shape != picture.shape[:3]:
-        raise ACFunError(
-            f"The {role} mask has shape {shape}, the {role} image {tuple(picture.shape[1:3])}.",
-            f"one MASK of the size of the {role} image",
-            "make the mask from the same picture (Load Image gives an empty 64 x 64 mask for pictures without one)",
-        )
-    return mask.detach().float().clamp(0, 1)
 
 
 def style_tokens(clip_vision, style: Tensor) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
+import itertools
 import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import folder_paths
+import yaml
+from comfy.cli_args import args
 
 from ...acfun_core.errors import ACFunError
 
@@ -17,19 +21,50 @@ MEGABYTE = 1_000_000
 
 
 def register_folder() -> None:
-    """Make ``models/acfun`` known to ComfyUI; only safetensors files count."""
-    folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / FOLDER), is_default=True)
+    """Make ``models/acfun`` known to ComfyUI, first unless the user names another default; only safetensors files count."""
+    own = str(Path(folder_paths.models_dir) / FOLDER)
+    folder_paths.add_model_folder_path(FOLDER, own, is_default=not user_names_default())
     paths, _ = folder_paths.folder_names_and_paths[FOLDER]
     folder_paths.folder_names_and_paths[FOLDER] = (paths, {".safetensors"})
+
+
+def user_names_default() -> bool:
+    """Whether an extra_model_paths.yaml says ``is_default`` of a folder for adapters: ComfyUI keeps the paths, but not that."""
+    beside = Path(folder_paths.__file__).resolve().parent / "extra_model_paths.yaml"
+    named = itertools.chain(*(args.extra_model_paths_config or []))
+    for path in map(Path, (beside, *named)):
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        for section in (sections or {}).values():
+            if isinstance(section, dict) and section.get("is_default") and FOLDER in section:
+                return True
+    return False
 
 
 def list_adapters() -> list[str]:
     return folder_paths.get_filename_list(FOLDER)
 
 
+def list_files(pattern: str) -> list[str]:
+    """Files in the adapter folders, linked folders too, whose names match; as paths relative to their folder."""
+    found = set()
+    for folder in folder_paths.get_folder_paths(FOLDER):
+        files, _ = folder_paths.recursive_search(folder, excluded_dir_names=[".git"])
+        found.update(file for file in files if fnmatch.fnmatch(Path(file).name.lower(), pattern))
+    return sorted(found)
+
+
+def listed(name: str, names: list[str]) -> str | None:
+    """The one of these names that is meant; a workflow that was saved on Windows has the other separator of folders."""
+    if not isinstance(name, str) or name in names:
+        return name if isinstance(name, str) else None
+    meant = name.replace("\\", "/")
+    return next((one for one in names if one.replace("\\", "/") == meant), None)
+
+
 def adapter_path(name: str) -> Path:
     """Full path of a listed adapter."""
-    path = folder_paths.get_full_path(FOLDER, name) if name in list_adapters() else None
+    meant = listed(name, list_adapters())
+    path = None if meant is None else folder_paths.get_full_path(FOLDER, meant)
     if path is None:
         raise ACFunError(
             f"There is no adapter {name!r}.",

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from tools.fuzz import forget_peak, peak, resident
 
 from acfun_core.errors import ACFunError
 from acfun_core.faces.landmarks import Similarity, check_landmarks, warp
-from acfun_core.faces.splice import PARTS, SEAMS, part_map, pyramid_blend, splice_parts, toned
+from acfun_core.faces.splice import PARTS, SEAMS, blurred, part_map, pyramid_blend, splice_parts, toned
 
 POINTS = torch.tensor([[40.0, 45.0], [80.0, 45.0], [60.0, 68.0], [45.0, 88.0], [75.0, 88.0]])
 HEIGHT, WIDTH = 130, 120
@@ -138,9 +139,9 @@ def test_what_does_not_fit_is_named(settings, says):
         (None, "shape"),
         (POINTS.expand(2, -1, -1), "hold 2 faces"),
         (POINTS + 1000, "outside the picture"),
-        (POINTS * torch.nan, "outside the picture"),
+        (POINTS * torch.nan, "no face was found"),
         (POINTS[[1, 0, 2, 4, 3]], "not those of a face"),
-        (torch.full((5, 2), 50.0), "not those of a face"),
+        (torch.full((5, 2), 50.0), "too small: its eyes are 0.0 pixels apart"),
     ],
 )
 def test_bad_landmarks_are_named(landmarks, says):
@@ -150,3 +151,59 @@ def test_bad_landmarks_are_named(landmarks, says):
 
 def test_landmarks_of_one_face_in_a_batch_are_taken():
     assert check_landmarks(POINTS[None], flat(0.5), "landmarks").shape == (5, 2)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_an_interrupt_was_not_heard_before_the_end(seam):
+    calls = []
+
+    def stop_at_the_second() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        splice(seam, {"eyes": 2, "mouth": 3}, faces=3, on_layer=stop_at_the_second)
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_one_layer_after_the_other_is_what_all_at_once_are(seam):
+    """The blend by its definition, all layers in memory."""
+    generator = torch.Generator().manual_seed(3)
+    faces = [torch.rand(1, HEIGHT, WIDTH, 3, generator=generator) for _ in range(3)]
+    givers = {"eyes": 2, "mouth": 3, "nose": 1, "rest": 1}
+    spliced = splice_parts(faces, [POINTS] * 3, givers, seam, 0.3)
+    regions = part_map(POINTS, HEIGHT, WIDTH)
+    owners = torch.tensor([givers[part] for part in PARTS])[regions]
+    hard = torch.stack([(owners == number).float() for number in (1, 2, 3)])[:, None]
+    eyes = (POINTS[1] - POINTS[0]).norm().item()
+    layers, soft = torch.cat(faces).movedim(-1, 1), hard if seam == "hard" else blurred(hard, 0.3 * eyes / 2)
+    wanted = pyramid_blend(layers, hard) if seam == "pyramid" else (soft * layers).sum(dim=0, keepdim=True)
+    torch.testing.assert_close(spliced.picture, wanted.clamp(0, 1).movedim(1, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(spliced.shares, soft[:, 0], atol=1e-5, rtol=0)
+
+
+def test_a_wide_blur_is_made_on_a_smaller_picture_and_is_nearly_the_same(monkeypatch):
+    masks = torch.zeros(2, 1, 300, 260)
+    masks[0, :, :, :120] = 1
+    masks[1] = 1 - masks[0]
+    wide = blurred(masks, 40.0)
+    torch.testing.assert_close(wide.sum(dim=0), torch.ones(1, 300, 260))
+    monkeypatch.setattr("acfun_core.faces.splice.WIDEST_BLUR", 1000.0)
+    assert (wide - blurred(masks, 40.0)).abs().max() < 0.01
+
+
+@pytest.mark.skipif(not forget_peak(), reason="the kernel does not measure the peak of a process again")
+def test_the_memory_of_a_pyramid_grew_with_every_layer():
+    """In pictures: the number of faces does not count."""
+    side = 1024
+    points = POINTS * (side / WIDTH)
+    face = torch.rand(1, side, side, 3)
+    before = resident()
+    forget_peak()
+    splice_parts([face] * 4, [points] * 4, {"eyes": 2, "nose": 3, "mouth": 4, "rest": 2}, "pyramid")
+    assert (peak() - before) / (4 * face.numel()) < 12

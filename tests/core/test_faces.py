@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from acfun_core.errors import ACFunError
 from acfun_core.faces import crop as faces
 from acfun_core.faces.landmarks import Similarity
-from acfun_core.images import square
+from acfun_core.images import check_batch, square
 
 
 def photo(height=300, width=400, seed=0, batch=1) -> torch.Tensor:
@@ -167,11 +167,11 @@ def test_unaligned_crops_only_shift_and_scale():
     ("call", "says"),
     [
         (lambda: faces.landmarks_in_box((0, 0, 0, 10)), "0 x 10 pixels"),
-        (lambda: faces.crop_faces(photo(), face_at(200, 140, 2)), "not those of a face"),
+        (lambda: faces.crop_faces(photo(), face_at(200, 140, 2)), "too small: its eyes are 2.0 pixels apart"),
         (lambda: faces.crop_faces(photo(batch=2), face_at(200, 140, 50).repeat(3, 1, 1)), "for 2 pictures"),
         (lambda: faces.crop_faces(photo(), None), "one face a picture"),
-        (lambda: faces.check_batch(torch.zeros(2, 4, 4, 3), "picture"), "4 x 4"),
-        (lambda: faces.check_batch(torch.zeros(0, 64, 64, 3), "picture"), "empty"),
+        (lambda: check_batch(torch.zeros(2, 4, 4, 3), "picture"), "4 x 4"),
+        (lambda: check_batch(torch.zeros(0, 64, 64, 3), "picture"), "empty"),
     ],
 )
 def test_mistakes_are_explained(call, says):

@@ -1,0 +1,85 @@
+"""Folders of adapters and detectors: the user's default stays first, links are followed, names from Windows are understood."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+
+import pytest
+
+from tools.comfy.install import REPO, ensure_comfy
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """ComfyUI's own folder_paths, fresh, with the pack's nodes/host/files.py on it and nothing else of either."""
+    comfy = ensure_comfy()
+    monkeypatch.syspath_prepend(str(comfy))
+    monkeypatch.setattr(sys, "argv", ["main.py"])
+    for name in ("folder_paths", "acfun_alone.nodes.host.files"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in ("acfun_alone", "acfun_alone.nodes", "acfun_alone.nodes.host"):
+        package = ModuleType(name)
+        package.__path__ = [str(REPO.joinpath(*name.split(".")[1:]))]
+        monkeypatch.setitem(sys.modules, name, package)
+    paths = importlib.import_module("folder_paths")
+    monkeypatch.setattr(paths, "models_dir", str(tmp_path / "models"))
+    yield paths, importlib.import_module("acfun_alone.nodes.host.files")
+    sys.modules.pop("folder_paths", None)
+    sys.modules.pop("acfun_alone.nodes.host.files", None)
+
+
+def read_extra_paths(file) -> None:
+    """As ComfyUI's start does."""
+    spec = importlib.util.spec_from_file_location("extra_config_alone", ensure_comfy() / "utils" / "extra_config.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.load_extra_path_config(str(file))
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+def test_a_default_of_the_users_was_displaced_by_the_pack(host, monkeypatch, tmp_path, is_default):
+    paths, files = host
+    config = tmp_path / "extra.yaml"
+    config.write_text(
+        f"mine:\n  base_path: {tmp_path}\n  is_default: {str(is_default).lower()}\n  acfun: my_adapters\n"
+    )
+    monkeypatch.setattr(files.args, "extra_model_paths_config", [[str(config)]])
+    read_extra_paths(config)
+    files.register_folder()
+    mine, own = str(tmp_path / "my_adapters"), str(tmp_path / "models" / "acfun")
+    assert paths.get_folder_paths("acfun") == ([mine, own] if is_default else [own, mine])
+    assert files.new_adapter_path("style").parent == tmp_path / ("my_adapters" if is_default else "models/acfun")
+
+
+def test_an_adapter_in_a_folder_of_a_windows_workflow_was_not_found(host, monkeypatch, tmp_path):
+    _, files = host
+    monkeypatch.setattr(files.args, "extra_model_paths_config", None)
+    files.register_folder()
+    folder = tmp_path / "models" / "acfun" / "sub"
+    folder.mkdir(parents=True)
+    (folder / "name.safetensors").touch()
+    for name in ("sub\\name.safetensors", "sub/name.safetensors"):
+        assert files.adapter_path(name) == folder / "name.safetensors"
+    for name in ("sub\\other.safetensors", "..\\acfun\\sub\\name.safetensors", None, 7):
+        with pytest.raises(ValueError, match="There is no adapter"):
+            files.adapter_path(name)
+
+
+def test_detectors_in_linked_folders_were_not_listed(host, monkeypatch, tmp_path):
+    _, files = host
+    monkeypatch.setattr(files.args, "extra_model_paths_config", None)
+    files.register_folder()
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "models" / "acfun"
+    for place in (elsewhere, folder):
+        place.mkdir(parents=True)
+    (elsewhere / "face_detection_yunet.onnx").touch()
+    try:
+        (folder / "linked").symlink_to(elsewhere, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    (folder / "YuNet.onnx").touch()
+    (folder / "sface.onnx").touch()
+    assert files.list_files("*yunet*.onnx") == ["YuNet.onnx", "linked/face_detection_yunet.onnx"]
