@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import ACFunError
 from . import export, info, sample, splice, train
-from .output import as_lines
+from .output import as_lines, printable
 
 DONE, MISTAKE, CANCELLED = 0, 1, 130
 
@@ -70,7 +70,11 @@ class Interrupts:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. -> exit code. Wrong usage raises SystemExit(2), as argparse does."""
-    arguments = build_parser().parse_args(argv)
+    with printable():
+        return _run(build_parser().parse_args(argv))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     with Interrupts() as interrupts:
         try:
             result = arguments.run(arguments)
@@ -83,6 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(error, ACFunError):
                 return _mistaken(error, arguments.json)
             raise
+    # Within printable(): the work is done and the files are written by now.
     print(json.dumps(result) if arguments.json else "\n".join(as_lines(result)))
     return DONE
 

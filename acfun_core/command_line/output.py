@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,20 @@ def _tqdm() -> Any:
     except ImportError as error:
         raise ACFunError(f"tqdm cannot be imported: {error}.", "tqdm in this Python", "pip install tqdm") from error
     return tqdm
+
+
+@contextmanager
+def printable() -> Iterator[None]:
+    """While active, a terminal shows a letter that its code page lacks as an escape, where Python would end with an error."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before):
+            stream.reconfigure(errors=errors)
 
 
 def as_lines(result: Any, indent: str = "") -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..config import PLACEHOLDER, Strengths
 from ..diffusion.palette import PALETTE_HOLD, Palette
 from ..errors import ACFunError
 from ..images import square
+from ..masks import notice_of_empty
 from ..method.mixing import Members
 from ..storage import adapter_file
 from . import output
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace) -> dict:
         output.check_out(path, ".png", arguments.overwrite)
     photo, palette = read_photo(arguments)
     base = load_base(arguments)
-    height, width = arguments.height or base.native_side, arguments.width or base.native_side
+    height, width = drawn_size(arguments, base.native_side)
     settings = {
         "prompt": prompt,
         "negative": arguments.negative,
@@ -136,6 +138,14 @@ def run(arguments: argparse.Namespace) -> dict:
     return {"portraits": [str(path) for path in written], **told, "seconds": round(time.monotonic() - start, 1)}
 
 
+def drawn_size(arguments: argparse.Namespace, native: int) -> tuple[int, int]:
+    """Height and width of the portraits; with a photo, which makes squares, one of them stands for both."""
+    height, width = arguments.height, arguments.width
+    if arguments.photo is not None:
+        height, width = height if width is None else width, width if height is None else height
+    return native if height is None else height, native if width is None else width
+
+
 def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | None]:
     """The photo whose noise is the start and the picture that lends its palette, each (1, H, W, 3) or None."""
     if arguments.photo is None:
@@ -146,15 +156,18 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
         return None, None
     if not 0 <= arguments.palette_hold <= 1:
         raise ACFunError(f"--palette-hold is {arguments.palette_hold}.", "a number from 0 to 1", f"use {PALETTE_HOLD}")
-    if arguments.batch != 1 or arguments.height != arguments.width:
+    sides = [side for side in (arguments.width, arguments.height) if side is not None]
+    if arguments.batch != 1 or len(set(sides)) > 1:
+        size = f" of {arguments.width} x {arguments.height}" if len(sides) == 2 else ""
         raise ACFunError(
-            f"A photo's noise makes one square portrait, not {arguments.batch} of {arguments.width} x {arguments.height}.",
-            "--batch 1, and --width and --height alike or left out",
+            f"A photo's noise makes one square portrait, not {arguments.batch}{size}.",
+            "--batch 1, and --width and --height alike; one of them or none is enough",
             "leave these flags out",
         )
     from ..backends.pictures import read_picture
 
-    return read_picture(arguments.photo, "photo"), arguments.palette and read_picture(arguments.palette, "palette")
+    photo = read_picture(arguments.photo, "photo", contrast=True)
+    return photo, arguments.palette and read_picture(arguments.palette, "palette", contrast=True)
 
 
 def photo_start(base, photo: Tensor | None, palette: Tensor | None, side: int, arguments: argparse.Namespace) -> dict:
@@ -183,6 +196,9 @@ def read_members(arguments: argparse.Namespace) -> Members:
     """The adapters of the command line with their strengths."""
     chosen = given_lists(arguments, Strengths, len(arguments.adapters)) if arguments.adapters else []
     mask = read_mask(arguments.mask, None, "mask")
+    notice = mask is not None and notice_of_empty(mask, "mask", "the adapters change nothing")
+    if notice:
+        logging.warning("ACFun: %s", notice)
     strengths = [Strengths(**values, mask=mask) for values in chosen]
     return [(adapter_file.load(path), strength) for path, strength in zip(arguments.adapters, strengths)]
 

@@ -60,7 +60,7 @@ def rescued(key: str, elsewhere: Sequence[Path]) -> StyleAdapter | None:
             name = json.loads(_note(folder, key).read_text(encoding="utf-8"))["adapter"]
             return adapter_file.load(folder / Path(name).name)
         # Without a note, or with one whose file was moved away, there is nothing to take.
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
     return None
 

@@ -160,7 +160,7 @@ def read(path: Path) -> State:
         numbers = json.loads(metadata["numbers"])
         if not isinstance(numbers["step"], int) or numbers["step"] < 1:
             raise ValueError("it names no step")
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ACFunError(
             f"The training's state {path.name} cannot be used: {str(error)[:200]}.",
             f"a whole file of format version {FORMAT_VERSION}",

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from tools.fuzz import forget_peak, peak, resident
 
 from acfun_core.errors import ACFunError
 from acfun_core.faces.landmarks import Similarity, check_landmarks, warp
 from acfun_core.faces.splice import PARTS, SEAMS, blurred, part_map, pyramid_blend, splice_parts, toned
+from tools.fuzz import forget_peak, peak, resident
 
 POINTS = torch.tensor([[40.0, 45.0], [80.0, 45.0], [60.0, 68.0], [45.0, 88.0], [75.0, 88.0]])
 HEIGHT, WIDTH = 130, 120

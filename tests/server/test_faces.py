@@ -120,5 +120,56 @@ def test_a_detector_in_the_models_folder_finds_the_face(client, comfy):
         assert differ(cut, whole.resize((256, 256), Image.Resampling.BICUBIC)) < 12
         adapters = client.object_info("ACFunLoadAdapter")["input"]["required"]["adapter_name"][1]["options"]
         assert "yunet_test.onnx" not in adapters
+        stitch = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
+        graph["two"] = node("ImageStitch", image1=["photo", 0], image2=["photo", 0], **stitch)
+        choice = {"order": "left to right", "face_number": 2}
+        graph["find"] = find(image=["two", 0], detector="yunet_test.onnx", **choice)
+        graph["crop"] = crop(image=["two", 0])
+        run = client.run(graph)
+        assert notice_of(run) == "Picture 1: 2 faces found; number 2, counted left to right, is used."
+        assert differ(run.images("end")[0], cut) < 12
+        graph["find"] = find(image=["two", 0], detector="yunet_test.onnx", **choice | {"face_number": 3})
+        with pytest.raises(NodeError, match="no face 3 in the picture 1: 2 found"):
+            client.run(graph)
     finally:
         Path(copied).unlink()
+
+
+def test_frames_without_a_face_come_back_untouched(client):
+    """One mask a frame; the second is empty, so there is nobody in its picture."""
+    graph = {
+        **FACE,
+        "inverted": node("ImageInvert", image=["photo", 0]),
+        "batch": node("ImageBatch", image1=["photo", 0], image2=["inverted", 0]),
+        **{f"mask_{value:.0f}": node("SolidMask", value=value, width=100, height=100) for value in (1.0, 0.0)},
+        **{f"grey_{number}": node("MaskToImage", mask=[f"mask_{number}", 0]) for number in (1, 0)},
+        "greys": node("ImageBatch", image1=["grey_1", 0], image2=["grey_0", 0]),
+        "masks": node("ImageToMask", image=["greys", 0], channel="red"),
+        "find": find(image=["batch", 0], mask=["masks", 0], if_none="leave untouched"),
+        "crop": crop(image=["batch", 0], size=256),
+        "invert": node("ImageInvert", image=["crop", 0]),
+        "paste": paste(image=["batch", 0], face=["invert", 0]),
+        **show("end", ["paste", 0]),
+        **show("whole", ["batch", 0]),
+    }
+    run = client.run(graph)
+    assert notice_of(run) == "Picture 1: face by the mask.\nPicture 2: The mask is empty. It stays as it is."
+    end, whole = run.images("end"), run.images("whole")
+    assert differ(end[0], whole[0]) > 5 and differ(end[1], whole[1]) == 0
+    graph["masks"] = node("ImageToMask", image=["grey_1", 0], channel="red")
+    assert "Picture 2: face by the mask." in notice_of(client.run(graph)), "one mask serves all pictures"
+
+
+def test_a_picture_is_not_left_as_it_is_for_want_of_a_detector(client):
+    with pytest.raises(NodeError, match="There is no face detector"):
+        client.run({**FACE, "find": find(if_none="leave untouched")})
+
+
+def test_an_empty_mask_for_an_adapter_says_what_it_does(client):
+    empty = node("SolidMask", value=0.0, width=64, height=64)
+    parts = ("abstract", "encoder", "decoder")
+    defaults = {f"{part}_{side}": value for part in parts for side, value in (("start", 0.0), ("end", 1.0))}
+    options = node("ACFunAdapterOptions", mask=["empty", 0], blocks="all", guidance="both", **defaults)
+    run = client.run({"empty": empty, "options": options, "end": node("PreviewAny", source=["options", 0])})
+    told = [event.data["text"] for event in run.events if event.kind == "text" and event.node == "options"]
+    assert told and "The mask is empty" in told[0] and "Load Image gives an empty 64 x 64 mask" in told[0]
