@@ -12,7 +12,7 @@ from ..acfun_core.errors import ACFunError
 from ..acfun_core.faces.crop import check_batch
 from ..acfun_core.images import check_image, square
 from .host.families import check_together
-from .host.inversion import photo_noise, without_adapters
+from .host.photo_noise import photo_noise, without_adapters
 from .schema import schema
 
 MARK = "acfun_photo_noise"

@@ -12,7 +12,7 @@ import nodes as comfy_nodes
 from ..acfun_core.config import PLACEHOLDER
 from ..acfun_core.errors import ACFunError
 from .host.families import check_model
-from .host.inversion import with_palette
+from .host.photo_noise import with_palette
 from .host.text import with_style
 from .host.unet import applied_adapters
 from .photo_noise import check_start

@@ -9,18 +9,17 @@ import comfy.utils
 import torch
 from comfy_api.latest import io, ui
 
-from ..acfun_core.config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
-from ..acfun_core.diffusion.ddim import ddim_sample
+from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
+from ..acfun_core.diffusion.sampling import draw, even_levels
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.host import Base
 from ..acfun_core.images import check_image
 from ..acfun_core.method.adapter import StyleAdapter
-from ..acfun_core.method.mixing import block_transforms
+from ..acfun_core.method.mixing import applied
 from ..acfun_core.storage import adapter_file
 from ..acfun_core.training.loop import StepReport, train_adapter
 from ..acfun_core.training.material import Material
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
-from ..acfun_core.unet.injection import injected
 from .host import files
 from .host.encoding import check_picture_mask, encode_material, encode_pair, style_tokens
 from .host.families import check_together, text_width
@@ -32,7 +31,7 @@ from .panel.previews import draw_loss_curve, preview_image
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema
 from .train_options import ChosenOptions
 
-PREVIEW_SAMPLER_STEPS = 10
+PREVIEW_SAMPLER_STEPS, PREVIEW_CFG = 10, 3.0
 PREVIEW_LARGEST_SIDE = 512
 
 
@@ -277,22 +276,14 @@ class PortraitPreview:
 
     def __init__(self, base: Base, model, clip, vae, latent_size, seed: int):
         self.base, self.model, self.vae = base, model, vae
-        self.noise = torch.randn(1, 4, *latent_size, generator=torch.Generator().manual_seed(seed % 2**63)).to(
-            base.device
-        )
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        self.noise = torch.randn(1, 4, *latent_size, generator=generator).to(base.device)
         with torch.no_grad():
             self.empty = encode_tokens(clip, clip.tokenize(""))[0].to(base.device)
 
     @torch.no_grad()
     def __call__(self, adapter: StyleAdapter) -> tuple:
-        adapter.eval()
-        try:
-            context = adapter.condition(self.base.text)
-            empty = self.empty.repeat(1, context.shape[1] // self.empty.shape[1], 1)
-            with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
-                latent = ddim_sample(
-                    self.base.predict_noise, self.base.schedule, self.noise, context, empty, PREVIEW_SAMPLER_STEPS
-                )
-        finally:
-            adapter.train()
+        levels = even_levels(self.base.schedule, PREVIEW_SAMPLER_STEPS)
+        with applied(self.base, adapter) as context:
+            latent = draw(self.base.predict_noise, levels, self.noise, context, self.empty, PREVIEW_CFG)
         return "JPEG", preview_image(latent, self.model, self.vae), PREVIEW_LARGEST_SIDE

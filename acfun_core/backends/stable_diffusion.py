@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,21 @@ import torch
 from torch import Tensor
 
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
-from ..diffusion.inversion import inverted
+from ..diffusion import sampling
 from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
-from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
+from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
 from ..images import square
 from ..method.adapter import StyleAdapter
-from ..method.mixing import Members, block_transforms, is_plain, mixed_context
+from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
 from ..training.identity import training_key, weights_identity
 from ..training.keeper import StateKeeper
 from ..training.loop import OnStep, train_adapter
 from ..training.material import Material, latent_mask, vary
 from ..unet.blocks import channels_of, find_sites, misfits
 from ..unet.injection import injected
-from ..unet.windows import TOLERANCE, Moment
+from ..unet.windows import Moment
 from . import pictures
 from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
@@ -250,8 +249,9 @@ class StableDiffusion:
             adapter.to(self.device)
         noise = starting_noise(seed, batch, height, width) if noise is None else noise
         noise = noise.to(self.device)
-        guided = self._guided(prompt, negative, members, cfg, batch)
-        return ddim(guided, self.schedule, noise, steps, on_sample, palette)
+        levels = normal_levels(self.schedule, steps)
+        predict = self._guided(levels, prompt, negative, members, cfg, len(noise))
+        return sampling.sample(predict, levels.sigmas, levels.noisiest(noise), on_sample, palette)
 
     def check(self, prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
         """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
@@ -293,45 +293,30 @@ class StableDiffusion:
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 8)
         check_ranges(("number of steps", steps, *STEPS))
-        sigmas = normal_sigmas(self.schedule, steps)
+        levels = normal_levels(self.schedule, steps)
         latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
-        context = self.condition("").expand(len(latents), -1, -1)
-
-        def predict(x: Tensor, index: int) -> Tensor:
-            sigma = sigmas[index]
-            t = nearest_timestep(self.schedule, sigma).to(self.device).expand(len(x))
-            eps = self.predict_noise(x / (1 + sigma.square()).sqrt().to(x), t, context)
-            if on_sample is not None:
-                on_sample(steps - index, steps)
-            return eps
-
-        noisiest = inverted(predict, sigmas, latents)[0] / (1 + sigmas[0].square()).sqrt().to(latents)
+        empty = self.condition("")
+        predict = guided(self.predict_noise, levels, lambda index: (empty, empty), cfg=1.0)
+        noisiest = levels.z_t(invert(predict, levels.sigmas, latents, on_sample)[0], 0)
         return noisiest if style is None else with_statistics(noisiest[:-1], noisiest[-1:], hold)
 
-    def _guided(self, prompt: str, negative: str, members: Members, cfg: float, batch: int):
-        """The sampler's noise prediction: prompt and negative prompt in one pass, with the adapters as they act by then."""
-        passes = 1 if cfg == 1 else 2
-        conditioned = torch.arange(passes * batch, device=self.device) < batch
+    def _guided(self, levels: Levels, prompt: str, negative: str, members: Members, cfg: float, batch: int) -> Predict:
+        """The sampler's noise prediction with the adapters as they act at each level."""
 
         @lru_cache
-        def conditions(inside: tuple[bool, ...]) -> Tensor:
-            now = [
-                (adapter, strengths if acts else dataclasses.replace(strengths, abstract=0.0))
-                for (adapter, strengths), acts in zip(members, inside)
-            ]
-            both = same_length(self.condition(prompt, now), self.condition(negative, now))
-            return torch.cat([condition.expand(batch, -1, -1) for condition in both[:passes]])
+        def encoded(now: Members) -> tuple[Tensor, Tensor]:
+            return self.condition(prompt, now), self.condition(negative, now)
 
-        def guided(z_t: Tensor, t: Tensor, done: float) -> Tensor:
-            windows = (strengths.window("abstract") for _, strengths in members)
-            inside = tuple(start - TOLERANCE <= done <= end + TOLERANCE for start, end in windows)
-            t = t.expand(passes * batch)
-            transforms = block_transforms(members, Moment.at(t, len(self.schedule), conditioned))
-            with injected(self.sites, transforms):
-                eps = self.predict_noise(z_t.repeat(passes, 1, 1, 1), t, conditions(inside))
-            return eps if passes == 1 else guide(eps[:batch], eps[batch:], cfg)
+        def conditions(index: int) -> tuple[Tensor, Tensor]:
+            return encoded(members_at(members, levels.done[index]))
 
-        return guided
+        def predict_noise(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            conditioned = torch.arange(len(z_t), device=self.device) < batch
+            with injected(self.sites, block_transforms(members, Moment.at(t, len(self.schedule), conditioned))):
+                # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
+                return self.predict_noise(z_t.contiguous(), t, context)
+
+        return guided(predict_noise, levels, conditions, cfg)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 4, h, w) -> (B, 8 h, 8 w, 3), values 0-1, on the CPU."""

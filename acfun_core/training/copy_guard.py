@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import Strengths, TrainConfig
-from ..diffusion.ddim import ddim_sample
+from ..config import TrainConfig
+from ..diffusion.sampling import draw, even_levels
 from ..host import Base
 from ..method.adapter import StyleAdapter
-from ..method.mixing import block_transforms
-from ..unet.injection import injected
+from ..method.mixing import applied
 from .alignment_loss import measure_adapter
 
 SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4
@@ -110,24 +109,9 @@ class CopyGuard:
     @torch.no_grad()
     def _draw(self, adapter: StyleAdapter) -> Tensor:
         """Latents drawn without guidance, (N, 4, h, w)."""
-        training = adapter.training
-        adapter.eval()
-        try:
-            with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
-                context = adapter.condition(self.base.text)
-                return torch.cat(
-                    [
-                        ddim_sample(
-                            self.base.predict_noise,
-                            self.base.schedule,
-                            noise[None],
-                            context,
-                            context,
-                            SAMPLER_STEPS,
-                            cfg=1.0,
-                        )
-                        for noise in self.noise
-                    ]
-                )
-        finally:
-            adapter.train(training)
+        levels = even_levels(self.base.schedule, SAMPLER_STEPS)
+        with applied(self.base, adapter) as context:
+            drawn = [
+                draw(self.base.predict_noise, levels, noise[None], context, context, cfg=1.0) for noise in self.noise
+            ]
+        return torch.cat(drawn)
