@@ -9,7 +9,15 @@ from .block_names import BLOCKS
 from .options import check_options, choice, default_of, flag, number, options_of, require, text, whole
 from .strengths import Strengths
 
-__all__ = ["INITIAL_WORD", "PLACEHOLDER", "AdapterConfig", "Strengths", "TrainConfig", "check_description"]
+__all__ = [
+    "INITIAL_WORD",
+    "PLACEHOLDER",
+    "AdapterConfig",
+    "Strengths",
+    "TrainConfig",
+    "check_description",
+    "check_prompt",
+]
 
 PLACEHOLDER = "S*"
 """The pseudo-word that stands for the style in a prompt."""
@@ -35,6 +43,20 @@ def check_description(text: str) -> str:
         f"write {PLACEHOLDER} where the name of the style would stand",
     )
     return text
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise unless a prompt holds S*, without which an adapter would act by half.
+
+    Raises:
+        ACFunError: it does not.
+    """
+    require(
+        PLACEHOLDER in prompt,
+        f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
+        f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
+        f"write {PLACEHOLDER} where the style's name would stand",
+    )
 
 
 @dataclass(frozen=True)

@@ -64,3 +64,17 @@ def square(image: Tensor, side: int) -> Tensor:
     if edge != side:
         crop = F.interpolate(crop, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
     return crop.clamp(0, 1).movedim(1, -1).contiguous()
+
+
+def check_side(role: str, pixels: int, multiple: int, most: int = 4096) -> None:
+    """Raise unless a side in pixels is one that latents can have: a multiple of 8, or of more for some UNets.
+
+    Raises:
+        ACFunError: it is not.
+    """
+    if not isinstance(pixels, int) or not 64 <= pixels <= most or pixels % multiple:
+        raise ACFunError(
+            f"The {role} is {pixels}.",
+            f"a multiple of {multiple} from 64 to {most}",
+            "use 512, or 192 for the demo base",
+        )

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 import nodes as comfy_nodes
 
-from ..acfun_core.config import PLACEHOLDER
+from ..acfun_core.config import PLACEHOLDER, check_prompt
 from ..acfun_core.errors import ACFunError
 from .host.families import check_model
 from .host.photo_noise import with_palette
@@ -174,12 +174,7 @@ class ACFunSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         check_model(model)
         check_carried(model, adapter)
-        if PLACEHOLDER not in prompt:
-            raise ACFunError(
-                f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
-                f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
-                f"write {PLACEHOLDER} where the style's name would stand, or use KSampler for other prompts",
-            )
+        check_prompt(prompt)
         if start is None:
             latent = noise_only(batch_size, height, width)
         else:

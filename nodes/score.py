@@ -14,6 +14,7 @@ from ..acfun_core.faces.detector import NoFace, find_landmarks
 from ..acfun_core.faces.identity import FaceEncoder
 from ..acfun_core.faces.score import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
 from ..acfun_core.images import check_image, square
+from ..acfun_core.options import check_range
 from .faces import DETECTORS, FACE_ENCODERS, NO_MODEL, list_models, model_path, tell
 from .host.files import FOLDER
 from .schema import schema
@@ -260,11 +261,6 @@ class PickBestOfN(io.ComfyNode):
 
 def check_choice(count: int, identity_weight: float, copy_limit: float) -> None:
     """Raise unless the widgets hold what the editor would let a user choose; a wire or the API may bring anything."""
-    ranges = {
-        "count": (count, 1, 64),
-        "identity_weight": (identity_weight, 0, 1),
-        "copy_limit": (copy_limit, 0.5, 0.97),
-    }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise ACFunError(f"{name} is {value}.", f"a number from {low} to {high}", "change it")
+    check_range("count", count, 1, 64)
+    check_range("identity_weight", identity_weight, 0, 1)
+    check_range("copy_limit", copy_limit, 0.5, 0.97)

@@ -13,15 +13,15 @@ from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..acfun_core.diffusion.sampling import draw, even_levels
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.host import Base
-from ..acfun_core.images import check_image
+from ..acfun_core.images import check_image, check_side
 from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.method.mixing import applied
 from ..acfun_core.storage import adapter_file
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import Material
+from ..acfun_core.training.material import Material, check_picture_mask
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
 from .host import files
-from .host.encoding import check_picture_mask, encode_material, encode_pair, style_tokens
+from .host.encoding import encode_material, encode_pair, style_tokens
 from .host.families import check_together, text_width
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, encode_tokens
@@ -195,12 +195,7 @@ class TrainACFunStyle(io.ComfyNode):
             seed=seed,
             **options.train,
         )
-        if not isinstance(resolution, int) or not 64 <= resolution <= 2048 or resolution % 64:
-            raise ACFunError(
-                f"The resolution is {resolution}.",
-                "a multiple of 64 from 64 to 2048",
-                "use 512, or 192 for the demo base",
-            )
+        check_side("resolution", resolution, 64, most=2048)
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_together(model, clip)

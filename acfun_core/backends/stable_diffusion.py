@@ -9,20 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
+from ..config import PLACEHOLDER, AdapterConfig, TrainConfig, check_prompt
 from ..diffusion import sampling
 from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
 from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
-from ..images import square
+from ..images import check_side, square
 from ..method.adapter import StyleAdapter
+from ..method.fit import check_fits, check_text_fits
 from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
 from ..training.identity import training_key, weights_identity
 from ..training.keeper import StateKeeper
+from ..options import check_range
 from ..training.loop import OnStep, train_adapter
-from ..training.material import Material, latent_mask, vary
-from ..unet.blocks import channels_of, find_sites, misfits
+from ..training.material import encode_material, encode_pair
+from ..unet.blocks import find_sites
 from ..unet.injection import injected
 from ..unet.windows import Moment
 from . import pictures
@@ -116,13 +118,13 @@ class StableDiffusion:
             self._image_encoder = load_image_encoder(self._image_encoder_path).to(self.device)
         return self._image_encoder
 
-    def encode_pair(self, style: Tensor, face: Tensor, resolution: int) -> Tensor:
-        """(2, 4, h, w) latents of the middle squares of style and face, each (1, H, W, 3)."""
-        return self.encode(torch.cat([square(style, resolution), square(face, resolution)]))
-
     def encode(self, images: Tensor) -> Tensor:
         """(B, H, W, 3), values 0-1 -> (B, 4, H / 8, W / 8)."""
         return pictures.encode_latents(self.vae, images.to(self.device))
+
+    def _encode_each(self, images: Tensor) -> Tensor:
+        """One after the other: the variants of a style picture are many."""
+        return torch.cat([self.encode(image) for image in images.split(1)])
 
     def train(
         self,
@@ -149,8 +151,8 @@ class StableDiffusion:
         check_side("resolution", resolution, 64)
         base = self.core_base(adapter_config.training_text)
         tokens = self.style_tokens(style)
-        latents = self.encode_pair(style, face, resolution)
-        material = self._material(style, config, resolution, style_mask, face_mask)
+        latents = encode_pair(self.encode, style, face, resolution)
+        material = encode_material(self._encode_each, style, config, resolution, style_mask, face_mask)
         return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
 
     def training_key(
@@ -169,44 +171,13 @@ class StableDiffusion:
         resolution = self.native_side if resolution is None else resolution
         return training_key(adapter_config, config, resolution, given, weights)
 
-    def _material(self, style, config: TrainConfig, resolution: int, style_mask, face_mask) -> Material:
-        side, variants, style_masks = resolution // 8, None, None
-        # A mask is cropped and mirrored along with its picture, as a fourth channel.
-        whole = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
-        squares = vary(whole, config, resolution, config.seed) if config.varies_style else square(whole, resolution)
-        if config.varies_style:
-            variants = torch.cat([self.encode(picture[None, ..., :3]) for picture in squares])
-        if style_mask is not None:
-            style_masks = torch.cat([latent_mask(mask[None], side, "style mask") for mask in squares[..., 3]])
-        if face_mask is not None:
-            face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
-        return Material(variants, style_masks, face_mask)
-
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
         """Raise unless the adapter is for Stable Diffusion 1.x and its blocks and S* are as wide as this base's."""
-        if adapter.base_family != "sd1":
-            raise ACFunError(
-                f"The adapter is for a base of family {adapter.base_family}, this one is Stable Diffusion 1.x.",
-                "an adapter that was trained on Stable Diffusion 1.x",
-                "use it in ComfyUI with its own base: SDXL works there, and only there",
-            )
-        have, want = channels_of(self.sites), adapter.cfun.channels
-        wrong = misfits(self.sites, want, adapter.config.place)
-        if wrong:
-            raise ACFunError(
-                f"The adapter does not fit this base: {len(wrong)} of {len(want)} blocks differ (block {wrong[0]} has "
-                f"{have.get(wrong[0], 'no')} channels, the adapter {want[wrong[0]]}).",
-                "the kind of base the adapter was trained on",
-                "name that base or train the adapter on this one",
-            )
-        if adapter.text_width != self.text.width:
-            raise ACFunError(
-                f"The adapter's S* is {adapter.text_width} wide, this base's embeddings are {self.text.width} wide.",
-                "the base the adapter was trained on",
-                "name that base or train the adapter on this one",
-            )
+        fix = "use it in ComfyUI with its own base: SDXL works there, and only there"
+        check_fits(adapter, "sd1", self.sites, fix=fix)
+        check_text_fits(adapter, self.text.width)
 
     @torch.no_grad()
     def condition(self, prompt: str, members: Members = ()) -> Tensor:
@@ -255,7 +226,12 @@ class StableDiffusion:
 
     def check(self, prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
         """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
-        check_sampling(prompt, members, seed, steps, cfg, batch)
+        if members:
+            check_prompt(prompt)
+        check_range("seed", seed, 0, 2**64 - 1)
+        check_range("number of steps", steps, *STEPS)
+        check_range("guidance (cfg)", cfg, 0, 100)
+        check_range("batch size", batch, 1, 64)
         for adapter, _ in members:
             self.check_fits(adapter)
 
@@ -292,7 +268,7 @@ class StableDiffusion:
         """
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 8)
-        check_ranges(("number of steps", steps, *STEPS))
+        check_range("number of steps", steps, *STEPS)
         levels = normal_levels(self.schedule, steps)
         latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
         empty = self.condition("")
@@ -321,34 +297,3 @@ class StableDiffusion:
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 4, h, w) -> (B, 8 h, 8 w, 3), values 0-1, on the CPU."""
         return pictures.decode_latents(self.vae, latents)
-
-
-def check_side(role: str, pixels: int, multiple: int) -> None:
-    """Raise unless a side in pixels can be used."""
-    if not isinstance(pixels, int) or not 64 <= pixels <= 4096 or pixels % multiple:
-        raise ACFunError(
-            f"The {role} is {pixels}.", f"a multiple of {multiple} from 64 to 4096", "use 512, or 192 for the demo base"
-        )
-
-
-def check_sampling(prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
-    """Raise if a setting of :meth:`StableDiffusion.sample` is out of range."""
-    if members and PLACEHOLDER not in prompt:
-        raise ACFunError(
-            f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
-            f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
-            f"write {PLACEHOLDER} where the style's name would stand",
-        )
-    check_ranges(
-        ("seed", seed, 0, 2**64 - 1),
-        ("number of steps", steps, *STEPS),
-        ("guidance (cfg)", cfg, 0, 100),
-        ("batch size", batch, 1, 64),
-    )
-
-
-def check_ranges(*settings: tuple[str, float, float, float]) -> None:
-    """Raise if one of these (role, value, lowest, highest) is out of its range."""
-    for role, value, low, high in settings:
-        if not low <= value <= high:
-            raise ACFunError(f"The {role} is {value}.", f"a number from {low} to {high}", "use a value in that range")

@@ -16,6 +16,7 @@ from ..diffusion.palette import PALETTE_HOLD, Palette
 from ..errors import ACFunError
 from ..images import square
 from ..method.mixing import Members
+from ..options import check_range
 from ..storage import adapter_file
 from . import output
 from .base import EMBEDDED, add_base, load_base
@@ -144,8 +145,7 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
                 "There is a palette but no photo.", "--palette together with --photo", "add --photo PICTURE"
             )
         return None, None
-    if not 0 <= arguments.palette_hold <= 1:
-        raise ACFunError(f"--palette-hold is {arguments.palette_hold}.", "a number from 0 to 1", f"use {PALETTE_HOLD}")
+    check_range("--palette-hold", arguments.palette_hold, 0, 1, good=PALETTE_HOLD)
     if arguments.batch != 1 or arguments.height != arguments.width:
         raise ACFunError(
             f"A photo's noise makes one square portrait, not {arguments.batch} of {arguments.width} x {arguments.height}.",
@@ -182,7 +182,7 @@ def told_start(arguments: argparse.Namespace) -> dict:
 def read_members(arguments: argparse.Namespace) -> Members:
     """The adapters of the command line with their strengths."""
     chosen = given_lists(arguments, Strengths, len(arguments.adapters)) if arguments.adapters else []
-    mask = read_mask(arguments.mask, None, "mask")
+    mask = read_mask(arguments.mask, "mask")
     strengths = [Strengths(**values, mask=mask) for values in chosen]
     return [(adapter_file.load(path), strength) for path, strength in zip(arguments.adapters, strengths)]
 

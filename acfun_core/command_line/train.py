@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from torch import Tensor
+
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
 from ..method.adapter import StyleAdapter
@@ -15,6 +17,7 @@ from ..options import options_of
 from ..storage.rescue import rescued, save_or_rescue
 from ..training.keeper import SECONDS_BETWEEN, StateKeeper
 from ..training.loop import StepReport
+from ..training.material import check_picture_mask
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given
@@ -101,8 +104,8 @@ def run(arguments: argparse.Namespace) -> dict:
     from ..backends.pictures import read_picture
 
     style, face = read_picture(arguments.style, "style picture"), read_picture(arguments.face, "face photo")
-    style_mask = read_mask(arguments.style_mask, style, "style mask")
-    face_mask = read_mask(arguments.face_mask, face, "face mask")
+    style_mask = check_picture_mask(read_mask(arguments.style_mask, "style mask"), style, "style")
+    face_mask = check_picture_mask(read_mask(arguments.face_mask, "face mask"), face, "face")
     base = load_base(arguments)
     start = time.monotonic()
     inputs = {"resolution": arguments.resolution, "style_mask": style_mask, "face_mask": face_mask}
@@ -153,16 +156,8 @@ def learned(base, keeper: StateKeeper, *given, **further) -> StyleAdapter:
         raise
 
 
-def read_mask(path: Path | None, picture, role: str):
-    """A grey picture as (1, H, W), 0-1, of the same size as its picture; None stays None."""
-    if path is None:
-        return None
+def read_mask(path: Path | None, role: str) -> Tensor | None:
+    """A grey picture as (1, H, W), 0-1; None stays None."""
     from ..backends.pictures import read_picture
 
-    mask = read_picture(path, role)
-    if picture is not None and mask.shape != picture.shape:
-        sizes = [f"{image.shape[2]} x {image.shape[1]}" for image in (mask, picture)]
-        raise ACFunError(
-            f"The {role} has {sizes[0]} pixels, its picture {sizes[1]}.", "equal sizes", "paint the mask on the picture"
-        )
-    return mask.mean(dim=-1)
+    return None if path is None else read_picture(path, role).mean(dim=-1)

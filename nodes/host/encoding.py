@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ...acfun_core.config import TrainConfig
 from ...acfun_core.errors import ACFunError
-from ...acfun_core.images import square
-from ...acfun_core.training.material import Material, latent_mask, vary
+from ...acfun_core.training import material
+from ...acfun_core.training.material import Material
 
 
 def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
@@ -26,53 +28,15 @@ def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
 
 
 def encode_pair(model, vae, style: Tensor, face: Tensor, resolution: int) -> Tensor:
-    """(2, 4, h, w) latents of style and face."""
-    return encode_pictures(model, vae, torch.cat([square(style, resolution), square(face, resolution)]))
+    """See :func:`~acfun_core.training.material.encode_pair`."""
+    return material.encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
 
 
-def encode_material(
-    model, vae, style: Tensor, config: TrainConfig, resolution: int, style_mask: Tensor | None, face_mask: Tensor | None
-) -> Material:
-    """Variants of the style picture and masks, encoded once before the training.
-
-    Args:
-        style: (1, H, W, 3), values 0-1.
-        style_mask, face_mask: (1, H, W) of the size of their pictures, checked by :func:`check_picture_mask`.
-    """
-    side = resolution // 8
-    variants = style_masks = None
-    if config.varies_style:
-        with_mask = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
-        pictures = vary(with_mask, config, resolution, config.seed)
-        variants = encode_pictures(model, vae, pictures[..., :3])
-        if style_mask is not None:
-            style_masks = torch.cat([latent_mask(one[None], side, "style mask") for one in pictures[..., 3]])
-    elif style_mask is not None:
-        style_masks = latent_mask(square(style_mask[..., None], resolution)[..., 0], side, "style mask")
-    if face_mask is not None:
-        face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
+def encode_material(model, vae, style: Tensor, config: TrainConfig, resolution: int, *masks: Tensor | None) -> Material:
+    """See :func:`~acfun_core.training.material.encode_material`; all of it ordinary tensors, which a training can keep."""
+    encoded = material.encode_material(partial(encode_pictures, model, vae), style, config, resolution, *masks)
     with torch.inference_mode(False):
-        ordinary = (None if part is None else part.clone() for part in (variants, style_masks, face_mask))
-        return Material(*ordinary)
-
-
-def check_picture_mask(mask: Tensor | None, picture: Tensor, role: str) -> Tensor | None:
-    """A MASK (1, H, W) of a picture (1, H, W, 3), values cut to 0-1, or None.
-
-    Raises:
-        ACFunError: it is not one mask, or not of the picture's size.
-    """
-    if mask is None:
-        return None
-    shape = tuple(mask.shape)
-    mask = mask[None] if mask.ndim == 2 else mask
-    if mask.shape != picture.shape[:3]:
-        raise ACFunError(
-            f"The {role} mask has shape {shape}, the {role} image {tuple(picture.shape[1:3])}.",
-            f"one MASK of the size of the {role} image",
-            "make the mask from the same picture (Load Image gives an empty 64 x 64 mask for pictures without one)",
-        )
-    return mask.detach().float().clamp(0, 1)
+        return encoded.each(Tensor.clone)
 
 
 def style_tokens(clip_vision, style: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from acfun_core.diffusion.palette import Palette
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training.loop import train_adapter
+from acfun_core.training.material import encode_pair
 
 from .conftest import PROMPT
 
@@ -112,7 +113,7 @@ def made() -> dict[str, dict[str, torch.Tensor]]:
     """What is compared, by topic: tensors by name."""
     base = tiny_base()
     style, face = (random(1, SIDE, SIDE, 3, seed=seed).mul(0.2).add(0.5).clamp(0, 1) for seed in (1, 2))
-    latents, tokens = base.encode_pair(style, face, SIDE), random(17, IMAGE_WIDTH, seed=3)
+    latents, tokens = encode_pair(base.encode, style, face, SIDE), random(17, IMAGE_WIDTH, seed=3)
 
     def learned(**settings):
         config = TrainConfig(**{"steps": 12, "learning_rate": 1e-3, "warmup_steps": 3, **settings})
