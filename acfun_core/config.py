@@ -134,8 +134,6 @@ class AdapterConfig:
         since=2,
     )
 
-    BLOCK_CHOICES = BLOCKS
-
     def __post_init__(self):
         object.__setattr__(self, "description", check_description(self.description))
         check_options(self)

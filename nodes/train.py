@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import comfy.model_management
 import comfy.utils
-import torch
 from comfy_api.latest import io, ui
 
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
-from ..acfun_core.diffusion.sampling import draw, even_levels
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.host import Base
 from ..acfun_core.images import check_image, check_side
-from ..acfun_core.method.adapter import StyleAdapter
-from ..acfun_core.method.mixing import applied
 from ..acfun_core.storage import adapter_file
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import Material, check_picture_mask
+from ..acfun_core.training.material import check_picture_mask
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
 from .host import files
 from .host.encoding import encode_material, encode_pair, style_tokens
 from .host.families import check_together, text_width
-from .host.frozen import differentiable
-from .host.text import DescriptionSide, encode_tokens
-from .host.unet import NoisePredictor, schedule_of
+from .host.training import trainable
 from .panel import events
-from .panel.previews import draw_loss_curve, preview_image
+from .panel.previews import PortraitPreview, draw_loss_curve
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema
 from .train_options import ChosenOptions
 
-PREVIEW_SAMPLER_STEPS, PREVIEW_CFG = 10, 3.0
 PREVIEW_LARGEST_SIDE = 512
 
 
@@ -205,13 +198,19 @@ class TrainACFunStyle(io.ComfyNode):
             check_picture_mask(options.face_mask, face, "face"),
         )
         path = files.new_adapter_path(name)
-        files.check_writable(path, expected_file_bytes(model, clip, adapter_config))
+        channels = channels_to_train(
+            find_sites(model.model.diffusion_model), adapter_config.blocks, adapter_config.place
+        )
+        files.check_writable(path, adapter_file.expected_bytes(adapter_config, channels, text_width(clip)))
 
         with events.watch(config.steps, cls.hidden) as watch:
             latents = encode_pair(model, vae, style, face, resolution)
             material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
-            adapter = learn(model, clip, vae, latents, tokens, material, adapter_config, config, preview_every, watch)
+            with trainable(model, clip, adapter_config.training_text, latents) as base:
+                preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
+                on_step = following(watch, preview, preview_every, config.steps)
+                adapter = train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
             adapter_file.save(adapter, path)
             watch.saved(path, adapter.record.kept_step)
 
@@ -223,62 +222,18 @@ class TrainACFunStyle(io.ComfyNode):
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
 
 
-def expected_file_bytes(model, clip, config: AdapterConfig) -> int:
-    """Upper estimate of the adapter's file size."""
-    sites = find_sites(model.model.diffusion_model)
-    inputs = 2 if config.stats == "mean_std" else 1
-    cfun = sum(2 * (inputs * c * c + c) for c in channels_to_train(sites, config.blocks, config.place).values())
-    afun = config.layers * 4 * config.heads * config.head_width * 2048 + text_width(clip) ** 2
-    return 2 * (cfun + afun) + 2**20
+def following(
+    watch: events.Watch, preview: PortraitPreview, preview_every: int, steps: int
+) -> Callable[[StepReport], bool]:
+    """What the core calls after each step: progress, previews, and whether the user wants to stop."""
+    progress = comfy.utils.ProgressBar(steps)
 
+    def on_step(report: StepReport) -> bool:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        due = preview_every > 0 and (report.step % preview_every == 0 or report.step == report.steps)
+        portrait = preview(report.adapter) if due else None
+        shown = None if portrait is None else ("JPEG", portrait, PREVIEW_LARGEST_SIDE)
+        progress.update_absolute(report.step, report.steps, shown)
+        return watch.step(report, portrait, report.readouts)
 
-def learn(
-    model,
-    clip,
-    vae,
-    latents,
-    tokens,
-    material: Material,
-    adapter_config: AdapterConfig,
-    config: TrainConfig,
-    preview_every: int,
-    watch: events.Watch,
-) -> StyleAdapter:
-    """Run the core's training on the graph's model with progress, previews and cancel; the model is left as it was."""
-    comfy.model_management.load_models_gpu(
-        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
-    )
-    schedule = schedule_of(model)
-    progress = comfy.utils.ProgressBar(config.steps)
-    with differentiable(model.model, clip.cond_stage_model):
-        text = DescriptionSide(clip, adapter_config.training_text)
-        predict_noise, sites = NoisePredictor(model, schedule, text), find_sites(model.model.diffusion_model)
-        base = Base(predict_noise, sites, text, schedule, model.load_device, text.family.name)
-        preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
-
-        def on_step(report: StepReport) -> bool:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            due = preview_every and (report.step % preview_every == 0 or report.step == report.steps)
-            portrait = preview(report.adapter) if due else None
-            progress.update_absolute(report.step, report.steps, portrait)
-            return watch.step(report, portrait and portrait[1], report.readouts)
-
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
-
-
-class PortraitPreview:
-    """The portrait an adapter draws at some point of its training, always from the same noise."""
-
-    def __init__(self, base: Base, model, clip, vae, latent_size, seed: int):
-        self.base, self.model, self.vae = base, model, vae
-        generator = torch.Generator().manual_seed(seed % 2**63)
-        self.noise = torch.randn(1, 4, *latent_size, generator=generator).to(base.device)
-        with torch.no_grad():
-            self.empty = encode_tokens(clip, clip.tokenize(""))[0].to(base.device)
-
-    @torch.no_grad()
-    def __call__(self, adapter: StyleAdapter) -> tuple:
-        levels = even_levels(self.base.schedule, PREVIEW_SAMPLER_STEPS)
-        with applied(self.base, adapter) as context:
-            latent = draw(self.base.predict_noise, levels, self.noise, context, self.empty, PREVIEW_CFG)
-        return "JPEG", preview_image(latent, self.model, self.vae), PREVIEW_LARGEST_SIDE
+    return on_step

@@ -1,6 +1,6 @@
 """The same adapter on the same weights in ComfyUI and in diffusers: how far apart are the two portraits?
 
-Started by ``make parity``. A random adapter on the embedded base, 40 DDIM steps from the same noise, once through ACFun
+Started by ``make parity``. A random adapter on the demo base, 40 DDIM steps from the same noise, once through ACFun
 Sampler in a real ComfyUI server and once through ``acfun_core.backends``. Prints one JSON line with ``max_abs_difference`` in
 latent space; ends with 1 if it is above the limit.
 """
@@ -139,7 +139,7 @@ def compare(server: ComfyServer, client: ComfyClient, base: StableDiffusion, mem
 
 
 def load_base() -> StableDiffusion:
-    """The embedded base on the CPU, where both sides compute in float32."""
+    """The demo base on the CPU, where both sides compute in float32."""
     # diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
     define_torchvision_operators()
     return StableDiffusion.load(BASE)

@@ -209,9 +209,7 @@ class Work:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--widths", type=int, nargs="*", default=[64, 128, 320], help="model_channels (64 128 320)")
-    parser.add_argument(
-        "--bases", type=Path, nargs="*", default=[ROOT / "base"], help="trained ones (the embedded base)"
-    )
+    parser.add_argument("--bases", type=Path, nargs="*", default=[ROOT / "base"], help="trained ones (the demo base)")
     parser.add_argument(
         "--literal", type=int, nargs="*", default=[320], help="widths tried with eq. 3 to the letter (320)"
     )

@@ -19,7 +19,7 @@ from ..method.mixing import Members
 from ..options import check_range
 from ..storage import adapter_file
 from . import output
-from .base import EMBEDDED, add_base, load_base
+from .base import DEMO_BASE, add_base, load_base
 from .flags import add_list_flags, given_lists
 from .train import read_mask
 
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> dict:
         **told_start(arguments),
         "sampler": "ddim",
         "scheduler": "normal",
-        "base": (arguments.base or EMBEDDED).resolve().name,
+        "base": (arguments.base or DEMO_BASE).resolve().name,
         "adapters": [
             {"file": path.name, **told_strengths(strengths)}
             for path, (_, strengths) in zip(arguments.adapters, members)

@@ -21,9 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import AdapterConfig
-
-REFERENCE_WIDTH = 1024
-"""As for CFun: the output map is scaled by REFERENCE_WIDTH / width, so that one learning rate serves every width."""
+from .steering import REFERENCE_CHANNELS
 
 
 class CrossAttention(nn.Module):
@@ -112,8 +110,8 @@ class AFun(nn.Module):
         return e_a
 
     def _unit(self, reference: Tensor) -> Tensor:
-        """One step of the output map in the size of what it is added to, whatever the width."""
-        return reference.square().mean().sqrt() * (REFERENCE_WIDTH / self.text_width)
+        """One step of the output map in the size of what it is added to, whatever the width, as in CFun's maps."""
+        return reference.square().mean().sqrt() * (REFERENCE_CHANNELS / self.text_width)
 
 
 def interpolate_row(initial_row: Tensor, e_a: Tensor, strength: float) -> Tensor:

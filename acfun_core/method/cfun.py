@@ -93,9 +93,3 @@ class CFunStack(nn.Module):
 
     def names(self) -> list[str]:
         return list(self.channels)
-
-
-@torch.no_grad()
-def largest_change(stack: CFunStack) -> float:
-    """Largest absolute weight or bias of all maps."""
-    return max((parameter.abs().max().item() for parameter in stack.parameters()), default=0.0)

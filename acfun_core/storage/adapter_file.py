@@ -66,6 +66,14 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     }
 
 
+def expected_bytes(config: AdapterConfig, channels: dict[str, int], text_width: int) -> int:
+    """Upper estimate of a file's size, for an adapter that is still to be learned."""
+    inputs = 2 if config.stats == "mean_std" else 1
+    cfun = sum(2 * (inputs * width * width + width) for width in channels.values())
+    afun = config.layers * 4 * config.heads * config.head_width * 2048 + text_width**2
+    return 2 * (cfun + afun) + 2**20
+
+
 def save(adapter: StyleAdapter, path: str | Path, overwrite: bool = False) -> Path:
     """Write the adapter; the file is whole or not there. -> the path it got.
 

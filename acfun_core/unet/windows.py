@@ -48,16 +48,14 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
     Raises:
         ACFunError: a window or cond-only is set and the host does not say where in the sampling it is.
     """
-    factors = []
+    factors, moment = [], moment or Moment()
     start, end = strengths.window(part_of(name))
     if (start, end) != (0.0, 1.0):
-        progress = _known(moment and moment.progress, "how far the sampling is", "a start or end of a strength").to(
-            h.device
-        )
+        progress = _known(moment.progress, "how far the sampling is", "a start or end of a strength").to(h.device)
         inside = open_at((start, end), progress)
         factors.append(inside.to(h.dtype).reshape(-1, 1, 1, 1))
     if strengths.guidance == "cond":
-        rows = _known(moment and moment.conditioned, "which rows carry the prompt", "guidance cond")
+        rows = _known(moment.conditioned, "which rows carry the prompt", "guidance cond")
         factors.append(rows.to(h.device, h.dtype).reshape(-1, 1, 1, 1))
     if strengths.mask is not None:
         factors.append(_resized(strengths.mask, h))

@@ -104,8 +104,8 @@ class NativeLoRA(Method):
             return
         if base_folder(bench.settings.base) != ROOT / "base":
             raise ACFunError(
-                f"native_lora draws on the embedded base alone, not on {bench.settings.base}.",
-                "the embedded base",
+                f"native_lora draws on the demo base alone, not on {bench.settings.base}.",
+                "the demo base",
                 "leave native_lora out with --methods",
             )
         from tools.comfy.server import ComfyServer

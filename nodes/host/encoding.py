@@ -9,8 +9,12 @@ from torch import Tensor
 
 from ...acfun_core.config import TrainConfig
 from ...acfun_core.errors import ACFunError
+from ...acfun_core.images import square
 from ...acfun_core.training import material
 from ...acfun_core.training.material import Material
+
+BATCH = 8
+"""Pictures that CLIP vision sees at once."""
 
 
 def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
@@ -44,3 +48,13 @@ def style_tokens(clip_vision, style: Tensor) -> Tensor:
     hidden = clip_vision.encode_image(style)["penultimate_hidden_states"]
     with torch.inference_mode(False):
         return hidden[0].clone().float().cpu()
+
+
+def seen_by(clip_vision, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """The core's See: middle squares of (B, H, W, 3) -> tokens (B, N, width), embeddings (B, D), on the CPU."""
+    tokens, embeddings = [], []
+    for part in pictures.split(BATCH):
+        seen = clip_vision.encode_image(square(part, min(part.shape[1:3])))
+        tokens.append(seen["penultimate_hidden_states"].cpu())
+        embeddings.append(seen["image_embeds"].double().cpu())
+    return torch.cat(tokens), torch.cat(embeddings)

@@ -1,4 +1,4 @@
-"""Training and sampling on the embedded base through diffusers."""
+"""Training and sampling on the demo base through diffusers."""
 
 import copy
 
