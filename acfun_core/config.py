@@ -11,8 +11,10 @@ from .strengths import Strengths
 
 __all__ = [
     "INITIAL_WORD",
+    "PALETTE_HOLD",
     "PLACEHOLDER",
     "AdapterConfig",
+    "DrawConfig",
     "Strengths",
     "TrainConfig",
     "check_description",
@@ -24,6 +26,9 @@ PLACEHOLDER = "S*"
 
 INITIAL_WORD = "painting"
 """The word whose embedding the learned S* row starts from."""
+
+PALETTE_HOLD = 0.7
+"""How far noise and portrait go toward the style picture's palette if nothing is said (benchmarks/README.md)."""
 
 
 def check_description(text: str) -> str:
@@ -169,6 +174,26 @@ class AdapterConfig:
         version = self.format_version
         known = {name for name, option in options_of(self).items() if option.since <= version}
         return {name: value for name, value in dataclasses.asdict(self).items() if name in known}
+
+
+@dataclass(frozen=True)
+class DrawConfig:
+    """How portraits are drawn. Kept in the picture by the command line."""
+
+    seed: int = whole(0, 0, 2**64 - 1, "The noise it starts from.")
+    steps: int = whole(40, 1, 1000, "Sampling steps.", label="The number of steps")
+    cfg: float = number(5.0, 0.0, 100.0, "How strictly the prompt is followed.", label="The guidance (cfg)", step=0.1)
+    batch: int = whole(1, 1, 64, "Portraits at once.", label="The batch size")
+    palette_hold: float = number(
+        PALETTE_HOLD,
+        0.0,
+        1.0,
+        "From a photo's noise: how far noise and portrait go toward the colours and contrasts of the style picture; 0 keeps "
+        "the photo's.",
+    )
+
+    def __post_init__(self):
+        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .host.families import check_together, text_width
 from .host.training import trainable
 from .panel import events
 from .panel.previews import PortraitPreview, draw_loss_curve
-from .schema import Adapter, LinkedAdapter, TrainOptions, schema
+from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
 from .train_options import ChosenOptions
 
 PREVIEW_LARGEST_SIDE = 512
@@ -67,51 +67,32 @@ class TrainACFunStyle(io.ComfyNode):
                         f" painting of a man in {PLACEHOLDER} style'."
                     ),
                 ),
-                io.Int.Input(
+                widget(
+                    TrainConfig,
                     "steps",
-                    default=500,
-                    min=1,
-                    max=100_000,
-                    tooltip=(
-                        "Training steps, each with one style pass and one face pass. More copies the two "
-                        "pictures, fewer forgets them. Good: 500."
-                    ),
+                    "Training steps, each with one style pass and one face pass. More copies the two pictures, fewer forgets "
+                    "them. Good: 500.",
                 ),
-                io.Float.Input(
+                widget(
+                    TrainConfig,
                     "learning_rate",
-                    default=1e-4,
-                    min=0.0,
-                    max=1.0,
-                    step=1e-6,
-                    round=False,
-                    tooltip="How far each step goes. The same value serves small and large bases. Good: 0.0001.",
+                    "How far each step goes. The same value serves small and large bases. Good: 0.0001.",
                 ),
-                io.Float.Input(
+                widget(
+                    TrainConfig,
                     "style_weight",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
+                    "Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
                 ),
-                io.Float.Input(
+                widget(
+                    TrainConfig,
                     "face_weight",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
+                    "Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
                 ),
-                io.Int.Input(
+                widget(
+                    TrainConfig,
                     "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
+                    "Start of all chance in training. The same seed and inputs give the same adapter. Any number is good.",
                     control_after_generate=False,
-                    tooltip=(
-                        "Start of all chance in training. The same seed and inputs give the same adapter. Any "
-                        "number is good."
-                    ),
                 ),
                 io.Int.Input(
                     "resolution",

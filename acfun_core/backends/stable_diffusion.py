@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import PLACEHOLDER, AdapterConfig, TrainConfig, check_prompt
+from ..config import PALETTE_HOLD, PLACEHOLDER, AdapterConfig, DrawConfig, TrainConfig, check_prompt
 from ..diffusion import sampling
-from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
+from ..diffusion.palette import Palette, with_statistics
 from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
@@ -21,7 +21,6 @@ from ..method.fit import check_fits, check_text_fits
 from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
 from ..training.identity import training_key, weights_identity
 from ..training.keeper import StateKeeper
-from ..options import check_range
 from ..training.loop import OnStep, train_adapter
 from ..training.material import encode_material, encode_pair
 from ..unet.blocks import find_sites
@@ -31,9 +30,6 @@ from . import pictures
 from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
-
-STEPS = 1, 1000
-"""Fewest and most steps of a sampling, forwards and backwards."""
 
 
 class StableDiffusion:
@@ -228,10 +224,7 @@ class StableDiffusion:
         """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
         if members:
             check_prompt(prompt)
-        check_range("seed", seed, 0, 2**64 - 1)
-        check_range("number of steps", steps, *STEPS)
-        check_range("guidance (cfg)", cfg, 0, 100)
-        check_range("batch size", batch, 1, 64)
+        DrawConfig(seed, steps, cfg, batch)
         for adapter, _ in members:
             self.check_fits(adapter)
 
@@ -268,7 +261,7 @@ class StableDiffusion:
         """
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 8)
-        check_range("number of steps", steps, *STEPS)
+        DrawConfig(steps=steps, palette_hold=hold)
         levels = normal_levels(self.schedule, steps)
         latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
         empty = self.condition("")

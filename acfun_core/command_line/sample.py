@@ -11,16 +11,15 @@ from pathlib import Path
 from torch import Tensor
 
 from .. import __version__
-from ..config import PLACEHOLDER, Strengths
-from ..diffusion.palette import PALETTE_HOLD, Palette
+from ..config import PLACEHOLDER, DrawConfig, Strengths
+from ..diffusion.palette import Palette
 from ..errors import ACFunError
 from ..images import square
 from ..method.mixing import Members
-from ..options import check_range
 from ..storage import adapter_file
 from . import output
 from .base import DEMO_BASE, add_base, load_base
-from .flags import add_list_flags, given_lists
+from .flags import add_flags, add_list_flags, given, given_lists
 from .train import read_mask
 
 METADATA_KEY = "acfun"
@@ -45,16 +44,9 @@ def add(commands) -> None:
     )
     main.add_argument("--negative", default="", metavar="TEXT", help="what to avoid (default: nothing)")
     output.add_out(main, "the portrait", ".png")
-    main.add_argument("--seed", type=int, default=0, metavar="N", help="the noise it starts from (default: 0)")
-    main.add_argument("--steps", type=int, default=40, metavar="N", help="sampling steps (default: 40)")
-    main.add_argument(
-        "--cfg", type=float, default=5.0, metavar="X", help="how strictly the prompt is followed (default: 5)"
-    )
+    add_flags(main, DrawConfig, ("seed", "steps", "cfg", "batch"))
     main.add_argument("--width", type=int, metavar="N", help="in pixels, a multiple of 8 (default: the base's own)")
     main.add_argument("--height", type=int, metavar="N", help="in pixels, a multiple of 8 (default: the base's own)")
-    main.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="portraits at once; more than one are numbered (default: 1)"
-    )
     photo = parser.add_argument_group(
         "from a photo", "start from a photo's own noise, so that the person stays; good with --cfg 1"
     )
@@ -62,13 +54,7 @@ def add(commands) -> None:
     photo.add_argument(
         "--palette", type=Path, metavar="PICTURE", help="the style picture, whose palette noise and portrait take"
     )
-    photo.add_argument(
-        "--palette-hold",
-        type=float,
-        default=PALETTE_HOLD,
-        metavar="X",
-        help=f"0-1, how far noise and portrait go toward that palette; 0 keeps the photo's colours (default: {PALETTE_HOLD})",
-    )
+    add_flags(photo, DrawConfig, ("palette_hold",))
     strengths = parser.add_argument_group(
         "strengths", "one value for all adapters, or one an adapter with commas between"
     )
@@ -81,29 +67,23 @@ def add(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    members = read_members(arguments)
+    drawing, members = DrawConfig(**given(arguments, DrawConfig)), read_members(arguments)
     prompt = arguments.prompt
     if prompt is None and not members:
         raise ACFunError("There is neither a prompt nor an adapter.", "what to draw", "add --prompt TEXT")
     prompt = members[0][0].config.description if prompt is None else prompt
-    paths = numbered(arguments.out, arguments.batch)
+    paths = numbered(arguments.out, drawing.batch)
     for path in paths:
         output.check_out(path, ".png", arguments.overwrite)
-    photo, palette = read_photo(arguments)
+    photo, palette = read_photo(arguments, drawing.batch)
     base = load_base(arguments)
     height, width = arguments.height or base.native_side, arguments.width or base.native_side
-    settings = {
-        "prompt": prompt,
-        "negative": arguments.negative,
-        "seed": arguments.seed,
-        "steps": arguments.steps,
-        "cfg": arguments.cfg,
-        "batch": arguments.batch,
-    }
-    base.check(prompt, members, arguments.seed, arguments.steps, arguments.cfg, arguments.batch)
+    numbers = {"seed": drawing.seed, "steps": drawing.steps, "cfg": drawing.cfg, "batch": drawing.batch}
+    settings = {"prompt": prompt, "negative": arguments.negative, **numbers}
+    base.check(prompt, members, **numbers)
     start = time.monotonic()
-    start_from = photo_start(base, photo, palette, width, arguments)
-    with output.Progress("sampling", arguments.steps, arguments.quiet) as progress:
+    start_from = photo_start(base, photo, palette, width, drawing, arguments.quiet)
+    with output.Progress("sampling", drawing.steps, arguments.quiet) as progress:
         latents = base.sample(
             members=members,
             size=(height, width),
@@ -116,7 +96,7 @@ def run(arguments: argparse.Namespace) -> dict:
         **settings,
         "width": width,
         "height": height,
-        **told_start(arguments),
+        **told_start(arguments, drawing.palette_hold),
         "sampler": "ddim",
         "scheduler": "normal",
         "base": (arguments.base or DEMO_BASE).resolve().name,
@@ -137,7 +117,7 @@ def run(arguments: argparse.Namespace) -> dict:
     return {"portraits": [str(path) for path in written], **told, "seconds": round(time.monotonic() - start, 1)}
 
 
-def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | None]:
+def read_photo(arguments: argparse.Namespace, batch: int) -> tuple[Tensor | None, Tensor | None]:
     """The photo whose noise is the start and the picture that lends its palette, each (1, H, W, 3) or None."""
     if arguments.photo is None:
         if arguments.palette is not None:
@@ -145,10 +125,9 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
                 "There is a palette but no photo.", "--palette together with --photo", "add --photo PICTURE"
             )
         return None, None
-    check_range("--palette-hold", arguments.palette_hold, 0, 1, good=PALETTE_HOLD)
-    if arguments.batch != 1 or arguments.height != arguments.width:
+    if batch != 1 or arguments.height != arguments.width:
         raise ACFunError(
-            f"A photo's noise makes one square portrait, not {arguments.batch} of {arguments.width} x {arguments.height}.",
+            f"A photo's noise makes one square portrait, not {batch} of {arguments.width} x {arguments.height}.",
             "--batch 1, and --width and --height alike or left out",
             "leave these flags out",
         )
@@ -157,26 +136,28 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
     return read_picture(arguments.photo, "photo"), arguments.palette and read_picture(arguments.palette, "palette")
 
 
-def photo_start(base, photo: Tensor | None, palette: Tensor | None, side: int, arguments: argparse.Namespace) -> dict:
+def photo_start(
+    base, photo: Tensor | None, palette: Tensor | None, side: int, drawing: DrawConfig, quiet: bool
+) -> dict:
     """What the drawing needs to start from a photo's noise; nothing without a photo."""
     if photo is None:
         return {}
-    with output.Progress("finding the photo's noise", arguments.steps, arguments.quiet) as progress:
-        hold = arguments.palette_hold
-        noise = base.photo_noise(photo, palette, arguments.steps, side, lambda step, steps: progress.step(), hold)
+    hold = drawing.palette_hold
+    with output.Progress("finding the photo's noise", drawing.steps, quiet) as progress:
+        noise = base.photo_noise(photo, palette, drawing.steps, side, lambda step, steps: progress.step(), hold)
     if palette is None or not hold:
         return {"noise": noise}
     return {"noise": noise, "palette": Palette(base.encode(square(palette, side)), hold)}
 
 
-def told_start(arguments: argparse.Namespace) -> dict:
+def told_start(arguments: argparse.Namespace, palette_hold: float) -> dict:
     """What a portrait started from beside chance, for its metadata."""
     if arguments.photo is None:
         return {}
     if arguments.palette is None:
         return {"photo": arguments.photo.name}
     names = {"photo": arguments.photo.name, "palette": arguments.palette.name}
-    return {**names, "palette_hold": arguments.palette_hold}
+    return {**names, "palette_hold": palette_hold}
 
 
 def read_members(arguments: argparse.Namespace) -> Members:

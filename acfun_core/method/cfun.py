@@ -5,7 +5,7 @@
 Our reading, made so that one learning rate serves every width from 64 to 1280 channels:
 
 * sigma is normalised across channels without parameters. Raw sigma is positive everywhere, so that all weights of a row
-  move the same way and full maps diverge within three steps at Stable Diffusion's width.
+  move the same way and learn less (docs/stability.md, "eq. 3 to the letter").
 * The maps are scaled by the number of their inputs (:mod:`acfun_core.method.steering`), which takes the width out of a step.
 * beta is in units of the mean sigma of h: then ``CFun(k h) = k CFun(h)`` and blocks with large activations need no
   larger weights.

@@ -290,7 +290,7 @@ def test_wrong_usage_ends_with_2(arguments, capsys):
         (["sample", "--prompt", "a", "--out", "p.png", "--base", "nowhere"], "no base at nowhere"),
         (["sample", "--prompt", "a", "--out", "p.png", "--palette", STYLE], "a palette but no photo"),
         (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--batch", "2"], "one square portrait"),
-        (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "2"], "palette-hold is 2"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "2"], "palette hold is 2"),
         (["sample", "--prompt", "a", "--out", "p.png", "--device", "toaster"], "'toaster' cannot be used"),
         ([*TRAIN, "--out", "a.safetensors", "--style", "gone.png"], "style picture gone.png cannot be read"),
         ([*TRAIN, "--out", "a.safetensors", "--description", "a man"], "holds S\\* 0 times"),
