@@ -126,7 +126,7 @@ class TrainACFunStyle(io.ComfyNode):
                 TrainOptions.Input(
                     "options",
                     optional=True,
-                    tooltip="All other choices of the method, from ACFun Train Options. Good: left open.",
+                    tooltip="More choices, from ACFun Train Options. Good: left open.",
                 ),
             ],
             outputs=[

@@ -16,7 +16,6 @@ Where e_a goes is an option (``abstract_mode``):
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,11 +41,11 @@ class CrossAttention(nn.Module):
         """``text`` (B, T, text_width), ``image`` (B, N, image_width) -> (B, T, text_width)."""
         image = self.norm_image(image)
         q, k, v = (
-            rearrange(x, "b t (h d) -> b h t d", h=self.heads)
+            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x in (self.to_q(self.norm_text(text)), self.to_k(image), self.to_v(image))
         )
         fused = F.scaled_dot_product_attention(q, k, v)
-        fused = self.to_out(rearrange(fused, "b h t d -> b t (h d)"))
+        fused = self.to_out(fused.transpose(1, 2).flatten(2))
         return F.dropout(fused, self.dropout, self.training)
 
 
