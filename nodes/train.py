@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import comfy.model_management
 import comfy.utils
@@ -14,10 +15,10 @@ from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image, check_side
 from ..acfun_core.storage import adapter_file
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import check_picture_mask
+from ..acfun_core.training.material import check_picture_mask, encode_pair
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
 from .host import files
-from .host.encoding import encode_material, encode_pair, style_tokens
+from .host.encoding import encode_material, encode_pictures, style_tokens
 from .host.families import check_together, text_width
 from .host.training import trainable
 from .panel import events
@@ -185,7 +186,7 @@ class TrainACFunStyle(io.ComfyNode):
         files.check_writable(path, adapter_file.expected_bytes(adapter_config, channels, text_width(clip)))
 
         with events.watch(config.steps, cls.hidden) as watch:
-            latents = encode_pair(model, vae, style, face, resolution)
+            latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
             material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
             with trainable(model, clip, adapter_config.training_text, latents) as base:

@@ -28,6 +28,7 @@ from acfun_core.strengths import PARTS
 from acfun_core.training.loop import seeded
 from acfun_core.unet.blocks import channels_to_train
 from tools.comfy.client import ComfyClient
+from tools.comfy.graphs import node
 from tools.comfy.launcher import define_torchvision_operators
 from tools.comfy.server import ComfyServer
 
@@ -57,10 +58,6 @@ def random_adapter(base: StableDiffusion, seed: int = 0, **options) -> StyleAdap
                 parameter.add_(0.005 * torch.randn(parameter.shape, generator=generator))
     adapter.settle(text)
     return adapter.requires_grad_(False)
-
-
-def node(kind: str, **inputs) -> dict:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def three_strengths(strengths: Strengths) -> dict:

@@ -31,11 +31,6 @@ def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
     return latents
 
 
-def encode_pair(model, vae, style: Tensor, face: Tensor, resolution: int) -> Tensor:
-    """See :func:`~acfun_core.training.material.encode_pair`."""
-    return material.encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
-
-
 def encode_material(model, vae, style: Tensor, config: TrainConfig, resolution: int, *masks: Tensor | None) -> Material:
     """See :func:`~acfun_core.training.material.encode_material`; all of it ordinary tensors, which a training can keep."""
     encoded = material.encode_material(partial(encode_pictures, model, vae), style, config, resolution, *masks)
