@@ -9,13 +9,26 @@ from .block_names import BLOCKS
 from .options import check_options, choice, default_of, flag, number, options_of, require, text, whole
 from .strengths import Strengths
 
-__all__ = ["INITIAL_WORD", "PLACEHOLDER", "AdapterConfig", "Strengths", "TrainConfig", "check_description"]
+__all__ = [
+    "INITIAL_WORD",
+    "PALETTE_HOLD",
+    "PLACEHOLDER",
+    "AdapterConfig",
+    "DrawConfig",
+    "Strengths",
+    "TrainConfig",
+    "check_description",
+    "check_prompt",
+]
 
 PLACEHOLDER = "S*"
 """The pseudo-word that stands for the style in a prompt."""
 
 INITIAL_WORD = "painting"
 """The word whose embedding the learned S* row starts from."""
+
+PALETTE_HOLD = 0.7
+"""How far noise and portrait go toward the style picture's palette if nothing is said (benchmarks/README.md)."""
 
 
 def check_description(text: str) -> str:
@@ -41,6 +54,20 @@ def check_description(text: str) -> str:
         f"write {PLACEHOLDER} where the name of the style would stand",
     )
     return text
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise unless a prompt holds S*, without which an adapter would act by half.
+
+    Raises:
+        ACFunError: it does not.
+    """
+    require(
+        PLACEHOLDER in prompt,
+        f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
+        f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
+        f"write {PLACEHOLDER} where the style's name would stand",
+    )
 
 
 @dataclass(frozen=True)
@@ -118,8 +145,6 @@ class AdapterConfig:
         since=2,
     )
 
-    BLOCK_CHOICES = BLOCKS
-
     def __post_init__(self):
         object.__setattr__(self, "description", check_description(self.description))
         check_options(self)
@@ -155,6 +180,26 @@ class AdapterConfig:
         version = self.format_version
         known = {name for name, option in options_of(self).items() if option.since <= version}
         return {name: value for name, value in dataclasses.asdict(self).items() if name in known}
+
+
+@dataclass(frozen=True)
+class DrawConfig:
+    """How portraits are drawn. Kept in the picture by the command line."""
+
+    seed: int = whole(0, 0, 2**64 - 1, "The noise it starts from.")
+    steps: int = whole(40, 1, 1000, "Sampling steps.", label="The number of steps")
+    cfg: float = number(5.0, 0.0, 100.0, "How strictly the prompt is followed.", label="The guidance (cfg)", step=0.1)
+    batch: int = whole(1, 1, 64, "Portraits at once.", label="The batch size")
+    palette_hold: float = number(
+        PALETTE_HOLD,
+        0.0,
+        1.0,
+        "From a photo's noise: how far noise and portrait go toward the colours and contrasts of the style picture; 0 keeps "
+        "the photo's.",
+    )
+
+    def __post_init__(self):
+        check_options(self)
 
 
 @dataclass(frozen=True)

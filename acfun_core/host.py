@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from .diffusion.sampling import PredictNoise
 from .diffusion.schedule import NoiseSchedule
 from .unet.blocks import ResBlockSite
-
-PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""DM: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
 
 
 class TextSide(Protocol):
@@ -33,7 +31,7 @@ class Base:
     """The frozen model an adapter is learned on.
 
     Attributes:
-        predict_noise: see :data:`PredictNoise`.
+        predict_noise: see :data:`~acfun_core.diffusion.sampling.PredictNoise`.
         sites: ResBlocks of the UNet behind ``predict_noise``.
         text: CLIP's text side, bound to the description.
         schedule: the noise schedule.

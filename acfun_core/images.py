@@ -111,3 +111,30 @@ def square(image: Tensor, side: int) -> Tensor:
     if edge != side:
         crop = F.interpolate(crop, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
     return crop.clamp(0, 1).movedim(1, -1).contiguous()
+
+
+def check_side(role: str, pixels: int, multiple: int, most: int = 4096) -> None:
+    """Raise unless a side in pixels is one that latents can have: a multiple of 8, or of more for some UNets.
+
+    Raises:
+        ACFunError: it is not.
+    """
+    if not isinstance(pixels, int) or not 64 <= pixels <= most or pixels % multiple:
+        raise ACFunError(
+            f"The {role} is {pixels}.",
+            f"a multiple of {multiple} from 64 to {most}",
+            "use 512, or 192 for the demo base",
+        )
+
+
+def explained_share(wanted: Tensor, basis: Tensor) -> Tensor:
+    """R^2 of the least-squares fit ``wanted = basis @ factors``, (D,) by (D, K), of mean 0 where constants are free. -> ().
+
+    It is 1 for every blend of the basis, and 0 for what is constant.
+    """
+    spread = wanted.square().sum()
+    if spread <= 1e-9:
+        return wanted.new_zeros(())
+    # gelsd also takes a basis whose members are equal or 0.
+    factors = torch.linalg.lstsq(basis, wanted[:, None], driver="gelsd").solution
+    return (1 - (wanted - (basis @ factors)[:, 0]).square().sum() / spread).clamp(0, 1)

@@ -132,3 +132,9 @@ def require(condition: bool, what: str, expected: str, fix: str) -> None:
     """Raise an :class:`ACFunError` unless ``condition`` holds."""
     if not condition:
         raise ACFunError(what, expected, fix)
+
+
+def check_range(role: str, value: float, low: float, high: float, good: Any = "a value in that range") -> None:
+    """Raise unless a number that is no field of a config is from ``low`` to ``high``."""
+    if not low <= value <= high:
+        raise ACFunError(f"The {role} is {value}.", f"a number from {low} to {high}", f"use {good}")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image as PIL
 
 from acfun_core.backends.pictures import to_pil
-from acfun_core.faces.score import copied_share
+from acfun_core.faces.score import COPY_LIMIT, copied_share
 from acfun_core.images import square
 from tools.measure import pictures as measure
 from tools.measure import style as styles
@@ -21,7 +21,6 @@ from .lists import Image, PictureList
 
 VERSION = "3"
 """Goes up when a number changes its meaning; rows that were measured by another are measured again."""
-COPY_LIMIT = 0.8
 """Share of a picture that both training pictures explain (R^2) above which it counts as a copy. Of 600 real portraits none has
 more than 0.33 by another portrait and a painting; copies that are paler, tinted or blurred, and blends, have more than 0.95."""
 ENCODERS = ("sface", "dlib")

@@ -17,13 +17,12 @@ from acfun_core.backends.pictures import to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.text import PromptSide
 from acfun_core.config import PLACEHOLDER
-from acfun_core.diffusion.sampling import Guided, guide, starting_noise
+from acfun_core.diffusion.sampling import Levels, Predict, guided, normal_levels, sample, starting_noise
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from tools.base_key import base_key
 from tools.comfy.launcher import define_torchvision_operators
 
-from .diffusion import denoise_from
 from .lists import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,20 +119,18 @@ class Workbench:
 
     # -- sampling -----------------------------------------------------------------------
 
-    def guided(self, context: Context, cfg: float | None = None) -> Guided:
+    def levels(self, denoise: float = 1.0) -> Levels:
+        """The noise levels of every method; below 1 the last of a longer sampling, as ComfyUI's ``denoise``."""
+        return normal_levels(self.base.schedule, self.settings.sampler_steps, denoise)
+
+    def predictor(self, levels: Levels, context: Context, cfg: float | None = None) -> Predict:
         """The base's noise prediction under guidance; the negative prompt is empty."""
-        cfg = self.settings.cfg if cfg is None else cfg
         negative = self.text("")
 
-        def guided(z_t: Tensor, t: Tensor, done: float) -> Tensor:
-            positive = context(done) if callable(context) else context
-            if cfg == 1:
-                return self.base.predict_noise(z_t, t.expand(len(z_t)), positive.expand(len(z_t), -1, -1))
-            both = torch.cat([positive, negative])
-            eps = self.base.predict_noise(z_t.repeat(2, 1, 1, 1), t.expand(2), both)
-            return guide(eps[:1], eps[1:], cfg)
+        def conditions(index: int) -> tuple[Tensor, Tensor]:
+            return (context(levels.done[index]) if callable(context) else context), negative
 
-        return guided
+        return guided(self.base.predict_noise, levels, conditions, self.settings.cfg if cfg is None else cfg)
 
     def draw(
         self,
@@ -147,9 +144,9 @@ class Workbench:
         """A picture (side, side, 3) from noise, the seed's unless given, or from a noised latent ``start``."""
         noise = self.noise(seed) if noise is None else noise
         start = torch.zeros_like(noise) if start is None else start
-        guided = self.guided(context, cfg)
-        steps = self.settings.sampler_steps
-        return self.decode(denoise_from(guided, self.base.schedule, start, noise, steps, denoise))
+        levels = self.levels(denoise)
+        x = levels.noisiest(noise) if denoise >= 1 else start + levels.sigmas[0] * noise
+        return self.decode(sample(self.predictor(levels, context, cfg), levels.sigmas, x))
 
     # -- budget -------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 from typing_extensions import override
 
-from .adapter_options import ACFunAdapterOptions, ACFunMixAdapters
+from .adapter_options import ACFunAdapterOptions
 from .adapters import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
 from .example_image import ACFunExampleImage
@@ -13,6 +13,7 @@ from .export import ACFunExportAdapter
 from .face_parts import ACFunFaceParts
 from .faces import CropFace, FindFace, PasteFace
 from .host.files import register_folder
+from .mix_adapters import ACFunMixAdapters
 from .panel.events import register_routes
 from .photo_noise import ACFunPhotoNoise
 from .sample import ACFunSampler, ACFunTextEncode

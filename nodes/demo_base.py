@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .host.embedded_base import load_embedded_base
+from .host.demo_base import load_demo_base
 from .schema import schema
 
 
@@ -31,4 +31,4 @@ class LoadACFunDemoBase(io.ComfyNode):
 
     @classmethod
     def execute(cls) -> io.NodeOutput:
-        return io.NodeOutput(*load_embedded_base())
+        return io.NodeOutput(*load_demo_base())

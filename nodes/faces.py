@@ -27,7 +27,7 @@ from ..acfun_core.faces.crop import (
 from ..acfun_core.faces.detector import LARGEST_FIRST, ORDERS, NoFace, find_faces, nth_face
 from ..acfun_core.faces.landmarks import is_nobody, nobody
 from ..acfun_core.images import check_batch
-from ..acfun_core.masks import LOAD_IMAGE, check_masks
+from ..acfun_core.masks import LOAD_IMAGE, check_masks, notice_of_empty
 from .host.files import FOLDER, list_files, listed
 from .schema import Landmarks, schema
 
@@ -274,6 +274,14 @@ def tell(notice: str) -> None:
     server, context = getattr(PromptServer, "instance", None), get_executing_context()
     if server is not None and context is not None and server.client_id is not None:
         server.send_progress_text(notice, context.node_id, server.client_id)
+
+
+def tell_of_empty(mask, role: str, would: str) -> None:
+    """Say in the log and on the node what a mask of zeros does; that may be wanted, but is mostly a mask from Load Image."""
+    notice = None if mask is None else notice_of_empty(mask, role, would)
+    if notice is not None:
+        logging.warning("ACFun: %s", notice)
+        tell(notice)
 
 
 class CropFace(io.ComfyNode):

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from comfy_api.latest import io
 
-from ..acfun_core.diffusion.palette import PALETTE_HOLD, Palette, with_statistics
+from ..acfun_core.config import DrawConfig
+from ..acfun_core.diffusion.palette import Palette, with_statistics
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_batch, check_image, square
 from .host.families import check_together
-from .host.inversion import photo_noise, without_adapters
-from .schema import schema
+from .host.photo_noise import photo_noise, without_adapters
+from .schema import schema, widget
 
 MARK = "acfun_photo_noise"
 """In a LATENT of this node: an ordinary one at the same input would be drawn as noise, which gives a grey picture."""
@@ -43,13 +44,7 @@ class ACFunPhotoNoise(io.ComfyNode):
                 io.Image.Input(
                     "photo", tooltip="The face, best from Crop Face. The middle square is used; of a batch, all."
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=40,
-                    min=1,
-                    max=1000,
-                    tooltip="Steps back to the noise. Good: 40, as the sampler takes.",
-                ),
+                widget(DrawConfig, "steps", "Steps back to the noise. Good: 40, as the sampler takes."),
                 io.Int.Input(
                     "resolution",
                     default=512,
@@ -58,16 +53,11 @@ class ACFunPhotoNoise(io.ComfyNode):
                     step=8,
                     tooltip="Side of the portrait in pixels. Good: the resolution of the training.",
                 ),
-                io.Float.Input(
+                widget(
+                    DrawConfig,
                     "palette_hold",
-                    default=PALETTE_HOLD,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip=(
-                        "How far noise and portrait go toward the colours and contrasts of style_image. "
-                        "0 keeps the photo's. Good: 0.7."
-                    ),
+                    "How far noise and portrait go toward the colours and contrasts of style_image. 0 keeps the photo's. "
+                    "Good: 0.7.",
                 ),
                 io.Image.Input(
                     "style_image",

@@ -9,14 +9,14 @@ from comfy_api.latest import io
 
 import nodes as comfy_nodes
 
-from ..acfun_core.config import PLACEHOLDER
+from ..acfun_core.config import PLACEHOLDER, DrawConfig, check_prompt
 from ..acfun_core.errors import ACFunError
 from .host.families import check_model
-from .host.inversion import with_palette
+from .host.photo_noise import with_palette
 from .host.text import with_style
 from .host.unet import applied_adapters
 from .photo_noise import check_start
-from .schema import Adapter, LinkedAdapter, schema
+from .schema import Adapter, LinkedAdapter, schema, widget
 
 
 def encode(clip, linked: LinkedAdapter, text: str):
@@ -91,25 +91,15 @@ class ACFunSampler(io.ComfyNode):
                 io.String.Input(
                     "negative", default="", multiline=True, dynamic_prompts=True, tooltip="What to avoid. Good: empty."
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The noise the portrait starts from. Try several.",
+                widget(
+                    DrawConfig, "seed", "The noise the portrait starts from. Try several.", control_after_generate=True
                 ),
-                io.Int.Input(
-                    "steps", default=40, min=1, max=1000, tooltip="Sampling steps. Good: 40, as in the paper."
-                ),
-                io.Float.Input(
+                widget(DrawConfig, "steps", "Sampling steps. Good: 40, as in the paper."),
+                widget(
+                    DrawConfig,
                     "cfg",
-                    default=5.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
+                    "How strictly the prompt is followed. Good: 5 to 7.5, or 3 on the demo base.",
                     round=0.01,
-                    tooltip="How strictly the prompt is followed. Good: 5 to 7.5, or 3 on the demo base.",
                 ),
                 io.Combo.Input(
                     "sampler_name",
@@ -139,9 +129,7 @@ class ACFunSampler(io.ComfyNode):
                     step=8,
                     tooltip="Height in pixels. Good: the resolution of the training.",
                 ),
-                io.Int.Input(
-                    "batch_size", default=1, min=1, max=64, tooltip="How many portraits at once. Good: 1 to 4."
-                ),
+                widget(DrawConfig, "batch", "How many portraits at once. Good: 1 to 4.", name="batch_size"),
                 io.Latent.Input(
                     "start",
                     optional=True,
@@ -174,12 +162,7 @@ class ACFunSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         check_model(model)
         check_carried(model, adapter)
-        if PLACEHOLDER not in prompt:
-            raise ACFunError(
-                f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
-                f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
-                f"write {PLACEHOLDER} where the style's name would stand, or use KSampler for other prompts",
-            )
+        check_prompt(prompt)
         if start is None:
             latent = noise_only(batch_size, height, width)
         else:

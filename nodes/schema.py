@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from comfy_api.latest import io
 
 from ..acfun_core.config import Strengths
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.adapter import StyleAdapter
-from ..acfun_core.options import Option
+from ..acfun_core.options import default_of, options_of
 
 CATEGORY = "ACFun"
 
@@ -59,22 +60,13 @@ def schema(**fields) -> io.Schema:
 
 def strength_inputs() -> list[io.Input]:
     """The three strengths, the same wherever an adapter is applied."""
-
-    def strength(name: str, effect: str) -> io.Input:
-        return io.Float.Input(
-            f"{name}_strength",
-            default=1.0,
-            min=0.0,
-            max=2.0,
-            step=0.05,
-            tooltip=f"{effect} 0 is off, 1 is as trained, above 1 exaggerates. Good: 0.8 to 1.2.",
-        )
-
-    return [
-        strength("abstract", "How much of the learned meaning of S* is used in place of the plain word 'painting'."),
-        strength("encoder", "How much of the style's strokes and texture is used (CFun in the UNet's encoder)."),
-        strength("decoder", "How much of the style's structure and pose is used (CFun in the UNet's decoder)."),
-    ]
+    effects = {
+        "abstract": "How much of the learned meaning of S* is used in place of the plain word 'painting'.",
+        "encoder": "How much of the style's strokes and texture is used (CFun in the UNet's encoder).",
+        "decoder": "How much of the style's structure and pose is used (CFun in the UNet's decoder).",
+    }
+    end = "0 is off, 1 is as trained, above 1 exaggerates. Good: 0.8 to 1.2."
+    return [widget(Strengths, part, f"{effect} {end}", name=f"{part}_strength") for part, effect in effects.items()]
 
 
 def options_input() -> io.Input:
@@ -86,22 +78,25 @@ def options_input() -> io.Input:
     )
 
 
-def widget(name: str, option: Option, default) -> io.Input:
-    """The widget of a config's field; its tooltip is the field's own text."""
+def widget(config: type, field: str, tooltip: str = "", *, name: str = "", choices=None, **settings: Any) -> io.Input:
+    """The widget of a config's field: its range and default are those that the config declares.
+
+    Args:
+        tooltip: the field's own text unless given.
+        name: of the input, if it is not the field's.
+        choices: fewer than the field has.
+        settings: further settings of the input, or another default.
+    """
+    option, default = options_of(config)[field], settings.pop("default", default_of(config, field))
     good = {True: "yes", False: "no"}[default] if option.kind == "flag" else default
-    tooltip = f"{option.doc} Good: {good}."
+    common = {"default": default, "tooltip": tooltip or f"{option.doc} Good: {good}.", **settings}
+    name = name or field
     if option.kind == "choice":
-        return io.Combo.Input(name, options=list(option.choices), default=default, tooltip=tooltip)
+        return io.Combo.Input(name, options=list(choices or option.choices), **common)
     if option.kind == "flag":
-        return io.Boolean.Input(name, default=default, tooltip=tooltip)
+        return io.Boolean.Input(name, **common)
     if option.kind == "whole":
-        return io.Int.Input(name, default=default, min=int(option.low), max=int(option.high), tooltip=tooltip)
+        return io.Int.Input(name, min=int(option.low), max=int(option.high), **common)
     return io.Float.Input(
-        name,
-        default=default,
-        min=option.low,
-        max=option.high,
-        step=option.step,
-        round=False,
-        tooltip=tooltip,
+        name, **{"min": option.low, "max": option.high, "step": option.step, "round": False, **common}
     )

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import comfy.model_management
 import comfy.utils
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.faces.detector import NoFace, find_landmarks
+from ..acfun_core.faces.detector import find_landmarks
 from ..acfun_core.faces.identity import FaceEncoder
-from ..acfun_core.faces.score import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
-from ..acfun_core.images import check_batch, check_image, square
+from ..acfun_core.faces.score import COPY_LIMIT, LikenessByCLIP, Score, copied_share, likeness_by_face, ranking
+from ..acfun_core.images import check_batch, check_image
+from ..acfun_core.options import check_range
 from .faces import DETECTORS, FACE_ENCODERS, NO_MODEL, list_models, model_path, tell
+from .host.encoding import seen_by
 from .host.files import FOLDER, listed
 from .schema import schema
 from .score_chart import MOST_ROWS, draw_scores
 
 Scores = io.Custom("ACFUN_SCORES")
-
-BATCH = 8
-"""Pictures that CLIP vision sees at once."""
 
 
 class ScoreACFunResult(io.ComfyNode):
@@ -107,14 +109,15 @@ class ScoreACFunResult(io.ComfyNode):
         portraits = check_batch(image, "image")
         style = check_image(style_image, "style image", contrast=True)
         face = check_image(face_image, "face image", contrast=True)
-        looks = Looks(clip_vision, portraits, style, face)
+        likeness = LikenessByCLIP(partial(seen_by, clip_vision), portraits, style, face)
         if face_encoder == NO_MODEL:
-            identities, notices = looks.identities(), ["Identity is by CLIP vision: whole pictures, not faces."]
+            identities, notices = likeness.to_face(), ["Identity is by CLIP vision: whole pictures, not faces."]
         else:
-            files = model_path(FACE_ENCODERS, face_encoder), model_path(DETECTORS, detector)
-            identities, notices = face_identities(portraits, style, face, *files)
+            identify = identify_with(model_path(FACE_ENCODERS, face_encoder), model_path(DETECTORS, detector))
+            on_portrait = progress_of(len(portraits))
+            identities, notices = likeness_by_face(identify, portraits, style, face, on_portrait)
         copies = [copied_share(portrait, [style, face]) for portrait in portraits.split(1)]
-        scores = [Score(*numbers) for numbers in zip(identities, looks.styles(), copies)]
+        scores = [Score(*numbers) for numbers in zip(identities, likeness.to_style(), copies)]
         notice = "\n".join([*map(line_of, range(1, len(scores) + 1), scores), *notices])
         tell(notice)
         chart = draw_scores(scores[:MOST_ROWS])
@@ -129,63 +132,21 @@ class ScoreACFunResult(io.ComfyNode):
         )
 
 
-class Looks:
-    """What CLIP vision says of portraits (B, H, W, 3) and of their training pictures (1, H, W, 3)."""
-
-    def __init__(self, clip_vision, portraits: Tensor, style: Tensor, face: Tensor):
-        tokens, embeddings = zip(*(self._encode(clip_vision, part) for part in (portraits, style, face)))
-        self._tokens, self._embeddings = tokens, embeddings
-
-    @staticmethod
-    def _encode(clip_vision, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """-> token statistics (B, 2 width), embeddings (B, D)."""
-        statistics, embeddings = [], []
-        for part in pictures.split(BATCH):
-            seen = clip_vision.encode_image(square(part, min(part.shape[1:3])))
-            statistics.append(token_statistics(seen["penultimate_hidden_states"].cpu()))
-            embeddings.append(seen["image_embeds"].double().cpu())
-        return torch.cat(statistics), torch.cat(embeddings)
-
-    def styles(self) -> list[float]:
-        drawn, style, face = self._tokens
-        between = cosines(face, style[0]).item()
-        return relative(cosines(drawn, style[0]), between, "style")
-
-    def identities(self) -> list[float]:
-        drawn, style, face = self._embeddings
-        between = cosines(style, face[0]).item()
-        return relative(cosines(drawn, face[0]), between, "look")
-
-
-def face_identities(portraits: Tensor, style: Tensor, face: Tensor, encoder, detector) -> tuple[list[float], list[str]]:
-    """Identities by a face encoder, and what to say about them. A portrait without a face counts 0.
-
-    Raises:
-        ACFunError: no face in the photo, or a file does not work.
-    """
+def identify_with(encoder: Path, detector: Path) -> Callable[[Tensor, str], Tensor]:
+    """A face encoder that finds the face first, both from files."""
     encode = FaceEncoder(encoder)
+    return lambda picture, role: encode(picture, find_landmarks(picture, detector, role)[0])
 
-    def embedding(picture: Tensor, role: str) -> Tensor:
-        return encode(picture, find_landmarks(picture, detector, role)[0])
 
-    own = embedding(face, "face image")
-    try:
-        between = float(embedding(style, "style image") @ own)
-        notices = []
-    except NoFace:
-        # Faces of different people have cosines around 0.
-        between, notices = 0.0, ["No face was found in the style image; 0 stands for a stranger's."]
-    identities, progress = [], comfy.utils.ProgressBar(len(portraits))
-    for number, portrait in enumerate(portraits.split(1), 1):
+def progress_of(total: int) -> Callable[[], None]:
+    """What is called after each of so many portraits: counts them for the editor, and ends a cancelled prompt."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def on_portrait() -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        try:
-            found = (embedding(portrait, f"picture {number}") @ own)[None]
-            identities += relative(found, between, "faces")
-        except NoFace:
-            identities.append(0.0)
-            notices.append(f"Picture {number}: no face was found; its identity counts 0.")
-        progress.update(1)
-    return identities, notices
+        bar.update(1)
+
+    return on_portrait
 
 
 def line_of(number: int, score: Score) -> str:
@@ -267,11 +228,6 @@ class PickBestOfN(io.ComfyNode):
 
 def check_choice(count: int, identity_weight: float, copy_limit: float) -> None:
     """Raise unless the widgets hold what the editor would let a user choose; a wire or the API may bring anything."""
-    ranges = {
-        "count": (count, 1, 64),
-        "identity_weight": (identity_weight, 0, 1),
-        "copy_limit": (copy_limit, 0.5, 0.97),
-    }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise ACFunError(f"{name} is {value}.", f"a number from {low} to {high}", "change it")
+    check_range("count", count, 1, 64)
+    check_range("identity_weight", identity_weight, 0, 1)
+    check_range("copy_limit", copy_limit, 0.5, 0.97)

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import comfy.model_management
 import comfy.utils
-import torch
 from comfy_api.latest import io, ui
 
-from ..acfun_core.config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
-from ..acfun_core.diffusion.ddim import ddim_sample
+from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.host import Base
-from ..acfun_core.images import check_image
+from ..acfun_core.images import check_image, check_side
 from ..acfun_core.masks import check_mask_of
-from ..acfun_core.method.adapter import StyleAdapter
-from ..acfun_core.method.mixing import block_transforms
 from ..acfun_core.storage import adapter_file
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import Material
+from ..acfun_core.training.material import encode_pair
 from ..acfun_core.unet.blocks import channels_to_train, find_sites
-from ..acfun_core.unet.injection import injected
 from .host import files
-from .host.encoding import encode_material, encode_pair, style_tokens
+from .host.encoding import encode_material, encode_pictures, style_tokens
 from .host.families import check_together, text_width
-from .host.frozen import differentiable
-from .host.text import DescriptionSide, encode_tokens
-from .host.unet import NoisePredictor, schedule_of
+from .host.training import trainable
 from .panel import events
-from .panel.previews import draw_loss_curve, preview_image
-from .schema import Adapter, LinkedAdapter, TrainOptions, schema
+from .panel.previews import PortraitPreview, draw_loss_curve
+from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
 from .train_options import ChosenOptions
 
-PREVIEW_SAMPLER_STEPS = 10
 PREVIEW_LARGEST_SIDE = 512
 
 
@@ -76,51 +69,32 @@ class TrainACFunStyle(io.ComfyNode):
                         f" painting of a man in {PLACEHOLDER} style'."
                     ),
                 ),
-                io.Int.Input(
+                widget(
+                    TrainConfig,
                     "steps",
-                    default=500,
-                    min=1,
-                    max=100_000,
-                    tooltip=(
-                        "Training steps, each with one style pass and one face pass. More copies the two "
-                        "pictures, fewer forgets them. Good: 500."
-                    ),
+                    "Training steps, each with one style pass and one face pass. More copies the two pictures, fewer forgets "
+                    "them. Good: 500.",
                 ),
-                io.Float.Input(
+                widget(
+                    TrainConfig,
                     "learning_rate",
-                    default=1e-4,
-                    min=0.0,
-                    max=1.0,
-                    step=1e-6,
-                    round=False,
-                    tooltip="How far each step goes. The same value serves small and large bases. Good: 0.0001.",
+                    "How far each step goes. The same value serves small and large bases. Good: 0.0001.",
                 ),
-                io.Float.Input(
+                widget(
+                    TrainConfig,
                     "style_weight",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
+                    "Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
                 ),
-                io.Float.Input(
+                widget(
+                    TrainConfig,
                     "face_weight",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
+                    "Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
                 ),
-                io.Int.Input(
+                widget(
+                    TrainConfig,
                     "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
+                    "Start of all chance in training. The same seed and inputs give the same adapter. Any number is good.",
                     control_after_generate=False,
-                    tooltip=(
-                        "Start of all chance in training. The same seed and inputs give the same adapter. Any "
-                        "number is good."
-                    ),
                 ),
                 io.Int.Input(
                     "resolution",
@@ -154,7 +128,7 @@ class TrainACFunStyle(io.ComfyNode):
                 TrainOptions.Input(
                     "options",
                     optional=True,
-                    tooltip="All other choices of the method, from ACFun Train Options. Good: left open.",
+                    tooltip="More choices, from ACFun Train Options. Good: left open.",
                 ),
             ],
             outputs=[
@@ -197,12 +171,7 @@ class TrainACFunStyle(io.ComfyNode):
             seed=seed,
             **options.train,
         )
-        if not isinstance(resolution, int) or not 64 <= resolution <= 2048 or resolution % 64:
-            raise ACFunError(
-                f"The resolution is {resolution}.",
-                "a multiple of 64 from 64 to 2048",
-                "use 512, or 192 for the demo base",
-            )
+        check_side("resolution", resolution, 64, most=2048)
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_together(model, clip)
@@ -213,13 +182,19 @@ class TrainACFunStyle(io.ComfyNode):
             check_mask_of(options.face_mask, face, "face"),
         )
         path = files.new_adapter_path(name)
-        files.check_writable(path, expected_file_bytes(model, clip, adapter_config))
+        channels = channels_to_train(
+            find_sites(model.model.diffusion_model), adapter_config.blocks, adapter_config.place
+        )
+        files.check_writable(path, adapter_file.expected_bytes(adapter_config, channels, text_width(clip)))
 
         with events.watch(config.steps, cls.hidden) as watch:
-            latents = encode_pair(model, vae, style, face, resolution)
+            latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
             material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
-            adapter = learn(model, clip, vae, latents, tokens, material, adapter_config, config, preview_every, watch)
+            with trainable(model, clip, adapter_config.training_text, latents) as base:
+                preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
+                on_step = following(watch, preview, preview_every, config.steps)
+                adapter = train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
             adapter_file.save(adapter, path)
             watch.saved(path, adapter.record.kept_step)
 
@@ -231,70 +206,18 @@ class TrainACFunStyle(io.ComfyNode):
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
 
 
-def expected_file_bytes(model, clip, config: AdapterConfig) -> int:
-    """Upper estimate of the adapter's file size."""
-    sites = find_sites(model.model.diffusion_model)
-    inputs = 2 if config.stats == "mean_std" else 1
-    cfun = sum(2 * (inputs * c * c + c) for c in channels_to_train(sites, config.blocks, config.place).values())
-    afun = config.layers * 4 * config.heads * config.head_width * 2048 + text_width(clip) ** 2
-    return 2 * (cfun + afun) + 2**20
+def following(
+    watch: events.Watch, preview: PortraitPreview, preview_every: int, steps: int
+) -> Callable[[StepReport], bool]:
+    """What the core calls after each step: progress, previews, and whether the user wants to stop."""
+    progress = comfy.utils.ProgressBar(steps)
 
+    def on_step(report: StepReport) -> bool:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        due = preview_every > 0 and (report.step % preview_every == 0 or report.step == report.steps)
+        portrait = preview(report.adapter) if due else None
+        shown = None if portrait is None else ("JPEG", portrait, PREVIEW_LARGEST_SIDE)
+        progress.update_absolute(report.step, report.steps, shown)
+        return watch.step(report, portrait, report.readouts)
 
-def learn(
-    model,
-    clip,
-    vae,
-    latents,
-    tokens,
-    material: Material,
-    adapter_config: AdapterConfig,
-    config: TrainConfig,
-    preview_every: int,
-    watch: events.Watch,
-) -> StyleAdapter:
-    """Run the core's training on the graph's model with progress, previews and cancel; the model is left as it was."""
-    comfy.model_management.load_models_gpu(
-        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
-    )
-    schedule = schedule_of(model)
-    progress = comfy.utils.ProgressBar(config.steps)
-    with differentiable(model.model, clip.cond_stage_model):
-        text = DescriptionSide(clip, adapter_config.training_text)
-        predict_noise, sites = NoisePredictor(model, schedule, text), find_sites(model.model.diffusion_model)
-        base = Base(predict_noise, sites, text, schedule, model.load_device, text.family.name)
-        preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
-
-        def on_step(report: StepReport) -> bool:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            due = preview_every and (report.step % preview_every == 0 or report.step == report.steps)
-            portrait = preview(report.adapter) if due else None
-            progress.update_absolute(report.step, report.steps, portrait)
-            return watch.step(report, portrait and portrait[1], report.readouts)
-
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
-
-
-class PortraitPreview:
-    """The portrait an adapter draws at some point of its training, always from the same noise."""
-
-    def __init__(self, base: Base, model, clip, vae, latent_size, seed: int):
-        self.base, self.model, self.vae = base, model, vae
-        self.noise = torch.randn(1, 4, *latent_size, generator=torch.Generator().manual_seed(seed % 2**63)).to(
-            base.device
-        )
-        with torch.no_grad():
-            self.empty = encode_tokens(clip, clip.tokenize(""))[0].to(base.device)
-
-    @torch.no_grad()
-    def __call__(self, adapter: StyleAdapter) -> tuple:
-        adapter.eval()
-        try:
-            context = adapter.condition(self.base.text)
-            empty = self.empty.repeat(1, context.shape[1] // self.empty.shape[1], 1)
-            with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
-                latent = ddim_sample(
-                    self.base.predict_noise, self.base.schedule, self.noise, context, empty, PREVIEW_SAMPLER_STEPS
-                )
-        finally:
-            adapter.train()
-        return "JPEG", preview_image(latent, self.model, self.vae), PREVIEW_LARGEST_SIDE
+    return on_step

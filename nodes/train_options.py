@@ -1,4 +1,4 @@
-"""ACFun Train Options: every choice of the method beyond the few that Train ACFun Style shows."""
+"""ACFun Train Options: choices of the method beyond the few that Train ACFun Style shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
-from ..acfun_core.options import default_of, options_of
 from .schema import TrainOptions, schema, widget
 
-# What Train ACFun Style asks for itself, and what only the export makes.
-_NOT_HERE = {"description", "compact", "steps", "learning_rate", "style_weight", "face_weight", "seed"}
+OF_THE_ADAPTER = ("blocks", "abstract_mode", "form", "rank")
+OF_THE_TRAINING = (
+    "learning_rate_end",
+    "timestep_split",
+    "min_snr_gamma",
+    "style_crop",
+    "style_flip",
+    "style_colour",
+    "style_variants",
+    "copy_guard_every",
+    "copy_limit",
+)
+"""What a user has a reason to change. The other choices of the paper and its ablations are on the command line."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,13 @@ class ChosenOptions:
     face_mask: Tensor | None = None
 
 
-def fields_here(config) -> list[str]:
-    """Names of the fields of a config that this node shows."""
-    return [name for name in options_of(config) if name not in _NOT_HERE]
-
-
-def widgets_of(config) -> list[io.Input]:
-    return [widget(name, options_of(config)[name], default_of(config, name)) for name in fields_here(config)]
+def adapter_widgets() -> list[io.Input]:
+    modes = (
+        f"Where the learned meaning goes. token: it replaces {PLACEHOLDER} in the prompt, before CLIP's text transformer. "
+        "sequence: it is added to the encoded prompt and goes straight to the UNet. Good: token."
+    )
+    special = {"abstract_mode": {"tooltip": modes, "choices": ("token", "sequence")}}
+    return [widget(AdapterConfig, name, **special.get(name, {})) for name in OF_THE_ADAPTER]
 
 
 class ACFunTrainOptions(io.ComfyNode):
@@ -47,12 +57,12 @@ class ACFunTrainOptions(io.ComfyNode):
             node_id="ACFunTrainOptions",
             display_name="ACFun Train Options",
             description=(
-                "Every choice of the method for Train ACFun Style: the paper's ablations and what goes beyond it. "
-                "Untouched, it changes nothing."
+                "More choices for Train ACFun Style: smaller adapters, variants of the style image, a guard against copies, "
+                "masks. Untouched, it changes nothing."
             ),
             inputs=[
-                *widgets_of(AdapterConfig),
-                *widgets_of(TrainConfig),
+                *adapter_widgets(),
+                *(widget(TrainConfig, name) for name in OF_THE_TRAINING),
                 io.Mask.Input(
                     "style_mask",
                     optional=True,
@@ -77,9 +87,9 @@ class ACFunTrainOptions(io.ComfyNode):
 
     @classmethod
     def execute(cls, style_mask=None, face_mask=None, **values) -> io.NodeOutput:
-        adapter = {name: values[name] for name in fields_here(AdapterConfig)}
-        train = {name: values[name] for name in fields_here(TrainConfig)}
-        # Bad combinations are named here already, not after the pictures were encoded.
+        adapter = {name: values[name] for name in OF_THE_ADAPTER}
+        train = {name: values[name] for name in OF_THE_TRAINING}
+        # Bad values are named here already, not after the pictures were encoded.
         AdapterConfig(description=PLACEHOLDER, **adapter)
         TrainConfig(**train)
         return io.NodeOutput(ChosenOptions(adapter, train, style_mask, face_mask))

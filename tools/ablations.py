@@ -1,4 +1,4 @@
-"""The paper's ablations on the embedded base: train each, draw the same seeds, measure, write docs/ablations.md and a picture.
+"""The paper's ablations on the demo base: train each, draw the same seeds, measure, write docs/ablations.md and a picture.
 
     python -m tools.ablations --steps 200 --seeds 4
     python -m tools.ablations --steps 200 --seeds 4 --only full,encoder   some of them now, the others in a later run
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out" / "ablations"
 FACES = [ROOT / "pictures" / "face_astronaut.png"]
 STYLES = [ROOT / "pictures" / name for name in ("style_woodblock.png", "style_oil.jpg", "style_pop.png")]
-# The embedded base finds its way to a face after "a photo of" far more often than after the paper's "a painting of".
+# The demo base finds its way to a face after "a photo of" far more often than after the paper's "a painting of".
 DESCRIPTION = "a photo of a woman in S* style"
 
 
@@ -224,9 +224,7 @@ def measured(work: Work, pairs: list[Pair], judges: Judges) -> dict[str, dict[st
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--base", type=Path, default=ROOT / "base", help="diffusers folder of the base (the embedded one)"
-    )
+    parser.add_argument("--base", type=Path, default=ROOT / "base", help="diffusers folder of the base (the demo base)")
     parser.add_argument("--faces", type=Path, nargs="+", default=FACES, help="photos")
     parser.add_argument("--styles", type=Path, nargs="+", default=STYLES, help="style pictures, at least two")
     parser.add_argument("--description", default=DESCRIPTION, help=f"face description ({DESCRIPTION})")

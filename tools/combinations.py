@@ -3,7 +3,7 @@
     python -m tools.combinations --compile eager inductor  writes docs/combinations.md; minutes, on a CPU
     python -m tools.combinations --only lowvram            this server's part of it now, the others in a later run
 
-Every row is drawn by real ComfyUI servers on the embedded base from the same noise. Ends with 1 if a row does not hold: with
+Every row is drawn by real ComfyUI servers on the demo base from the same noise. Ends with 1 if a row does not hold: with
 the adapter's strengths at 0 the picture must be the other part's own bit for bit, at 1 both must be in it. What is finished is
 kept in ``out/combinations`` and not drawn again.
 """

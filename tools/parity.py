@@ -1,6 +1,6 @@
 """The same adapter on the same weights in ComfyUI and in diffusers: how far apart are the two portraits?
 
-Started by ``make parity``. A random adapter on the embedded base, 40 DDIM steps from the same noise, once through ACFun
+Started by ``make parity``. A random adapter on the demo base, 40 DDIM steps from the same noise, once through ACFun
 Sampler in a real ComfyUI server and once through ``acfun_core.backends``. Prints one JSON line with ``max_abs_difference`` in
 latent space; ends with 1 if it is above the limit.
 """
@@ -28,6 +28,7 @@ from acfun_core.strengths import PARTS
 from acfun_core.training.loop import seeded
 from acfun_core.unet.blocks import channels_to_train
 from tools.comfy.client import ComfyClient
+from tools.comfy.graphs import node
 from tools.comfy.launcher import define_torchvision_operators
 from tools.comfy.server import ComfyServer
 
@@ -57,10 +58,6 @@ def random_adapter(base: StableDiffusion, seed: int = 0, **options) -> StyleAdap
                 parameter.add_(0.005 * torch.randn(parameter.shape, generator=generator))
     adapter.settle(text)
     return adapter.requires_grad_(False)
-
-
-def node(kind: str, **inputs) -> dict:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def three_strengths(strengths: Strengths) -> dict:
@@ -139,7 +136,7 @@ def compare(server: ComfyServer, client: ComfyClient, base: StableDiffusion, mem
 
 
 def load_base() -> StableDiffusion:
-    """The embedded base on the CPU, where both sides compute in float32."""
+    """The demo base on the CPU, where both sides compute in float32."""
     # diffusers imports torchvision, whose compiled operators may not fit a CPU build of torch.
     define_torchvision_operators()
     return StableDiffusion.load(BASE)

@@ -29,6 +29,7 @@ from acfun_core.method.cfun import CFun, channel_sigma
 from acfun_core.options import options_of
 from acfun_core.training.alignment_loss import measure_adapter
 from acfun_core.training.loop import StepReport, train_adapter
+from acfun_core.training.material import encode_pair
 from acfun_core.unet.blocks import channels_to_train, find_sites
 from tools import stability_page
 from tools.base_key import base_key
@@ -105,7 +106,7 @@ def trained_base(folder: Path, seed: int, device: str) -> tuple[Base, torch.Tens
 
     base = StableDiffusion.load(folder, device=device)
     style, face = read_picture(STYLES[seed % len(STYLES)], "style picture"), read_picture(FACE, "face photo")
-    latents = base.encode_pair(style, face, base.native_side)
+    latents = encode_pair(base.encode, style, face, base.native_side)
     return base.core_base(DESCRIPTION), latents, base.style_tokens(style)
 
 
@@ -208,9 +209,7 @@ class Work:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--widths", type=int, nargs="*", default=[64, 128, 320], help="model_channels (64 128 320)")
-    parser.add_argument(
-        "--bases", type=Path, nargs="*", default=[ROOT / "base"], help="trained ones (the embedded base)"
-    )
+    parser.add_argument("--bases", type=Path, nargs="*", default=[ROOT / "base"], help="trained ones (the demo base)")
     parser.add_argument(
         "--literal", type=int, nargs="*", default=[320], help="widths tried with eq. 3 to the letter (320)"
     )

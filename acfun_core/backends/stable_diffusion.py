@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,30 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
-from ..diffusion.inversion import inverted
-from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
-from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
+from ..config import PALETTE_HOLD, PLACEHOLDER, AdapterConfig, DrawConfig, TrainConfig, check_prompt
+from ..diffusion import sampling
+from ..diffusion.palette import Palette, with_statistics
+from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
-from ..images import square
+from ..images import check_side, square
 from ..masks import check_mask_of
 from ..method.adapter import StyleAdapter
-from ..method.mixing import Members, block_transforms, is_plain, mixed_context
+from ..method.fit import check_fits, check_text_fits
+from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
 from ..training.identity import training_key, weights_identity
 from ..training.keeper import StateKeeper
 from ..training.loop import OnStep, train_adapter
-from ..training.material import Material, latent_mask, vary
-from ..unet.blocks import channels_of, find_sites, misfits
+from ..training.material import encode_material, encode_pair
+from ..unet.blocks import find_sites
 from ..unet.injection import injected
-from ..unet.windows import TOLERANCE, Moment
+from ..unet.windows import Moment
 from . import pictures
 from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
-
-STEPS = 1, 1000
-"""Fewest and most steps of a sampling, forwards and backwards."""
 
 
 class StableDiffusion:
@@ -118,13 +115,13 @@ class StableDiffusion:
             self._image_encoder = load_image_encoder(self._image_encoder_path).to(self.device)
         return self._image_encoder
 
-    def encode_pair(self, style: Tensor, face: Tensor, resolution: int) -> Tensor:
-        """(2, 4, h, w) latents of the middle squares of style and face, each (1, H, W, 3)."""
-        return self.encode(torch.cat([square(style, resolution), square(face, resolution)]))
-
     def encode(self, images: Tensor) -> Tensor:
         """(B, H, W, 3), values 0-1 -> (B, 4, H / 8, W / 8)."""
         return pictures.encode_latents(self.vae, images.to(self.device))
+
+    def _encode_each(self, images: Tensor) -> Tensor:
+        """One after the other: the variants of a style picture are many."""
+        return torch.cat([self.encode(image) for image in images.split(1)])
 
     def train(
         self,
@@ -153,8 +150,8 @@ class StableDiffusion:
         style_mask, face_mask = check_mask_of(style_mask, style, "style"), check_mask_of(face_mask, face, "face")
         base = self.core_base(adapter_config.training_text)
         tokens = self.style_tokens(style)
-        latents = self.encode_pair(style, face, resolution)
-        material = self._material(style, config, resolution, style_mask, face_mask)
+        latents = encode_pair(self.encode, style, face, resolution)
+        material = encode_material(self._encode_each, style, config, resolution, style_mask, face_mask)
         return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
 
     def training_key(
@@ -173,44 +170,13 @@ class StableDiffusion:
         resolution = self.native_side if resolution is None else resolution
         return training_key(adapter_config, config, resolution, given, weights)
 
-    def _material(self, style, config: TrainConfig, resolution: int, style_mask, face_mask) -> Material:
-        side, variants, style_masks = resolution // 8, None, None
-        # A mask is cropped and mirrored along with its picture, as a fourth channel.
-        whole = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
-        squares = vary(whole, config, resolution, config.seed) if config.varies_style else square(whole, resolution)
-        if config.varies_style:
-            variants = torch.cat([self.encode(picture[None, ..., :3]) for picture in squares])
-        if style_mask is not None:
-            style_masks = torch.cat([latent_mask(mask[None], side, "style mask") for mask in squares[..., 3]])
-        if face_mask is not None:
-            face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
-        return Material(variants, style_masks, face_mask)
-
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
         """Raise unless the adapter is for Stable Diffusion 1.x and its blocks and S* are as wide as this base's."""
-        if adapter.base_family != "sd1":
-            raise ACFunError(
-                f"The adapter is for a base of family {adapter.base_family}, this one is Stable Diffusion 1.x.",
-                "an adapter that was trained on Stable Diffusion 1.x",
-                "use it in ComfyUI with its own base: SDXL works there, and only there",
-            )
-        have, want = channels_of(self.sites), adapter.cfun.channels
-        wrong = misfits(self.sites, want, adapter.config.place)
-        if wrong:
-            raise ACFunError(
-                f"The adapter does not fit this base: {len(wrong)} of {len(want)} blocks differ (block {wrong[0]} has "
-                f"{have.get(wrong[0], 'no')} channels, the adapter {want[wrong[0]]}).",
-                "the kind of base the adapter was trained on",
-                "name that base or train the adapter on this one",
-            )
-        if adapter.text_width != self.text.width:
-            raise ACFunError(
-                f"The adapter's S* is {adapter.text_width} wide, this base's embeddings are {self.text.width} wide.",
-                "the base the adapter was trained on",
-                "name that base or train the adapter on this one",
-            )
+        fix = "use it in ComfyUI with its own base: SDXL works there, and only there"
+        check_fits(adapter, "sd1", self.sites, fix=fix)
+        check_text_fits(adapter, self.text.width)
 
     @torch.no_grad()
     def condition(self, prompt: str, members: Members = ()) -> Tensor:
@@ -253,12 +219,15 @@ class StableDiffusion:
             adapter.to(self.device)
         noise = starting_noise(seed, batch, height, width) if noise is None else noise
         noise = noise.to(self.device)
-        guided = self._guided(prompt, negative, members, cfg, batch)
-        return ddim(guided, self.schedule, noise, steps, on_sample, palette)
+        levels = normal_levels(self.schedule, steps)
+        predict = self._guided(levels, prompt, negative, members, cfg, len(noise))
+        return sampling.sample(predict, levels.sigmas, levels.noisiest(noise), on_sample, palette)
 
     def check(self, prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
         """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
-        check_sampling(prompt, members, seed, steps, cfg, batch)
+        if members:
+            check_prompt(prompt)
+        DrawConfig(seed, steps, cfg, batch)
         for adapter, _ in members:
             self.check_fits(adapter)
 
@@ -295,78 +264,32 @@ class StableDiffusion:
         """
         resolution = self.native_side if resolution is None else resolution
         check_side("resolution", resolution, 8)
-        check_ranges(("number of steps", steps, *STEPS))
-        sigmas = normal_sigmas(self.schedule, steps)
+        DrawConfig(steps=steps, palette_hold=hold)
+        levels = normal_levels(self.schedule, steps)
         latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
-        context = self.condition("").expand(len(latents), -1, -1)
-
-        def predict(x: Tensor, index: int) -> Tensor:
-            sigma = sigmas[index]
-            t = nearest_timestep(self.schedule, sigma).to(self.device).expand(len(x))
-            eps = self.predict_noise(x / (1 + sigma.square()).sqrt().to(x), t, context)
-            if on_sample is not None:
-                on_sample(steps - index, steps)
-            return eps
-
-        noisiest = inverted(predict, sigmas, latents)[0] / (1 + sigmas[0].square()).sqrt().to(latents)
+        empty = self.condition("")
+        predict = guided(self.predict_noise, levels, lambda index: (empty, empty), cfg=1.0)
+        noisiest = levels.z_t(invert(predict, levels.sigmas, latents, on_sample)[0], 0)
         return noisiest if style is None else with_statistics(noisiest[:-1], noisiest[-1:], hold)
 
-    def _guided(self, prompt: str, negative: str, members: Members, cfg: float, batch: int):
-        """The sampler's noise prediction: prompt and negative prompt in one pass, with the adapters as they act by then."""
-        passes = 1 if cfg == 1 else 2
-        conditioned = torch.arange(passes * batch, device=self.device) < batch
+    def _guided(self, levels: Levels, prompt: str, negative: str, members: Members, cfg: float, batch: int) -> Predict:
+        """The sampler's noise prediction with the adapters as they act at each level."""
 
         @lru_cache
-        def conditions(inside: tuple[bool, ...]) -> Tensor:
-            now = [
-                (adapter, strengths if acts else dataclasses.replace(strengths, abstract=0.0))
-                for (adapter, strengths), acts in zip(members, inside)
-            ]
-            both = same_length(self.condition(prompt, now), self.condition(negative, now))
-            return torch.cat([condition.expand(batch, -1, -1) for condition in both[:passes]])
+        def encoded(now: Members) -> tuple[Tensor, Tensor]:
+            return self.condition(prompt, now), self.condition(negative, now)
 
-        def guided(z_t: Tensor, t: Tensor, done: float) -> Tensor:
-            windows = (strengths.window("abstract") for _, strengths in members)
-            inside = tuple(start - TOLERANCE <= done <= end + TOLERANCE for start, end in windows)
-            t = t.expand(passes * batch)
-            transforms = block_transforms(members, Moment.at(t, len(self.schedule), conditioned))
-            with injected(self.sites, transforms):
-                eps = self.predict_noise(z_t.repeat(passes, 1, 1, 1), t, conditions(inside))
-            return eps if passes == 1 else guide(eps[:batch], eps[batch:], cfg)
+        def conditions(index: int) -> tuple[Tensor, Tensor]:
+            return encoded(members_at(members, levels.done[index]))
 
-        return guided
+        def predict_noise(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            conditioned = torch.arange(len(z_t), device=self.device) < batch
+            with injected(self.sites, block_transforms(members, Moment.at(t, len(self.schedule), conditioned))):
+                # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
+                return self.predict_noise(z_t.contiguous(), t, context)
+
+        return guided(predict_noise, levels, conditions, cfg)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 4, h, w) -> (B, 8 h, 8 w, 3), values 0-1, on the CPU."""
         return pictures.decode_latents(self.vae, latents)
-
-
-def check_side(role: str, pixels: int, multiple: int) -> None:
-    """Raise unless a side in pixels can be used."""
-    if not isinstance(pixels, int) or not 64 <= pixels <= 4096 or pixels % multiple:
-        raise ACFunError(
-            f"The {role} is {pixels}.", f"a multiple of {multiple} from 64 to 4096", "use 512, or 192 for the demo base"
-        )
-
-
-def check_sampling(prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
-    """Raise if a setting of :meth:`StableDiffusion.sample` is out of range."""
-    if members and PLACEHOLDER not in prompt:
-        raise ACFunError(
-            f"The prompt does not hold {PLACEHOLDER}: {prompt[:120]!r}.",
-            f"a prompt such as 'a painting of a woman in {PLACEHOLDER} style'",
-            f"write {PLACEHOLDER} where the style's name would stand",
-        )
-    check_ranges(
-        ("seed", seed, 0, 2**64 - 1),
-        ("number of steps", steps, *STEPS),
-        ("guidance (cfg)", cfg, 0, 100),
-        ("batch size", batch, 1, 64),
-    )
-
-
-def check_ranges(*settings: tuple[str, float, float, float]) -> None:
-    """Raise if one of these (role, value, lowest, highest) is out of its range."""
-    for role, value, low, high in settings:
-        if not low <= value <= high:
-            raise ACFunError(f"The {role} is {value}.", f"a number from {low} to {high}", "use a value in that range")

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..diffusion.sampling import SampledSchedule
+from ..diffusion.schedule import NoiseSchedule
 from ..errors import ACFunError
 from ..storage.tensor_file import check_finite, opened, read_floats, stored
 from .claims import check_claims
@@ -45,7 +45,7 @@ class Parts:
     vae: Any
     text_encoder: Any
     tokenizer: Any
-    schedule: SampledSchedule
+    schedule: NoiseSchedule
 
 
 def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Parts:
@@ -188,7 +188,7 @@ def check_unet_config(source: Path, config: Mapping) -> None:
         )
 
 
-def schedule_from_config(source: Path, config: Mapping) -> SampledSchedule:
+def schedule_from_config(source: Path, config: Mapping) -> NoiseSchedule:
     """diffusers' scheduler settings as the core's schedule."""
     if config.get("prediction_type", "epsilon") != "epsilon":
         raise ACFunError(
@@ -208,7 +208,7 @@ def schedule_from_config(source: Path, config: Mapping) -> SampledSchedule:
         raise ACFunError(
             f"The base {source} has zero terminal SNR.", "the schedule of Stable Diffusion 1.x", "name another base"
         )
-    return SampledSchedule.stable_diffusion(
+    return NoiseSchedule.stable_diffusion(
         config.get("num_train_timesteps", 1000), config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
     )
 
@@ -316,7 +316,7 @@ def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtyp
         _from_single_file(path, "vae", "AutoencoderKL", torch.float32),
         load_text_encoder(read_json(SD1_CONFIGS / "text_encoder" / "config.json"), _tensors_under(path, _TEXT_PREFIX)),
         words,
-        SampledSchedule.stable_diffusion(),
+        NoiseSchedule.stable_diffusion(),
     )
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ACFunError
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "base"
+DEMO_BASE = Path(__file__).resolve().parents[2] / "base"
 """The small base that lies beside the package in the repository; an installed package has none."""
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -74,7 +74,7 @@ def load_base(arguments: argparse.Namespace):
     """The base of the command line, as :class:`~acfun_core.backends.stable_diffusion.StableDiffusion`."""
     path = arguments.base
     if path is None:
-        path = EMBEDDED
+        path = DEMO_BASE
         if not (path / "unet").is_dir():
             raise ACFunError(
                 "No base was named, and there is no demo base beside this package.",

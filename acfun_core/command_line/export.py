@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import ACFunError
+from ..options import check_range
 from ..storage import adapter_file
 from ..storage.export import compact, low_rank, save_embedding
 from . import output
@@ -48,13 +49,11 @@ def run(arguments: argparse.Namespace) -> dict:
     adapter = adapter_file.load(arguments.adapter)
     told: dict = {}
     if arguments.textual_inversion:
-        if not 0 <= arguments.abstract <= 2:
-            raise ACFunError(f"The abstract strength is {arguments.abstract}.", "a number from 0 to 2", "use 1")
+        check_range("abstract strength", arguments.abstract, 0, 2, good=1)
         path = save_embedding(adapter, path, arguments.abstract, arguments.overwrite)
     else:
         if arguments.rank is not None:
-            if not 1 <= arguments.rank <= 512:
-                raise ACFunError(f"The rank is {arguments.rank}.", "a whole number from 1 to 512", "use 16")
+            check_range("rank", arguments.rank, 1, 512, good=16)
             adapter, told["energy_kept"] = low_rank(adapter, arguments.rank)
         smaller = compact(adapter) if arguments.compact else adapter
         path = adapter_file.save(smaller, path, arguments.overwrite)

@@ -12,16 +12,16 @@ from pathlib import Path
 from torch import Tensor
 
 from .. import __version__
-from ..config import PLACEHOLDER, Strengths
-from ..diffusion.palette import PALETTE_HOLD, Palette
+from ..config import PLACEHOLDER, DrawConfig, Strengths
+from ..diffusion.palette import Palette
 from ..errors import ACFunError
 from ..images import square
 from ..masks import notice_of_empty
 from ..method.mixing import Members
 from ..storage import adapter_file
 from . import output
-from .base import EMBEDDED, add_base, load_base
-from .flags import add_list_flags, given_lists
+from .base import DEMO_BASE, add_base, load_base
+from .flags import add_flags, add_list_flags, given, given_lists
 from .train import read_mask
 
 METADATA_KEY = "acfun"
@@ -46,16 +46,9 @@ def add(commands) -> None:
     )
     main.add_argument("--negative", default="", metavar="TEXT", help="what to avoid (default: nothing)")
     output.add_out(main, "the portrait", ".png")
-    main.add_argument("--seed", type=int, default=0, metavar="N", help="the noise it starts from (default: 0)")
-    main.add_argument("--steps", type=int, default=40, metavar="N", help="sampling steps (default: 40)")
-    main.add_argument(
-        "--cfg", type=float, default=5.0, metavar="X", help="how strictly the prompt is followed (default: 5)"
-    )
+    add_flags(main, DrawConfig, ("seed", "steps", "cfg", "batch"))
     main.add_argument("--width", type=int, metavar="N", help="in pixels, a multiple of 8 (default: the base's own)")
     main.add_argument("--height", type=int, metavar="N", help="in pixels, a multiple of 8 (default: the base's own)")
-    main.add_argument(
-        "--batch", type=int, default=1, metavar="N", help="portraits at once; more than one are numbered (default: 1)"
-    )
     photo = parser.add_argument_group(
         "from a photo", "start from a photo's own noise, so that the person stays; good with --cfg 1"
     )
@@ -63,13 +56,7 @@ def add(commands) -> None:
     photo.add_argument(
         "--palette", type=Path, metavar="PICTURE", help="the style picture, whose palette noise and portrait take"
     )
-    photo.add_argument(
-        "--palette-hold",
-        type=float,
-        default=PALETTE_HOLD,
-        metavar="X",
-        help=f"0-1, how far noise and portrait go toward that palette; 0 keeps the photo's colours (default: {PALETTE_HOLD})",
-    )
+    add_flags(photo, DrawConfig, ("palette_hold",))
     strengths = parser.add_argument_group(
         "strengths", "one value for all adapters, or one an adapter with commas between"
     )
@@ -82,29 +69,23 @@ def add(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    members = read_members(arguments)
+    drawing, members = DrawConfig(**given(arguments, DrawConfig)), read_members(arguments)
     prompt = arguments.prompt
     if prompt is None and not members:
         raise ACFunError("There is neither a prompt nor an adapter.", "what to draw", "add --prompt TEXT")
     prompt = members[0][0].config.description if prompt is None else prompt
-    paths = numbered(arguments.out, arguments.batch)
+    paths = numbered(arguments.out, drawing.batch)
     for path in paths:
         output.check_out(path, ".png", arguments.overwrite)
-    photo, palette = read_photo(arguments)
+    photo, palette = read_photo(arguments, drawing.batch)
     base = load_base(arguments)
     height, width = drawn_size(arguments, base.native_side)
-    settings = {
-        "prompt": prompt,
-        "negative": arguments.negative,
-        "seed": arguments.seed,
-        "steps": arguments.steps,
-        "cfg": arguments.cfg,
-        "batch": arguments.batch,
-    }
-    base.check(prompt, members, arguments.seed, arguments.steps, arguments.cfg, arguments.batch)
+    numbers = {"seed": drawing.seed, "steps": drawing.steps, "cfg": drawing.cfg, "batch": drawing.batch}
+    settings = {"prompt": prompt, "negative": arguments.negative, **numbers}
+    base.check(prompt, members, **numbers)
     start = time.monotonic()
-    start_from = photo_start(base, photo, palette, width, arguments)
-    with output.Progress("sampling", arguments.steps, arguments.quiet) as progress:
+    start_from = photo_start(base, photo, palette, width, drawing, arguments.quiet)
+    with output.Progress("sampling", drawing.steps, arguments.quiet) as progress:
         latents = base.sample(
             members=members,
             size=(height, width),
@@ -117,10 +98,10 @@ def run(arguments: argparse.Namespace) -> dict:
         **settings,
         "width": width,
         "height": height,
-        **told_start(arguments),
+        **told_start(arguments, drawing.palette_hold),
         "sampler": "ddim",
         "scheduler": "normal",
-        "base": (arguments.base or EMBEDDED).resolve().name,
+        "base": (arguments.base or DEMO_BASE).resolve().name,
         "adapters": [
             {"file": path.name, **told_strengths(strengths)}
             for path, (_, strengths) in zip(arguments.adapters, members)
@@ -146,7 +127,7 @@ def drawn_size(arguments: argparse.Namespace, native: int) -> tuple[int, int]:
     return native if height is None else height, native if width is None else width
 
 
-def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | None]:
+def read_photo(arguments: argparse.Namespace, batch: int) -> tuple[Tensor | None, Tensor | None]:
     """The photo whose noise is the start and the picture that lends its palette, each (1, H, W, 3) or None."""
     if arguments.photo is None:
         if arguments.palette is not None:
@@ -154,13 +135,11 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
                 "There is a palette but no photo.", "--palette together with --photo", "add --photo PICTURE"
             )
         return None, None
-    if not 0 <= arguments.palette_hold <= 1:
-        raise ACFunError(f"--palette-hold is {arguments.palette_hold}.", "a number from 0 to 1", f"use {PALETTE_HOLD}")
     sides = [side for side in (arguments.width, arguments.height) if side is not None]
-    if arguments.batch != 1 or len(set(sides)) > 1:
+    if batch != 1 or len(set(sides)) > 1:
         size = f" of {arguments.width} x {arguments.height}" if len(sides) == 2 else ""
         raise ACFunError(
-            f"A photo's noise makes one square portrait, not {arguments.batch}{size}.",
+            f"A photo's noise makes one square portrait, not {batch}{size}.",
             "--batch 1, and --width and --height alike; one of them or none is enough",
             "leave these flags out",
         )
@@ -170,32 +149,34 @@ def read_photo(arguments: argparse.Namespace) -> tuple[Tensor | None, Tensor | N
     return photo, arguments.palette and read_picture(arguments.palette, "palette", contrast=True)
 
 
-def photo_start(base, photo: Tensor | None, palette: Tensor | None, side: int, arguments: argparse.Namespace) -> dict:
+def photo_start(
+    base, photo: Tensor | None, palette: Tensor | None, side: int, drawing: DrawConfig, quiet: bool
+) -> dict:
     """What the drawing needs to start from a photo's noise; nothing without a photo."""
     if photo is None:
         return {}
-    with output.Progress("finding the photo's noise", arguments.steps, arguments.quiet) as progress:
-        hold = arguments.palette_hold
-        noise = base.photo_noise(photo, palette, arguments.steps, side, lambda step, steps: progress.step(), hold)
+    hold = drawing.palette_hold
+    with output.Progress("finding the photo's noise", drawing.steps, quiet) as progress:
+        noise = base.photo_noise(photo, palette, drawing.steps, side, lambda step, steps: progress.step(), hold)
     if palette is None or not hold:
         return {"noise": noise}
     return {"noise": noise, "palette": Palette(base.encode(square(palette, side)), hold)}
 
 
-def told_start(arguments: argparse.Namespace) -> dict:
+def told_start(arguments: argparse.Namespace, palette_hold: float) -> dict:
     """What a portrait started from beside chance, for its metadata."""
     if arguments.photo is None:
         return {}
     if arguments.palette is None:
         return {"photo": arguments.photo.name}
     names = {"photo": arguments.photo.name, "palette": arguments.palette.name}
-    return {**names, "palette_hold": arguments.palette_hold}
+    return {**names, "palette_hold": palette_hold}
 
 
 def read_members(arguments: argparse.Namespace) -> Members:
     """The adapters of the command line with their strengths."""
     chosen = given_lists(arguments, Strengths, len(arguments.adapters)) if arguments.adapters else []
-    mask = read_mask(arguments.mask, None, "mask")
+    mask = read_mask(arguments.mask, "mask")
     notice = mask is not None and notice_of_empty(mask, "mask", "the adapters change nothing")
     if notice:
         logging.warning("ACFun: %s", notice)

@@ -14,6 +14,7 @@ from ..errors import ACFunError
 from ..faces.detector import LARGEST_FIRST, ORDERS, find_faces, nth_face
 from ..faces.landmarks import NAMES, check_landmarks
 from ..faces.splice import MOST_FACES, PARTS, SEAMS, splice_bands, splice_parts
+from ..options import check_range
 from . import output
 
 _DESCRIPTION = f"""\
@@ -129,8 +130,7 @@ def bands(arguments: argparse.Namespace, faces: list[Tensor], path: Path) -> dic
         raise ACFunError(
             "--cuts goes without landmarks, detector and map.", "either bands or parts", "leave out one of them"
         )
-    if not 64 <= arguments.size <= 4096:
-        raise ACFunError(f"The size is {arguments.size}.", "64 to 4096 pixels", "use 512")
+    check_range("size", arguments.size, 64, 4096, good=512)
     spliced = splice_bands(faces, cuts, arguments.softness or 0.0, arguments.size)
     path = output.save_png(to_pil(spliced[0]), path, overwrite=arguments.overwrite)
     return {"face": str(path), "cuts": cuts}

@@ -8,9 +8,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from torch import Tensor
+
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
-from ..masks import check_masks, check_not_empty
+from ..masks import check_mask_of, check_masks
 from ..method.adapter import StyleAdapter
 from ..options import options_of
 from ..storage.rescue import rescued, save_or_rescue
@@ -103,8 +105,8 @@ def run(arguments: argparse.Namespace) -> dict:
 
     style = read_picture(arguments.style, "style picture", contrast=True)
     face = read_picture(arguments.face, "face photo", contrast=True)
-    style_mask = read_mask(arguments.style_mask, style, "style mask")
-    face_mask = read_mask(arguments.face_mask, face, "face mask")
+    style_mask = check_mask_of(read_mask(arguments.style_mask, "style mask"), style, "style")
+    face_mask = check_mask_of(read_mask(arguments.face_mask, "face mask"), face, "face")
     base = load_base(arguments)
     start = time.monotonic()
     inputs = {"resolution": arguments.resolution, "style_mask": style_mask, "face_mask": face_mask}
@@ -155,23 +157,8 @@ def learned(base, keeper: StateKeeper, *given, **further) -> StyleAdapter:
         raise
 
 
-def read_mask(path: Path | None, picture, role: str):
-    """A grey picture as (1, H, W), 0-1, of the same size as its picture; None stays None.
-
-    Raises:
-        ACFunError: it cannot be read, is of another size, or, as the mask of a picture, is black everywhere.
-    """
-    if path is None:
-        return None
+def read_mask(path: Path | None, role: str) -> Tensor | None:
+    """A grey picture as (1, H, W), 0-1; None stays None."""
     from ..backends.pictures import read_picture
 
-    mask = read_picture(path, role)
-    if picture is not None and mask.shape != picture.shape:
-        sizes = [f"{image.shape[2]} x {image.shape[1]}" for image in (mask, picture)]
-        raise ACFunError(
-            f"The {role} has {sizes[0]} pixels, its picture {sizes[1]}.", "equal sizes", "paint the mask on the picture"
-        )
-    masks = check_masks(mask.mean(dim=-1), role)
-    if picture is not None:
-        check_not_empty(masks, role, "nothing would be learned from its picture")
-    return masks
+    return None if path is None else check_masks(read_picture(path, role).mean(dim=-1), role)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PALETTE_HOLD = 0.7
-"""How far noise and portrait go toward the style picture's palette if nothing is said (benchmarks/README.md)."""
+from ..config import PALETTE_HOLD
 
 
 def with_statistics(x: Tensor, of: Tensor, share: float = 1.0) -> Tensor:

@@ -1,38 +1,85 @@
-"""DDIM over the noise levels that ComfyUI's sampler ``ddim`` with the scheduler ``normal`` visits."""
+"""DDIM (Song et al. 2021) over chosen noise levels: from noise to a picture, and from a picture to its noise.
+
+With ``x = z_t / a_t`` and ``sigma = s_t / a_t``, eq. 12 with eta 0 is an Euler step, ``x' = x + (sigma' - sigma) eps``.
+Portraits, previews, the copy guard, a photo's noise and the benchmarks all go through :func:`sample` and :func:`invert`, with a
+predictor of one form, :data:`Predict`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .schedule import NoiseSchedule
 
-OnSample = Callable[[int, int], None]
-"""Called after each step with its number from 1 and the number of steps."""
+PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""DM, the UNet: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
+
+Predict = Callable[[Tensor, int], Tensor]
+"""x = z_t / a_t (B, 4, h, w) and the index of a noise level -> eps (B, 4, h, w)."""
 
 Correct = Callable[[Tensor], Tensor]
 """Predicted clean latent (B, 4, h, w) -> the one to go to."""
 
-Guided = Callable[[Tensor, Tensor, float], Tensor]
-"""z_t (B, 4, h, w), timestep t () and the share of the sampling that is done -> eps (B, 4, h, w) after guidance."""
+OnSample = Callable[[int, int], None]
+"""Called after each step with its number from 1 and the number of steps."""
 
 
-class SampledSchedule(NoiseSchedule):
-    """A schedule that keeps the logarithms of its noise levels as double precision gives them.
-
-    Half-way between two timesteps the last bit decides which of them the UNet is told, and both hosts must decide alike.
+@dataclass(frozen=True)
+class Levels:
+    """The noise levels that a sampling visits.
 
     Attributes:
-        log_sigmas: (T,) logarithm of sigma_t = s_t / a_t, float32.
+        sigmas: (N + 1,) falling, float32, 0 at the end.
+        timesteps: (N,) whole timesteps that the UNet is told.
+        done: for each of the N levels the share of the sampling that is over, 0 at pure noise, 1 at the picture.
     """
 
-    def __init__(self, alphas_cumprod: Tensor):
-        super().__init__(alphas_cumprod)
-        exact = alphas_cumprod.detach().double()
-        self.log_sigmas = ((1 - exact) / exact).sqrt().log().float()
+    sigmas: Tensor
+    timesteps: Tensor
+    done: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def noisiest(self, noise: Tensor) -> Tensor:
+        """Unit noise (B, 4, h, w) as x at the first level; undone by :meth:`z_t` of level 0."""
+        return noise * (1 + self.sigmas[0].square()).sqrt().to(noise)
+
+    def z_t(self, x: Tensor, index: int) -> Tensor:
+        """What the UNet sees of x (B, 4, h, w) at a level."""
+        return x / (1 + self.sigmas[index].square()).sqrt().to(x)
+
+
+def normal_levels(schedule: NoiseSchedule, steps: int, denoise: float = 1.0) -> Levels:
+    """Those of ComfyUI's scheduler ``normal``: evenly spread over the timesteps, sigma log-linear between whole ones.
+
+    Args:
+        denoise: above 0, to 1; below 1 the last levels of a longer sampling, as ComfyUI's ``denoise`` takes them.
+    """
+    whole = max(steps, int(steps / denoise))
+    t = torch.linspace(len(schedule) - 1, 0, whole)
+    logs, share = schedule.log_sigmas, t.frac()
+    between = (1 - share) * logs[t.floor().long()] + share * logs[t.ceil().long()]
+    sigmas = torch.cat([between.exp(), torch.zeros(1)])[-steps - 1 :]
+    told = torch.stack([nearest_timestep(schedule, sigma) for sigma in sigmas[:-1]])
+    return Levels(sigmas, told, tuple(1 - one.item() / (len(schedule) - 1) for one in t[-steps:]))
+
+
+def even_levels(schedule: NoiseSchedule, steps: int) -> Levels:
+    """Whole timesteps, evenly spread from the last one and never the first: few steps, as previews take, spend none on it."""
+    t = torch.linspace(len(schedule) - 1, 0, steps + 1).round().long()[:-1]
+    sigmas = torch.cat([schedule.sigma(t), torch.zeros(1)])
+    return Levels(sigmas, t, tuple(1 - one.item() / (len(schedule) - 1) for one in t))
+
+
+def nearest_timestep(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
+    """The timestep whose noise level is closest to ``sigma`` (), in the logarithm. -> () whole number."""
+    return (sigma.log() - schedule.log_sigmas).abs().argmin()
 
 
 def starting_noise(seed: int, batch: int, height: int, width: int) -> Tensor:
@@ -41,22 +88,85 @@ def starting_noise(seed: int, batch: int, height: int, width: int) -> Tensor:
     return torch.randn(batch, 4, height // 8, width // 8, generator=generator)
 
 
-def normal_timesteps(schedule: SampledSchedule, steps: int) -> Tensor:
-    """(steps,) timesteps spread evenly from the last to the first, broken numbers among them."""
-    return torch.linspace(len(schedule) - 1, 0, steps)
+@torch.no_grad()
+def sample(
+    predict: Predict,
+    sigmas: Tensor,
+    x: Tensor,
+    on_sample: OnSample | None = None,
+    correct: Correct | None = None,
+) -> Tensor:
+    """From noise to a picture.
+
+    Args:
+        sigmas: (N + 1,) falling noise levels, the last one 0.
+        x: (B, 4, h, w) at the first level.
+        correct: changes the clean latent that each step predicts, as ComfyUI's post-cfg functions do.
+
+    Returns:
+        (B, 4, h, w) clean latent.
+    """
+    steps = len(sigmas) - 1
+    for index in range(steps):
+        sigma, following = sigmas[index], sigmas[index + 1]
+        eps = predict(x, index)
+        if correct is not None:
+            # The same step of Euler's method, toward another end.
+            eps = (x - correct(x - sigma.to(x) * eps)) / sigma.to(x)
+        x = x + (following - sigma).to(x) * eps
+        if on_sample is not None:
+            on_sample(index + 1, steps)
+    return x
 
 
-def normal_sigmas(schedule: SampledSchedule, steps: int) -> Tensor:
-    """(steps + 1,) noise levels at :func:`normal_timesteps`, log-linear between whole ones, and 0 at the end."""
-    levels, t = schedule.log_sigmas, normal_timesteps(schedule, steps)
-    share = t.frac()
-    between = (1 - share) * levels[t.floor().long()] + share * levels[t.ceil().long()]
-    return torch.cat([between.exp(), torch.zeros(1)])
+@torch.no_grad()
+def invert(predict: Predict, sigmas: Tensor, latent: Tensor, on_sample: OnSample | None = None) -> list[Tensor]:
+    """From a picture to the noise that :func:`sample` would draw it from (section 4.3): the same steps backwards.
+
+    The noise is asked for at the level that is gone to, which the latent of the level before stands in for. A portrait that
+    starts from a photo's own noise keeps the sitter without a training on the photo, so that an adapter that learned a style
+    alone serves any face.
+
+    Args:
+        predict: the base's noise prediction, without guidance.
+        sigmas: (N + 1,) falling noise levels, the last one 0.
+        latent: (B, 4, h, w) clean latent.
+
+    Returns:
+        x at each of the N + 1 levels, from the noisiest to the clean latent.
+    """
+    steps = len(sigmas) - 1
+    found = [latent]
+    for index in reversed(range(steps)):
+        x = found[0]
+        found.insert(0, x + (sigmas[index] - sigmas[index + 1]).to(x) * predict(x, index))
+        if on_sample is not None:
+            on_sample(steps - index, steps)
+    return found
 
 
-def nearest_timestep(schedule: SampledSchedule, sigma: Tensor) -> Tensor:
-    """The timestep whose noise level is closest to ``sigma`` (), in the logarithm. -> () whole number."""
-    return (sigma.log() - schedule.log_sigmas).abs().argmin()
+def guided(
+    predict_noise: PredictNoise,
+    levels: Levels,
+    conditions: Callable[[int], tuple[Tensor, Tensor]],
+    cfg: float,
+) -> Predict:
+    """Classifier-free guidance, ``eps_negative + cfg (eps_positive - eps_negative)``, both in one pass of the UNet.
+
+    Args:
+        conditions: index of a level -> contexts (1 or B, T, width) with and without the prompt; with cfg 1 the second is not
+            looked at.
+    """
+
+    def predict(x: Tensor, index: int) -> Tensor:
+        z_t, t = levels.z_t(x, index), levels.timesteps[index].to(x.device)
+        positive, negative = (one.expand(len(x), -1, -1) for one in same_length(*conditions(index)))
+        if cfg == 1:
+            return predict_noise(z_t, t.expand(len(x)), positive)
+        eps = predict_noise(z_t.repeat(2, 1, 1, 1), t.expand(2 * len(x)), torch.cat([positive, negative]))
+        return torch.lerp(eps[len(x) :], eps[: len(x)], cfg)
+
+    return predict
 
 
 def same_length(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,40 +175,10 @@ def same_length(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(condition.repeat(1, length // condition.shape[1], 1) for condition in (positive, negative))
 
 
-def guide(positive: Tensor, negative: Tensor, cfg: float) -> Tensor:
-    """Classifier-free guidance: ``eps_negative + cfg (eps_positive - eps_negative)``."""
-    return torch.lerp(negative, positive, cfg)
-
-
-@torch.no_grad()
-def ddim(
-    guided: Guided,
-    schedule: SampledSchedule,
-    noise: Tensor,
-    steps: int = 40,
-    on_sample: OnSample | None = None,
-    correct: Correct | None = None,
+def draw(
+    predict_noise: PredictNoise, levels: Levels, noise: Tensor, positive: Tensor, negative: Tensor, cfg: float
 ) -> Tensor:
-    """DDIM (Song et al. 2021, eq. 12 with eta 0) as an Euler step in sigma: ``x' = x + (sigma' - sigma) eps``, x = z_t / a_t.
-
-    Args:
-        noise: (B, 4, h, w) start, unit variance.
-        correct: changes the clean latent that each step predicts, as ComfyUI's post-cfg functions do.
-
-    Returns:
-        (B, 4, h, w) clean latent.
-    """
-    sigmas, timesteps = normal_sigmas(schedule, steps), normal_timesteps(schedule, steps)
-    x = noise * (1 + sigmas[0].square()).sqrt().to(noise)
-    for index in range(steps):
-        sigma, following = sigmas[index], sigmas[index + 1]
-        done = 1 - timesteps[index].item() / (len(schedule) - 1)
-        z_t = x / (1 + sigma.square()).sqrt().to(x)
-        eps = guided(z_t, nearest_timestep(schedule, sigma).to(x.device), done)
-        if correct is not None:
-            # The same step of Euler's method, toward another end.
-            eps = (x - correct(x - sigma.to(x) * eps)) / sigma.to(x)
-        x = x + (following - sigma).to(x) * eps
-        if on_sample is not None:
-            on_sample(index + 1, steps)
-    return x
+    """A clean latent (B, 4, h, w) from unit noise under one pair of contexts (1, T, width)."""
+    return sample(
+        guided(predict_noise, levels, lambda index: (positive, negative), cfg), levels.sigmas, levels.noisiest(noise)
+    )

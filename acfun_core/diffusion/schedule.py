@@ -11,10 +11,16 @@ class NoiseSchedule:
 
     Args:
         alphas_cumprod: (T,) a_t^2, falling from about 1 to about 0.
+
+    Attributes:
+        log_sigmas: (T,) logarithm of sigma_t = s_t / a_t, float32. Taken in double precision: half-way between two timesteps
+            the last bit decides which of them the UNet is told, and all hosts must decide alike.
     """
 
     def __init__(self, alphas_cumprod: Tensor):
         self.alphas_cumprod = alphas_cumprod.detach().clone().float()
+        exact = alphas_cumprod.detach().double()
+        self.log_sigmas = ((1 - exact) / exact).sqrt().log().float()
 
     @classmethod
     def stable_diffusion(cls, steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012) -> NoiseSchedule:

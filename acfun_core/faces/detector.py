@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ACFunError
+from .opencv import opencv
 
 LEAST_SCORE = 0.6
 LARGEST_FIRST, LEFT_TO_RIGHT = "largest first", "left to right"
@@ -18,6 +19,44 @@ ORDERS = (LARGEST_FIRST, LEFT_TO_RIGHT)
 
 class NoFace(ACFunError):
     """There is no face in a picture, or none that can be found."""
+
+
+class FaceDetector:
+    """YuNet from a file, read when it first looks at a picture.
+
+    Raises:
+        ACFunError: OpenCV or the file is missing.
+    """
+
+    def __init__(self, model: str | Path, least_score: float = LEAST_SCORE):
+        self._cv2 = opencv("found", "give the landmarks yourself")
+        self._model, self._least_score, self._detector = Path(model), least_score, None
+        if not self._model.is_file():
+            raise ACFunError(f"There is no detector at {model}.", "YuNet as an ONNX file", "check the path")
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """All faces of an RGB picture, uint8 (H, W, 3).
+
+        Returns:
+            (N, 15): x, y, width, height, the five points (x, y) in the order of :mod:`acfun_core.faces.landmarks`, score.
+
+        Raises:
+            ACFunError: the file is not YuNet.
+        """
+        height, width = pixels.shape[:2]
+        try:
+            if self._detector is None:
+                create = self._cv2.FaceDetectorYN.create
+                self._detector = create(str(self._model), "", (width, height), self._least_score)
+            self._detector.setInputSize((width, height))
+            faces = self._detector.detect(np.ascontiguousarray(pixels[..., ::-1]))[1]
+        except self._cv2.error as error:
+            raise ACFunError(
+                f"{self._model.name} does not work as a detector: {str(error).strip()[:200]}.",
+                "YuNet as an ONNX file",
+                "use OpenCV's face_detection_yunet model",
+            ) from error
+        return np.zeros((0, 15), np.float32) if faces is None else faces
 
 
 def find_landmarks(picture: Tensor, model: str | Path, role: str) -> Tensor:
@@ -48,32 +87,12 @@ def find_faces(picture: Tensor, model: str | Path, role: str, order: str = LARGE
 
     Raises:
         NoFace: no face is found.
-        ACFunError: OpenCV or the file is missing or not YuNet, or there is no such order.
+        ACFunError: as :class:`FaceDetector`, or there is no such order.
     """
     if order not in ORDERS:
         raise ACFunError(f"Faces cannot be counted {order!r}.", "one of " + ", ".join(ORDERS), "choose one of these")
-    try:
-        import cv2
-    except ImportError as error:
-        raise ACFunError(
-            f"Faces cannot be found without OpenCV: {error}.",
-            "OpenCV 4.8 or newer",
-            "pip install opencv-python-headless, or give the landmarks yourself",
-        ) from error
-    height, width = picture.shape[1:3]
-    if not Path(model).is_file():
-        raise ACFunError(f"There is no detector at {model}.", "YuNet as an ONNX file", "check the path")
-    try:
-        detector = cv2.FaceDetectorYN.create(str(model), "", (width, height), LEAST_SCORE)
-        pixels = (picture[0].cpu() * 255).round().byte().numpy()[..., ::-1]
-        _, faces = detector.detect(np.ascontiguousarray(pixels))
-    except cv2.error as error:
-        raise ACFunError(
-            f"{Path(model).name} does not work as a detector: {str(error).strip()[:200]}.",
-            "YuNet as an ONNX file",
-            "use OpenCV's face_detection_yunet model",
-        ) from error
-    if faces is None or len(faces) == 0:
+    faces = FaceDetector(model)((picture[0].cpu() * 255).round().byte().numpy())
+    if len(faces) == 0:
         raise NoFace(
             f"No face was found in the {role}.",
             "a face that looks at the camera",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import ACFunError
 from .landmarks import Similarity, warp
+from .opencv import opencv
 
 SIDE = 112
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
@@ -24,20 +25,12 @@ class FaceEncoder:
     """
 
     def __init__(self, model: str | Path):
-        try:
-            import cv2
-        except ImportError as error:
-            raise ACFunError(
-                f"Faces cannot be compared without OpenCV: {error}.",
-                "OpenCV 4.8 or newer",
-                "pip install opencv-python-headless, or set face_encoder to none",
-            ) from error
-        self._cv2, self._model = cv2, Path(model)
+        self._cv2, self._model = opencv("compared", "set face_encoder to none"), Path(model)
         if not self._model.is_file():
             raise ACFunError(f"There is no face encoder at {model}.", "SFace as an ONNX file", "check the path")
         try:
-            self._net = cv2.dnn.readNetFromONNX(str(model))
-        except cv2.error as error:
+            self._net = self._cv2.dnn.readNetFromONNX(str(model))
+        except self._cv2.error as error:
             raise self._unfit(error) from error
 
     def __call__(self, picture: Tensor, landmarks: Tensor) -> Tensor:
@@ -47,7 +40,10 @@ class FaceEncoder:
             ACFunError: the file is not SFace.
         """
         aligned, _ = warp(picture.cpu(), Similarity.fit(torch.tensor(TEMPLATE), landmarks.cpu()), SIDE, SIDE)
-        pixels = (aligned[0].clamp(0, 1) * 255).round().byte().numpy()
+        return self.of_crop((aligned[0].clamp(0, 1) * 255).round().byte().numpy())
+
+    def of_crop(self, pixels: np.ndarray) -> Tensor:
+        """The same of a face that lies as in :data:`TEMPLATE`, uint8 (112, 112, 3)."""
         try:
             # By name: some copies of the file list their weights as inputs too, which OpenCV 5's FaceRecognizerSF refuses.
             self._net.setInput(self._cv2.dnn.blobFromImage(pixels), "data")

@@ -11,14 +11,15 @@ scale, and so are blends in the middle of both; these are told by the share of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import ACFunError
-from ..images import square
+from ..images import explained_share, square
+from .detector import NoFace
 
 DETAIL = 48
 """Side in pixels at which pictures are compared: where everything lies, but not the grain."""
@@ -73,17 +74,9 @@ def copied_share(picture: Tensor, references: Sequence[Tensor]) -> float:
         picture, references: (1, H, W, 3) of any size, values 0-1; the middle squares are compared.
     """
     wanted = _centred(picture)
-    basis = torch.stack([_centred(reference) for reference in references], dim=1)
+    straight = torch.stack([_centred(reference) for reference in references], dim=1)
     mirrored = torch.stack([_centred(reference.flip(2)) for reference in references], dim=1)
-    spread = wanted.square().sum()
-    if spread <= 1e-9:
-        return 0.0
-    shares = []
-    for pair in (basis, mirrored):
-        # gelsd also takes references that are equal or flat.
-        factors = torch.linalg.lstsq(pair, wanted[:, None], driver="gelsd").solution
-        shares.append(1 - (wanted - (pair @ factors)[:, 0]).square().sum() / spread)
-    return float(torch.stack(shares).max().clamp(0, 1))
+    return max(explained_share(wanted, basis).item() for basis in (straight, mirrored))
 
 
 def _centred(picture: Tensor) -> Tensor:
@@ -121,3 +114,59 @@ def relative(similarities: Tensor, between: float, what: str) -> list[float]:
 def cosines(embeddings: Tensor, other: Tensor) -> Tensor:
     """Cosine of each row of (B, D) with (D,) -> (B,)."""
     return torch.nn.functional.cosine_similarity(embeddings.double(), other.double()[None], dim=1)
+
+
+See = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""CLIP vision: pictures (B, H, W, 3) -> tokens of its last layer but one (B, N, width), embeddings (B, D)."""
+
+
+class LikenessByCLIP:
+    """How near portraits (B, H, W, 3) are to their training pictures, (1, H, W, 3) each, as CLIP vision sees them."""
+
+    def __init__(self, see: See, portraits: Tensor, style: Tensor, face: Tensor):
+        seen = [see(pictures) for pictures in (portraits, style, face)]
+        self._statistics = [token_statistics(tokens) for tokens, _ in seen]
+        self._embeddings = [embeddings for _, embeddings in seen]
+
+    def to_style(self) -> list[float]:
+        """The style of a :class:`Score`, one a portrait."""
+        drawn, style, face = self._statistics
+        return relative(cosines(drawn, style[0]), cosines(face, style[0]).item(), "style")
+
+    def to_face(self) -> list[float]:
+        """The identity of a :class:`Score` by whole pictures, for want of a face encoder."""
+        drawn, style, face = self._embeddings
+        return relative(cosines(drawn, face[0]), cosines(style, face[0]).item(), "look")
+
+
+def likeness_by_face(
+    identify: Callable[[Tensor, str], Tensor],
+    portraits: Tensor,
+    style: Tensor,
+    face: Tensor,
+    on_portrait: Callable[[], None] = lambda: None,
+) -> tuple[list[float], list[str]]:
+    """Identities by a face encoder, and what to say about them. A portrait without a face counts 0.
+
+    Args:
+        identify: a picture (1, H, W, 3) and its role -> (D,) of length 1; raises NoFace.
+        on_portrait: called after each portrait.
+
+    Raises:
+        ACFunError: no face in the photo, or the encoder does not work.
+    """
+    own = identify(face, "face image")
+    try:
+        between, notices = float(identify(style, "style image") @ own), []
+    except NoFace:
+        # Faces of different people have cosines around 0.
+        between, notices = 0.0, ["No face was found in the style image; 0 stands for a stranger's."]
+    identities = []
+    for number, portrait in enumerate(portraits.split(1), 1):
+        try:
+            identities += relative((identify(portrait, f"picture {number}") @ own)[None], between, "faces")
+        except NoFace:
+            identities.append(0.0)
+            notices.append(f"Picture {number}: no face was found; its identity counts 0.")
+        on_portrait()
+    return identities, notices

@@ -13,8 +13,8 @@ from ..host import TextSide
 from .afun import AFun, interpolate_row
 from .cfun import CFunStack
 
-FAMILIES = ("sd1", "sdxl")
-"""Kinds of base: Stable Diffusion 1.x, and SDXL with both text encoders side by side in one row."""
+FAMILIES = {"sd1": "Stable Diffusion 1.x", "sdxl": "SDXL"}
+"""Kinds of base, and how people call them. On SDXL both text encoders stand side by side in one row."""
 
 
 @dataclass

@@ -16,14 +16,11 @@ Where e_a goes is an option (``abstract_mode``):
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..config import AdapterConfig
-
-REFERENCE_WIDTH = 1024
-"""As for CFun: the output map is scaled by REFERENCE_WIDTH / width, so that one learning rate serves every width."""
+from .steering import REFERENCE_CHANNELS
 
 
 class CrossAttention(nn.Module):
@@ -44,11 +41,11 @@ class CrossAttention(nn.Module):
         """``text`` (B, T, text_width), ``image`` (B, N, image_width) -> (B, T, text_width)."""
         image = self.norm_image(image)
         q, k, v = (
-            rearrange(x, "b t (h d) -> b h t d", h=self.heads)
+            x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for x in (self.to_q(self.norm_text(text)), self.to_k(image), self.to_v(image))
         )
         fused = F.scaled_dot_product_attention(q, k, v)
-        fused = self.to_out(rearrange(fused, "b h t d -> b t (h d)"))
+        fused = self.to_out(fused.transpose(1, 2).flatten(2))
         return F.dropout(fused, self.dropout, self.training)
 
 
@@ -112,8 +109,8 @@ class AFun(nn.Module):
         return e_a
 
     def _unit(self, reference: Tensor) -> Tensor:
-        """One step of the output map in the size of what it is added to, whatever the width."""
-        return reference.square().mean().sqrt() * (REFERENCE_WIDTH / self.text_width)
+        """One step of the output map in the size of what it is added to, whatever the width, as in CFun's maps."""
+        return reference.square().mean().sqrt() * (REFERENCE_CHANNELS / self.text_width)
 
 
 def interpolate_row(initial_row: Tensor, e_a: Tensor, strength: float) -> Tensor:

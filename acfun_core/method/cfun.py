@@ -5,7 +5,7 @@
 Our reading, made so that one learning rate serves every width from 64 to 1280 channels:
 
 * sigma is normalised across channels without parameters. Raw sigma is positive everywhere, so that all weights of a row
-  move the same way and full maps diverge within three steps at Stable Diffusion's width.
+  move the same way and learn less (docs/stability.md, "eq. 3 to the letter").
 * The maps are scaled by the number of their inputs (:mod:`acfun_core.method.steering`), which takes the width out of a step.
 * beta is in units of the mean sigma of h: then ``CFun(k h) = k CFun(h)`` and blocks with large activations need no
   larger weights.
@@ -93,9 +93,3 @@ class CFunStack(nn.Module):
 
     def names(self) -> list[str]:
         return list(self.channels)
-
-
-@torch.no_grad()
-def largest_change(stack: CFunStack) -> float:
-    """Largest absolute weight or bias of all maps."""
-    return max((parameter.abs().max().item() for parameter in stack.parameters()), default=0.0)

@@ -7,22 +7,25 @@ abstract strengths. As soon as one adapter is of a sequence mode, the same sum i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import Strengths
 from ..errors import ACFunError
-from ..host import TextSide
+from ..host import Base, TextSide
 from ..unet.blocks import address
-from ..unet.injection import Transform
-from ..unet.windows import Moment, factor
+from ..unet.injection import Transform, injected
+from ..unet.windows import Moment, factor, open_at
 from .adapter import StyleAdapter
 from .cfun import CFun
 
 Members = Sequence[tuple[StyleAdapter, Strengths]]
+
+_ALWAYS = {"abstract_start": 0.0, "abstract_end": 1.0}
 
 
 def check_same_text(members: Members) -> None:
@@ -117,21 +120,45 @@ def windowed(members: Members) -> bool:
     return any(strengths.window("abstract") != (0.0, 1.0) for _, strengths in members)
 
 
+def members_at(members: Members, done: float) -> Members:
+    """The adapters as S* takes them when this share of the sampling is over: outside its window one has abstract strength 0.
+
+    Windows of CFun stay as they are; no abstract window is left.
+    """
+    return tuple(
+        (
+            adapter,
+            dataclasses.replace(
+                own, abstract=own.abstract if open_at(own.window("abstract"), done) else 0.0, **_ALWAYS
+            ),
+        )
+        for adapter, own in members
+    )
+
+
 def abstract_intervals(members: Members) -> list[tuple[float, float, Members]]:
     """The sampling cut where some adapter's abstract window opens or closes.
 
     Returns:
-        (start, end, members) as shares of the sampling, without gaps; in each, adapters outside their window have abstract
-        strength 0 and no window is left.
+        (start, end, members) as shares of the sampling, without gaps; the members are those of :func:`members_at` in between.
     """
     borders = sorted({0.0, 1.0, *(border for _, strengths in members for border in strengths.window("abstract"))})
-    return [
-        (start, end, [(adapter, _between(strengths, start, end)) for adapter, strengths in members])
-        for start, end in zip(borders, borders[1:])
-    ]
+    return [(start, end, members_at(members, (start + end) / 2)) for start, end in zip(borders, borders[1:])]
 
 
-def _between(strengths: Strengths, start: float, end: float) -> Strengths:
-    opens, closes = strengths.window("abstract")
-    abstract = strengths.abstract if opens <= start and end <= closes else 0.0
-    return dataclasses.replace(strengths, abstract=abstract, abstract_start=0.0, abstract_end=1.0)
+@contextmanager
+def applied(base: Base, adapter: StyleAdapter) -> Iterator[Tensor]:
+    """While active, an adapter is in the base's UNet as trained, without dropout. Yields its context, (1, T, width)."""
+    with evaluating(adapter), injected(base.sites, block_transforms([(adapter, Strengths())])):
+        yield adapter.condition(base.text)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """While active, a module is in evaluation mode; then again in the one it was in."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
+from ..diffusion.sampling import PredictNoise
 from ..diffusion.schedule import NoiseSchedule
-from ..host import Base, PredictNoise
+from ..host import Base
 from ..method.adapter import StyleAdapter
-from ..method.mixing import block_transforms
-from ..strengths import Strengths
-from ..unet.injection import injected
+from ..method.mixing import applied
 from .targets import PairNoise, noise_between, timestep_weight
 
 
@@ -84,12 +83,6 @@ def measure_alignment(
 
 @torch.no_grad()
 def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor, draws: int = 10) -> list[float]:
-    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises; its mode is kept."""
-    training = adapter.training
-    adapter.eval()
-    try:
-        with injected(base.sites, block_transforms([(adapter, Strengths())])):
-            context = adapter.condition(base.text)
-            return measure_alignment(base.predict_noise, base.schedule, latents, context, draws).tolist()
-    finally:
-        adapter.train(training)
+    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises."""
+    with applied(base, adapter) as context:
+        return measure_alignment(base.predict_noise, base.schedule, latents, context, draws).tolist()

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..config import Strengths, TrainConfig
-from ..diffusion.ddim import ddim_sample
+from ..config import TrainConfig
+from ..diffusion.sampling import draw, even_levels
 from ..host import Base
+from ..images import explained_share
 from ..method.adapter import StyleAdapter
-from ..method.mixing import block_transforms
-from ..unet.injection import injected
+from ..method.mixing import applied
 from .alignment_loss import measure_adapter
 
 SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4
@@ -31,15 +31,10 @@ LOOKS_ABOVE_LIMIT = 2
 """So many looks in a row above the limit end the training; one may be chance."""
 
 
-def copied_share(drawn: Tensor, latents: Tensor) -> float:
+def largest_explained(drawn: Tensor, latents: Tensor) -> float:
     """Largest R^2 of any drawn latent (N, 4, h, w) fitted by the pair (2, 4, h, w) and a constant a channel, 0 to 1."""
     pair = _centred(latents).flatten(1).T
-    shares = []
-    for z in _centred(drawn).flatten(1):
-        fitted = pair @ torch.linalg.lstsq(pair, z[:, None]).solution
-        spread = z.square().sum()
-        shares.append(1 - (z - fitted[:, 0]).square().sum() / spread if spread > 0 else z.new_zeros(()))
-    return float(torch.stack(shares).max().clamp(0, 1))
+    return max(explained_share(z, pair).item() for z in _centred(drawn).flatten(1))
 
 
 def _centred(latents: Tensor) -> Tensor:
@@ -83,7 +78,7 @@ class CopyGuard:
         """Draw and measure; the adapter is kept as it is if it is the best below the limit so far."""
         style, face = measure_adapter(self.base, adapter, self.latents, LOSS_DRAWS)
         loss = self.config.style_weight * style + self.config.face_weight * face
-        look = Look(step, copied_share(self._draw(adapter), self.latents), loss)
+        look = Look(step, largest_explained(self._draw(adapter), self.latents), loss)
         self.looks.append(look)
         if look.copy <= self.config.copy_limit and (self.best is None or look.loss < self.best[0].loss):
             state = {key: value.detach().cpu().clone() for key, value in adapter.state_dict().items()}
@@ -110,24 +105,9 @@ class CopyGuard:
     @torch.no_grad()
     def _draw(self, adapter: StyleAdapter) -> Tensor:
         """Latents drawn without guidance, (N, 4, h, w)."""
-        training = adapter.training
-        adapter.eval()
-        try:
-            with injected(self.base.sites, block_transforms([(adapter, Strengths())])):
-                context = adapter.condition(self.base.text)
-                return torch.cat(
-                    [
-                        ddim_sample(
-                            self.base.predict_noise,
-                            self.base.schedule,
-                            noise[None],
-                            context,
-                            context,
-                            SAMPLER_STEPS,
-                            cfg=1.0,
-                        )
-                        for noise in self.noise
-                    ]
-                )
-        finally:
-            adapter.train(training)
+        levels = even_levels(self.base.schedule, SAMPLER_STEPS)
+        with applied(self.base, adapter) as context:
+            drawn = [
+                draw(self.base.predict_noise, levels, noise[None], context, context, cfg=1.0) for noise in self.noise
+            ]
+        return torch.cat(drawn)

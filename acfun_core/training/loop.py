@@ -170,5 +170,6 @@ class _Session:
             context = adapter.condition(base.text)
             terms = alignment_terms(base.predict_noise, base.schedule, pair, context, draw, config, masks)
             loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
-            running.record.skipped_steps += not running.optimiser.step(loss, number)
+            if not running.optimiser.step(loss, number):
+                running.record.skipped_steps += 1
         return terms

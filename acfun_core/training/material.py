@@ -6,6 +6,7 @@ is not needed while it runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,9 @@ from ..config import TrainConfig
 from ..errors import ACFunError
 from ..images import square
 from .targets import FACE, STYLE
+
+Encode = Callable[[Tensor], Tensor]
+"""A VAE: square pictures (B, S, S, 3), values 0-1 -> latents (B, 4, S / 8, S / 8) as the UNet sees them."""
 
 SMALLEST_MASK = 1e-3
 """Mean of a mask below which its term would learn from almost nothing."""
@@ -37,8 +41,12 @@ class Material:
 
     def to(self, device: torch.device) -> Material:
         """The same on another device, in float32."""
+        return self.each(lambda part: part.to(device, torch.float32))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Material:
+        """The same with every tensor changed."""
         parts = (self.style_variants, self.style_masks, self.face_mask)
-        return Material(*(None if part is None else part.to(device, torch.float32) for part in parts))
+        return Material(*(None if part is None else change(part) for part in parts))
 
     def check(self, config: TrainConfig, latents: Tensor) -> None:
         """Raise unless this is what the config asks for and fits the latents (2, 4, h, w)."""
@@ -73,6 +81,41 @@ class Material:
         if self.face_mask is not None:
             masks[FACE] = self.face_mask[0]
         return latents, masks
+
+
+def encode_pair(encode: Encode, style: Tensor, face: Tensor, resolution: int) -> Tensor:
+    """(2, 4, h, w) latents of the middle squares of style and face, each (1, H, W, 3), at ``resolution`` pixels."""
+    return encode(torch.cat([square(style, resolution), square(face, resolution)]))
+
+
+def encode_material(
+    encode: Encode,
+    style: Tensor,
+    config: TrainConfig,
+    resolution: int,
+    style_mask: Tensor | None = None,
+    face_mask: Tensor | None = None,
+) -> Material:
+    """Variants of the style picture and masks, encoded once before the training.
+
+    Args:
+        style: (1, H, W, 3), values 0-1.
+        style_mask, face_mask: (1, H, W) of the size of their pictures, as :func:`~acfun_core.masks.check_mask_of` returns them.
+
+    Raises:
+        ACFunError: a mask leaves almost nothing to learn from.
+    """
+    side, variants, style_masks = resolution // 8, None, None
+    # A mask is cropped and mirrored along with its picture, as a fourth channel.
+    whole = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
+    squares = vary(whole, config, resolution, config.seed) if config.varies_style else square(whole, resolution)
+    if config.varies_style:
+        variants = encode(squares[..., :3])
+    if style_mask is not None:
+        style_masks = torch.cat([latent_mask(mask[None], side, "style mask") for mask in squares[..., 3]])
+    if face_mask is not None:
+        face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
+    return Material(variants, style_masks, face_mask)
 
 
 def latent_mask(mask: Tensor, side: int, role: str) -> Tensor:

@@ -17,7 +17,7 @@ INITIAL_SCALE = 512.0
 A power of two, so that float32 bases learn bit for bit the same with and without it."""
 
 
-REFERENCE_WIDTH = 64
+NARROWEST_WIDTH = 64
 """Channels of the narrowest block, at which CFun's maps take the whole learning rate."""
 
 
@@ -30,8 +30,8 @@ def width_factor(channels: Iterable[int]) -> float:
     (`python -m tools.stability`), with it as 1 : 1.2 : 1.3 (docs/stability.md). Narrower bases than 64, which only tests
     have, take no larger step.
     """
-    narrowest = min(channels, default=REFERENCE_WIDTH)
-    return min(1.0, (REFERENCE_WIDTH / narrowest) ** 0.5)
+    narrowest = min(channels, default=NARROWEST_WIDTH)
+    return min(1.0, (NARROWEST_WIDTH / narrowest) ** 0.5)
 
 
 def learning_rate_at(config: TrainConfig, number: int, done: float) -> float:

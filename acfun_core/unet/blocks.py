@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import nn
 
 from ..block_names import covers
@@ -152,13 +151,3 @@ def _diffusers_sites(unet: nn.Module) -> Iterator[ResBlockSite]:
         yield from sites("mid", unet.mid_block)
     for position, block in enumerate(unet.up_blocks):
         yield from sites(f"dec.{top - position}", block)
-
-
-def channels_of(sites: dict[str, ResBlockSite]) -> dict[str, int]:
-    """Canonical name -> number of channels."""
-    return {name: site.channels for name, site in sites.items()}
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Device of a module's first parameter."""
-    return next(module.parameters()).device

@@ -48,16 +48,14 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
     Raises:
         ACFunError: a window or cond-only is set and the host does not say where in the sampling it is.
     """
-    factors = []
+    factors, moment = [], moment or Moment()
     start, end = strengths.window(part_of(name))
     if (start, end) != (0.0, 1.0):
-        progress = _known(moment and moment.progress, "how far the sampling is", "a start or end of a strength").to(
-            h.device
-        )
-        inside = (progress >= start - TOLERANCE) & (progress <= end + TOLERANCE)
+        progress = _known(moment.progress, "how far the sampling is", "a start or end of a strength").to(h.device)
+        inside = open_at((start, end), progress)
         factors.append(inside.to(h.dtype).reshape(-1, 1, 1, 1))
     if strengths.guidance == "cond":
-        rows = _known(moment and moment.conditioned, "which rows carry the prompt", "guidance cond")
+        rows = _known(moment.conditioned, "which rows carry the prompt", "guidance cond")
         factors.append(rows.to(h.device, h.dtype).reshape(-1, 1, 1, 1))
     if strengths.mask is not None:
         factors.append(_resized(strengths.mask, h))
@@ -67,6 +65,12 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
     for other in factors[1:]:
         product = product * other
     return product
+
+
+def open_at(window: tuple[float, float], done):
+    """Whether a share of the sampling that is over, a number or a tensor of them, lies in a window of shares."""
+    start, end = window
+    return (done >= start - TOLERANCE) & (done <= end + TOLERANCE)
 
 
 def _known(value: Tensor | None, what: str, needed_for: str) -> Tensor:

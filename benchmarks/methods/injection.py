@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from acfun_core.diffusion.palette import with_statistics
+from acfun_core.diffusion.sampling import invert, sample
 
-from ..diffusion import inverted, levels
 from ..lists import Pair
 from ..workbench import Workbench
 from .base import Method, State
@@ -69,17 +69,12 @@ class KeyValueInjection(Method):
     @torch.no_grad()
     def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
         """The seed has no say: everything follows from the two pictures."""
-        schedule, steps = bench.base.schedule, bench.settings.sampler_steps
-        context = bench.text(pair.plain_text)
-        plain = bench.guided(context, cfg=1.0)
-        paths = [inverted(plain, schedule, bench.latent(image), steps) for image in (pair.face, pair.style)]
-        sigmas, _ = levels(schedule, steps, 1.0)
-        x = with_statistics(paths[0][0], paths[1][0])
+        levels, context = bench.levels(), bench.text(pair.plain_text)
+        plain = bench.predictor(levels, context, cfg=1.0)
+        face, style = (invert(plain, levels.sigmas, bench.latent(image)) for image in (pair.face, pair.style))
+
+        def predict(x: Tensor, index: int) -> Tensor:
+            return plain(torch.cat([x, face[index], style[index]]), index)[:1]
+
         with injecting(bench.base.unet, Injecting(self.keep, self.sharpness)):
-            for index in range(steps):
-                sigma = sigmas[index]
-                three = torch.cat([x, paths[0][index], paths[1][index]]) / (1 + sigma.square()).sqrt()
-                t = (sigma.log() - schedule.log_sigmas).abs().argmin().expand(3)
-                eps = bench.base.predict_noise(three, t, context.expand(3, -1, -1))
-                x = x + (sigmas[index + 1] - sigma) * eps[:1]
-        return bench.decode(x)
+            return bench.decode(sample(predict, levels.sigmas, with_statistics(face[0], style[0])))

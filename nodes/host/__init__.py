@@ -1,1 +1,1 @@
-"""Everything that touches ComfyUI's own classes, so that nodes and core do not have to."""
+"""What reaches into ComfyUI's models, folders and text encoder; the nodes beside it use only what ComfyUI offers to nodes."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ...acfun_core.config import TrainConfig
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.images import square
-from ...acfun_core.training.material import Material, latent_mask, vary
+from ...acfun_core.training import material
+from ...acfun_core.training.material import Material
+
+BATCH = 8
+"""Pictures that CLIP vision sees at once."""
 
 
 def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
@@ -25,35 +31,11 @@ def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
     return latents
 
 
-def encode_pair(model, vae, style: Tensor, face: Tensor, resolution: int) -> Tensor:
-    """(2, 4, h, w) latents of style and face."""
-    return encode_pictures(model, vae, torch.cat([square(style, resolution), square(face, resolution)]))
-
-
-def encode_material(
-    model, vae, style: Tensor, config: TrainConfig, resolution: int, style_mask: Tensor | None, face_mask: Tensor | None
-) -> Material:
-    """Variants of the style picture and masks, encoded once before the training.
-
-    Args:
-        style: (1, H, W, 3), values 0-1.
-        style_mask, face_mask: (1, H, W) of the size of their pictures, checked by :func:`~acfun_core.masks.check_mask_of`.
-    """
-    side = resolution // 8
-    variants = style_masks = None
-    if config.varies_style:
-        with_mask = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
-        pictures = vary(with_mask, config, resolution, config.seed)
-        variants = encode_pictures(model, vae, pictures[..., :3])
-        if style_mask is not None:
-            style_masks = torch.cat([latent_mask(one[None], side, "style mask") for one in pictures[..., 3]])
-    elif style_mask is not None:
-        style_masks = latent_mask(square(style_mask[..., None], resolution)[..., 0], side, "style mask")
-    if face_mask is not None:
-        face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
+def encode_material(model, vae, style: Tensor, config: TrainConfig, resolution: int, *masks: Tensor | None) -> Material:
+    """See :func:`~acfun_core.training.material.encode_material`; all of it ordinary tensors, which a training can keep."""
+    encoded = material.encode_material(partial(encode_pictures, model, vae), style, config, resolution, *masks)
     with torch.inference_mode(False):
-        ordinary = (None if part is None else part.clone() for part in (variants, style_masks, face_mask))
-        return Material(*ordinary)
+        return encoded.each(Tensor.clone)
 
 
 def style_tokens(clip_vision, style: Tensor) -> Tensor:
@@ -61,3 +43,13 @@ def style_tokens(clip_vision, style: Tensor) -> Tensor:
     hidden = clip_vision.encode_image(style)["penultimate_hidden_states"]
     with torch.inference_mode(False):
         return hidden[0].clone().float().cpu()
+
+
+def seen_by(clip_vision, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """The core's See: middle squares of (B, H, W, 3) -> tokens (B, N, width), embeddings (B, D), on the CPU."""
+    tokens, embeddings = [], []
+    for part in pictures.split(BATCH):
+        seen = clip_vision.encode_image(square(part, min(part.shape[1:3])))
+        tokens.append(seen["penultimate_hidden_states"].cpu())
+        embeddings.append(seen["image_embeds"].double().cpu())
+    return torch.cat(tokens), torch.cat(embeddings)

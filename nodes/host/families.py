@@ -21,20 +21,17 @@ class Family:
 
     Attributes:
         name: as in the adapter file.
-        title: for people.
         encoders: its text encoders in the order of their parts of S*; names of ComfyUI's modules and tokenizers.
         pooled: whether the UNet is also conditioned with a pooled text embedding.
     """
 
     name: str
-    title: str
     encoders: tuple[str, ...]
     pooled: bool
 
 
-SD1 = Family("sd1", "Stable Diffusion 1.x", ("clip_l",), pooled=False)
-SDXL = Family("sdxl", "SDXL", ("clip_l", "clip_g"), pooled=True)
-TITLES = {family.name: family.title for family in (SD1, SDXL)}
+SD1 = Family("sd1", ("clip_l",), pooled=False)
+SDXL = Family("sdxl", ("clip_l", "clip_g"), pooled=True)
 
 
 def check_model(model) -> Family:

@@ -10,22 +10,11 @@ from torch import Tensor
 
 from ...acfun_core.config import INITIAL_WORD, PLACEHOLDER
 from ...acfun_core.errors import ACFunError
-from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.method.fit import check_text_fits
 from ...acfun_core.method.mixing import Members, abstract_intervals, is_plain, mixed_context, mixed_row, windowed
 from .families import SDXL, check_clip, embedding_tables, text_width
 
 _MARKER = "acfun_style_row"
-
-
-def check_text_width(adapter: StyleAdapter, clip) -> None:
-    """Raise unless the adapter's S* fits the CLIP."""
-    width = text_width(clip)
-    if width != adapter.text_width:
-        raise ACFunError(
-            f"The adapter's S* is {adapter.text_width} wide, this CLIP's embeddings are {width} wide.",
-            "the CLIP the adapter was trained with",
-            "load that base or train the adapter on this one",
-        )
 
 
 class StyleTokenizer:
@@ -115,7 +104,7 @@ def plain_tokenizer(tokenizer):
 def with_style(clip, members: Members):
     """A clone of ``clip`` in which S* means the style of these adapters at their strengths; all 0 is the plain initial word."""
     for adapter, _ in members:
-        check_text_width(adapter, clip)
+        check_text_fits(adapter, text_width(clip), "this CLIP")
     simple = all(adapter.is_token for adapter, _ in members) and not windowed(members)
     if simple or is_plain(members):
         # Not a StyledCLIP's own clone: that would go on meaning its adapters by S*.

@@ -12,41 +12,18 @@ from torch import Tensor
 
 from ...acfun_core.config import Strengths
 from ...acfun_core.diffusion.schedule import NoiseSchedule
-from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.method.fit import check_fits
 from ...acfun_core.method.mixing import Members, block_transforms
-from ...acfun_core.unet.blocks import find_sites, misfits
+from ...acfun_core.unet.blocks import find_sites
 from ...acfun_core.unet.injection import injected
 from ...acfun_core.unet.windows import Moment
-from .families import TITLES, check_model
+from .families import check_model
 from .text import DescriptionSide
 
 WRAPPER_KEY = "acfun"
 # comfy_api's name of the wrapper that TorchCompileModel sets; not imported, for a version without it must still load the pack.
 COMPILE_KEY = "torch.compile"
-
-
-def check_fits(adapter: StyleAdapter, model) -> None:
-    """Raise unless the adapter is of the model's family and its blocks exist there with the same channels."""
-    family = check_model(model)
-    if adapter.base_family != family.name:
-        raise ACFunError(
-            f"The adapter was trained on {TITLES[adapter.base_family]}, this MODEL is {family.title}.",
-            "the kind of base the adapter was trained on",
-            "load that base or train the adapter on this one",
-        )
-    sites = find_sites(model.model.diffusion_model)
-    want = adapter.cfun.channels
-    wrong = misfits(sites, want, adapter.config.place)
-    if wrong:
-        name = wrong[0]
-        have = sites[name].channels if name in sites else "no"
-        raise ACFunError(
-            f"The adapter does not fit this MODEL: {len(wrong)} of {len(want)} blocks differ (block {name} has "
-            f"{have} channels, the adapter {want[name]} at its {adapter.config.place}).",
-            "the kind of base the adapter was trained on",
-            "load that base or train the adapter on this one",
-        )
 
 
 class NoisePredictor:
@@ -181,8 +158,9 @@ def applied_adapters(model) -> tuple[tuple[StyleAdapter, Strengths], ...]:
 
 def apply_adapters(model, members: Members):
     """A clone of ``model`` that carries these adapters on top of those it has; ``model`` itself is not touched."""
+    family, sites = check_model(model).name, find_sites(model.model.diffusion_model)
     for adapter, _ in members:
-        check_fits(adapter, model)
+        check_fits(adapter, family, sites, "this MODEL")
     kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
     adapters = (*applied_adapters(model), *members)
     clone = model.clone()

@@ -9,6 +9,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ...acfun_core.diffusion import sampling
+from ...acfun_core.host import Base
+from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.method.mixing import applied
+from ..host.text import encode_tokens
+
+SAMPLER_STEPS, GUIDANCE = 10, 3.0
 _STYLE_COLOUR, _FACE_COLOUR = (214, 93, 57), (46, 110, 172)
 
 
@@ -64,3 +71,21 @@ def preview_image(latent: Tensor, model, vae) -> Image.Image:
     bias = model.model.latent_format.latent_rgb_factors_bias
     small = latent_preview.Latent2RGBPreviewer(factors, bias).decode_latent_to_preview(latent)
     return small.resize((small.width * 8, small.height * 8), Image.Resampling.BILINEAR)
+
+
+class PortraitPreview:
+    """The portrait an adapter draws at some point of its training, always from the same noise."""
+
+    def __init__(self, base: Base, model, clip, vae, latent_size, seed: int):
+        self.base, self.model, self.vae = base, model, vae
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        self.noise = torch.randn(1, 4, *latent_size, generator=generator).to(base.device)
+        with torch.no_grad():
+            self.empty = encode_tokens(clip, clip.tokenize(""))[0].to(base.device)
+
+    @torch.no_grad()
+    def __call__(self, adapter: StyleAdapter) -> Image.Image:
+        levels = sampling.even_levels(self.base.schedule, SAMPLER_STEPS)
+        with applied(self.base, adapter) as context:
+            latent = sampling.draw(self.base.predict_noise, levels, self.noise, context, self.empty, GUIDANCE)
+        return preview_image(latent, self.model, self.vae)

@@ -1,4 +1,4 @@
-"""The embedded base on diffusers, and a small random one for what needs no weights of its own."""
+"""The demo base on diffusers, and a small random one for what needs no weights of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIDE = 192
 
 @pytest.fixture(scope="session")
 def base() -> StableDiffusion:
-    """The embedded base. Only read: every test leaves it as it was."""
+    """The demo base. Only read: every test leaves it as it was."""
     return StableDiffusion.load(BASE)
 
 

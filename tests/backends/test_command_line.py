@@ -222,7 +222,7 @@ def test_an_adapter_of_sdxl_is_read_and_exported_but_not_drawn_with(tmp_path, ca
     assert main(["export", str(path), "--textual-inversion", "--out", str(embedding)]) == 0
     assert {name: part.shape[-1] for name, part in load_file(embedding).items()} == {"clip_l": 768, "clip_g": 1280}
     assert main(["sample", str(path), "--out", str(tmp_path / "p.png")]) == 1
-    assert "family sdxl" in (shown := capsys.readouterr().err) and "ComfyUI" in shown
+    assert "trained on SDXL" in (shown := capsys.readouterr().err) and "ComfyUI" in shown
 
 
 def test_splice_takes_parts_and_writes_who_gave_what(tmp_path, capsys):
@@ -290,7 +290,7 @@ def test_wrong_usage_ends_with_2(arguments, capsys):
         (["sample", "--prompt", "a", "--out", "p.png", "--base", "nowhere"], "no base at nowhere"),
         (["sample", "--prompt", "a", "--out", "p.png", "--palette", STYLE], "a palette but no photo"),
         (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--batch", "2"], "one square portrait"),
-        (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "2"], "palette-hold is 2"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "2"], "palette hold is 2"),
         (["sample", "--prompt", "a", "--out", "p.png", "--device", "toaster"], "'toaster' cannot be used"),
         ([*TRAIN, "--out", "a.safetensors", "--style", "gone.png"], "style picture gone.png cannot be read"),
         ([*TRAIN, "--out", "a.safetensors", "--description", "a man"], "holds S\\* 0 times"),

@@ -1,4 +1,4 @@
-"""A photo's noise on the embedded base."""
+"""A photo's noise on the demo base."""
 
 import pytest
 import torch

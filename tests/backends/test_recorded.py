@@ -27,11 +27,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from acfun_core.backends.stable_diffusion import StableDiffusion
-from acfun_core.backends.weights import Parts, SampledSchedule
+from acfun_core.backends.weights import Parts
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
 from acfun_core.diffusion.palette import Palette
+from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training.loop import train_adapter
+from acfun_core.training.material import encode_pair
 
 from .conftest import PROMPT
 
@@ -94,7 +96,7 @@ def tiny_base() -> StableDiffusion:
     parts = [filled(module) for module in (unet, vae, CLIPTextModelWithProjection(text))]
     # A random network is no denoiser: weaker, it does not carry small differences on to large ones.
     unet.conv_out.weight.mul_(0.3)
-    return StableDiffusion(Parts(*parts, words_to_numbers, SampledSchedule.stable_diffusion()))
+    return StableDiffusion(Parts(*parts, words_to_numbers, NoiseSchedule.stable_diffusion()))
 
 
 @contextmanager
@@ -111,7 +113,7 @@ def made() -> dict[str, dict[str, torch.Tensor]]:
     """What is compared, by topic: tensors by name."""
     base = tiny_base()
     style, face = (random(1, SIDE, SIDE, 3, seed=seed).mul(0.2).add(0.5).clamp(0, 1) for seed in (1, 2))
-    latents, tokens = base.encode_pair(style, face, SIDE), random(17, IMAGE_WIDTH, seed=3)
+    latents, tokens = encode_pair(base.encode, style, face, SIDE), random(17, IMAGE_WIDTH, seed=3)
 
     def learned(**settings):
         config = TrainConfig(**{"steps": 12, "learning_rate": 1e-3, "warmup_steps": 3, **settings})
@@ -130,7 +132,8 @@ def made() -> dict[str, dict[str, torch.Tensor]]:
     drawn = base.sample(PROMPT, members=members, **settings)
     return {
         "adapter": {**to_tensors(adapter), **{f"loss.{at}": torch.tensor(loss) for at, loss in enumerate(losses)}},
-        "copy guard": {**to_tensors(guarded), "looks": torch.tensor(guarded.record.looks)},
+        "copy guard": to_tensors(guarded),
+        "looks": {"copy and loss": torch.tensor(guarded.record.looks)},
         "picture": {"latent": drawn, "pixels": base.decode(drawn)},
         "two adapters with windows": {"latent": base.sample(PROMPT, "a photo", both, batch=2, **settings)},
         "no adapter": {"latent": base.sample("a photo of a man", **settings)},
@@ -180,7 +183,7 @@ def then() -> SimpleNamespace:
         return SimpleNamespace(numbers={key: file.get_tensor(key) for key in file.keys()}, **metadata)
 
 
-TOPICS = ("adapter", "copy guard", "picture", "two adapters with windows", "no adapter", "photo noise")
+TOPICS = ("adapter", "copy guard", "looks", "picture", "two adapters with windows", "no adapter", "photo noise")
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -191,7 +194,8 @@ def test_the_same_seed_gives_what_it_gave(now, then, topic):
     for key, value in numbers.items():
         was = then.numbers[key]
         assert value.shape == was.shape and (value - was).norm() <= ELSEWHERE * was.norm(), key
-    if here() == then.recorded_on:
+    # The copy guard's looks are a record; what it keeps is the adapter, which is compared bit for bit.
+    if here() == then.recorded_on and topic != "looks":
         assert digest(tensors) == then.digests[topic]
 
 

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from tools.comfy.client import NodeError
+from tools.comfy.graphs import node
 
 pytestmark = pytest.mark.server
-
-
-def node(kind: str, /, **inputs) -> dict:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def graph() -> dict:

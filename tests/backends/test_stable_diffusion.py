@@ -1,4 +1,4 @@
-"""Training and sampling on the embedded base through diffusers."""
+"""Training and sampling on the demo base through diffusers."""
 
 import copy
 
@@ -184,7 +184,7 @@ def test_an_adapter_of_another_base_is_refused(base, adapter):
 def test_an_adapter_of_another_family_is_refused(base, adapter):
     other = copy.deepcopy(adapter)
     other.base_family = "sdxl"
-    with pytest.raises(ACFunError, match="family sdxl"):
+    with pytest.raises(ACFunError, match="trained on SDXL, this base is Stable Diffusion 1.x"):
         base.sample(PROMPT, members=[(other, Strengths())], **SHORT)
 
 

@@ -203,7 +203,7 @@ def test_the_settings_of_stable_diffusion_make_its_architecture():
 
 
 def changed_folder(tmp_path, part: str, **changes):
-    """A copy of the embedded base's settings, with links to its weights, and some settings changed."""
+    """A copy of the demo base's settings, with links to its weights, and some settings changed."""
     folder = tmp_path / "base"
     for source in BASE.rglob("*"):
         target = folder / source.relative_to(BASE)

@@ -38,7 +38,7 @@ def test_j_by_hand():
 
 
 def test_a_method_that_only_copies_sets_no_scale_though_it_is_no_anchor():
-    """Latent AdaIN gave the photos back on the embedded base: it made every identity small and J a measure of that alone."""
+    """Latent AdaIN gave the photos back on the demo base: it made every identity small and J a measure of that alone."""
     without, withal = (
         judged_by_hand([0.4, 0.2], [0.1, 0.2], [0, 0]),
         judged_by_hand([0.4, 0.2, 2], [0.1, 0.2, 0.1], [0, 0, 1]),

@@ -1,4 +1,4 @@
-"""The methods on the embedded base with a few steps: one sampler for all, and nothing left behind on the base."""
+"""The methods on the demo base with a few steps: one sampler for all, and nothing left behind on the base."""
 
 from __future__ import annotations
 

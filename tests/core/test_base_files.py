@@ -1,4 +1,4 @@
-"""The files of the embedded base: sizes, layouts, and a tokenizer that takes any text."""
+"""The files of the demo base: sizes, layouts, and a tokenizer that takes any text."""
 
 import json
 from pathlib import Path

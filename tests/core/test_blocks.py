@@ -6,14 +6,14 @@ from diffusers import UNet2DConditionModel
 
 from acfun_core.block_names import covers
 from acfun_core.errors import ACFunError
-from acfun_core.unet.blocks import channels_of, find_sites
+from acfun_core.unet.blocks import find_sites
 from acfun_core.unet.injection import injected
 
 
 def test_sd1_has_8_2_12():
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)
-    channels = channels_of(find_sites(unet))
+    channels = {name: site.channels for name, site in find_sites(unet).items()}
     counts = [sum(covers(part, name) for name in channels) for part in ("encoder", "decoder", "both", "all", "none")]
     assert counts == [8, 12, 20, 22, 0]
     assert channels["enc.0.0"] == 320 and channels["enc.3.1"] == 1280 and channels["dec.0.2"] == 320

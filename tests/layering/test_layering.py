@@ -13,7 +13,7 @@ import pytest
 from tools.comfy.install import REPO
 
 OURS = ("acfun_core", "nodes", "tools", "benchmarks", "tests")
-LIBRARIES_OF_THE_CORE = {"torch", "numpy", "einops", "safetensors", "PIL"}
+LIBRARIES_OF_THE_CORE = {"torch", "numpy", "safetensors", "PIL"}
 """Beside the standard library. diffusers and transformers are imported by name, in one place, when a base is loaded."""
 OPTIONAL_IN_THE_CORE = {"cv2", "tqdm"}
 

@@ -162,7 +162,7 @@ def test_same_seed_same_adapter_bit_for_bit(client, comfy):
 
 
 def test_200_steps_lower_both_terms_by_a_fifth(client, comfy):
-    """On fixed timesteps and noises, with default settings, on the embedded base."""
+    """On fixed timesteps and noises, with default settings, on the demo base."""
     known = adapters(comfy)
     client.run({**base_graph(), "train": train_node(name="learns", steps=200, learning_rate=1e-4)}, timeout=900)
     [name] = adapters(comfy) - known
@@ -174,7 +174,7 @@ def test_200_steps_lower_both_terms_by_a_fifth(client, comfy):
 
 @pytest.fixture(scope="module")
 def lora(comfy) -> str:
-    """A random LoRA on two ResBlocks and one attention layer of the embedded base, made by hand."""
+    """A random LoRA on two ResBlocks and one attention layer of the demo base, made by hand."""
     generator, tensors, rank = torch.Generator().manual_seed(4), {}, 4
     for name, width in (("output_blocks_0_0_out_layers_3", 256), ("input_blocks_1_0_out_layers_3", 64)):
         tensors[f"lora_unet_{name}.lora_up.weight"] = 0.05 * torch.randn(width, rank, 1, 1, generator=generator)

@@ -26,13 +26,14 @@ from .editor_format import queued_by_the_editor, widgets_of
 
 SMALL = 64
 SIZE = {"width": SMALL, "height": SMALL}
-NOT_A_WIDGET = {"description", "compact", "steps", "learning_rate", "style_weight", "face_weight", "seed"}
-DEFAULTS = {
-    name: default_of(config, name)
-    for config in (AdapterConfig, TrainConfig)
-    for name in options_of(config)
-    if name not in NOT_A_WIDGET
+SHOWN = {
+    AdapterConfig: ("blocks", "abstract_mode", "form", "rank"),
+    TrainConfig: (
+        *("learning_rate_end", "timestep_split", "min_snr_gamma", "style_crop", "style_flip", "style_colour"),
+        *("style_variants", "copy_guard_every", "copy_limit"),
+    ),
 }
+DEFAULTS = {name: default_of(config, name) for config, names in SHOWN.items() for name in names}
 USAGE = {name: default_of(Strengths, name) for name in options_of(Strengths)}
 USAGE = {name: value for name, value in USAGE.items() if "_" in name or name in ("blocks", "guidance")}
 
@@ -69,7 +70,7 @@ def differences(client, graph: dict, **pairs) -> dict[str, float]:
 
 
 def test_the_widgets_are_the_declarations(client):
-    """So that a saved workflow names every option, and the simple node keeps the inputs it had."""
+    """Ranges and defaults are the config's, and the simple node keeps the inputs it had."""
     shown = client.object_info("ACFunTrainOptions")["input"]
     assert list(shown["required"]) == list(DEFAULTS) and set(shown["optional"]) == {"style_mask", "face_mask"}
     for name, value in DEFAULTS.items():
@@ -87,6 +88,9 @@ def test_the_widgets_are_the_declarations(client):
         "name",
     ]
     assert list(simple["optional"]) == ["options"]
+    for name in ("steps", "learning_rate", "style_weight", "face_weight", "seed"):
+        option, shown = options_of(TrainConfig)[name], simple["required"][name][1]
+        assert (shown["min"], shown["max"]) == (option.low, option.high), name
     for kind in ("ACFunLoadAdapter", "ACFunApplyAdapter"):
         inputs = client.object_info(kind)["input"]
         assert list(inputs["required"])[-3:] == ["abstract_strength", "encoder_strength", "decoder_strength"]
@@ -110,11 +114,8 @@ def test_untouched_options_change_nothing(client):
 
 
 CHOICES = [
-    {"abstract_mode": "sequence"},
-    {"abstract_mode": "sequence_literal", "prompt": "pseudo_word"},
-    {"form": "low_rank", "rank": 4, "stats": "mean_std", "place": "attention", "blocks": "all"},
-    {"form": "per_channel", "place": "norm", "image_tokens": "pooled", "learned_row": False},
-    {"noisy_source": "blend", "target": "x0", "min_snr_gamma": 5.0, "stats": "none"},
+    {"abstract_mode": "sequence", "form": "per_channel"},
+    {"form": "low_rank", "rank": 4, "blocks": "all", "min_snr_gamma": 5.0},
     {"style_crop": 0.3, "style_flip": True, "style_colour": 0.2, "style_variants": 3, "timestep_split": 0.4},
 ]
 
@@ -164,16 +165,8 @@ def test_every_option_reaches_the_file_and_the_picture(client, comfy, options):
 
 EVERY = [
     {
-        **{"layers": 3, "heads": 4, "head_width": 32, "dropout": 0.1, "blocks": "all", "abstract_mode": "sequence"},
-        **{"image_tokens": "pooled", "learned_row": False, "form": "low_rank", "rank": 3, "stats": "mean_std"},
-        **{"place": "attention", "prompt": "pseudo_word", "warmup_steps": 3, "max_grad_norm": 0.5, "target": "v"},
-        **{
-            "noisy_source": "random",
-            "min_snr_gamma": 5.0,
-            "copy_guard_every": 3,
-            "copy_limit": 0.9,
-            "learning_rate_end": 0.1,
-        },
+        **{"blocks": "all", "abstract_mode": "sequence", "form": "low_rank", "rank": 3, "min_snr_gamma": 5.0},
+        **{"copy_guard_every": 3, "copy_limit": 0.9, "learning_rate_end": 0.1},
     },
     {"timestep_split": 0.4, "style_crop": 0.3, "style_flip": True, "style_colour": 0.2, "style_variants": 3},
 ]
@@ -341,8 +334,7 @@ def test_small_files_and_embeddings_draw_the_same(client, comfy):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"abstract_mode": "sequence_literal", "image_tokens": "pooled"}, "softmax"),
-        ({"timestep_split": 0.4, "noisy_source": "face"}, "share a timestep"),
+        ({"style_mask": ["wrong", 0]}, "style mask has shape"),
         ({"face_mask": ["wrong", 0]}, "face mask has shape"),
     ],
 )

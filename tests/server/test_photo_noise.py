@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from acfun_core.config import Strengths
-from acfun_core.diffusion.palette import PALETTE_HOLD, Palette
+from acfun_core.config import PALETTE_HOLD, Strengths
+from acfun_core.diffusion.palette import Palette
 from acfun_core.images import square
 from acfun_core.storage import adapter_file
 from tools import parity

@@ -11,7 +11,7 @@ TRAIN_STEPS, PREVIEW_EVERY, SAMPLER_STEPS = 30, 10, 8
 
 
 def quick(name: str, adapter_name: str = "workflow_test", **files: str) -> dict:
-    """The workflow with few steps, everywhere the same number, on the embedded base.
+    """The workflow with few steps, everywhere the same number, on the demo base.
 
     Args:
         adapter_name: of all its trainings. Trainings with the same pictures, settings and name run once on a server.

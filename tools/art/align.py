@@ -1,4 +1,4 @@
-"""The example face: the head of scikit-image's astronaut photograph, aligned as the embedded base's training pictures are.
+"""The example face: the head of scikit-image's astronaut photograph, aligned as the demo base's training pictures are.
 
 The photograph shows Eileen Collins; it was taken by NASA and is in the public domain.
 """

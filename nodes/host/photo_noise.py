@@ -12,8 +12,8 @@ import latent_preview
 import torch
 from torch import Tensor
 
-from ...acfun_core.diffusion.inversion import inverted
 from ...acfun_core.diffusion.palette import Palette
+from ...acfun_core.diffusion.sampling import invert
 from .unet import WRAPPER_KEY
 
 SCHEDULER = "normal"
@@ -71,4 +71,4 @@ def _backwards(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None,
             callback({"i": last - index, "denoised": denoised, "x": x, "sigma": sigmas[index]})
         return (x - denoised) / sigmas[index]
 
-    return inverted(predict, sigmas, x)[0]
+    return invert(predict, sigmas, x)[0]

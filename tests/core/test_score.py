@@ -8,7 +8,19 @@ from torch.nn import functional as F
 
 from acfun_core.backends.pictures import read_picture
 from acfun_core.errors import ACFunError
-from acfun_core.faces.score import COPY_LIMIT, Score, copied_share, cosines, ranking, relative, token_statistics
+from acfun_core.faces.detector import NoFace
+from acfun_core.faces.score import (
+    COPY_LIMIT,
+    LikenessByCLIP,
+    Score,
+    copied_share,
+    cosines,
+    likeness_by_face,
+    ranking,
+    relative,
+    token_statistics,
+)
+from acfun_core.images import square
 from tools.comfy.install import REPO
 
 
@@ -77,3 +89,38 @@ def test_the_best_has_both_and_is_no_copy():
     assert ranking([face_copy, style_copy, blend]) == []
     assert blend.overall() == 0.0 and both.overall() == pytest.approx(0.3)
     assert far.overall() == 0.0 and far.overall(identity_weight=0.0) == pytest.approx(0.2)
+
+
+def seen(pictures):
+    """Stands for CLIP vision: tokens and embeddings that follow the pictures' colours."""
+    rows = pictures.flatten(1, 2)[:, :: max(1, pictures[0, ..., 0].numel() // 40)]
+    return torch.cat([rows[:, :1], rows], dim=1), torch.nn.functional.normalize(pictures.mean(dim=(1, 2)), dim=1)
+
+
+def test_likeness_by_clip_is_one_for_the_picture_itself_and_zero_for_the_other(pair):
+    face, style = (square(picture, 64) for picture in pair)
+    likeness = LikenessByCLIP(seen, torch.cat([face, style]), style, face)
+    assert likeness.to_face() == pytest.approx([1.0, 0.0], abs=1e-6)
+    assert likeness.to_style() == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
+def test_a_portrait_without_a_face_counts_nothing_and_is_named(pair):
+    face, style = (square(picture, 64) for picture in pair)
+    vectors = {"face image": (1.0, 0.0), "style image": (0.0, 1.0), "picture 1": (1.0, 0.0)}
+    done = []
+
+    def identify(picture, role):
+        if role not in vectors:
+            raise NoFace(role)
+        return torch.tensor(vectors[role])
+
+    identities, notices = likeness_by_face(
+        identify, torch.cat([face, style]), style, face, lambda: done.append(len(done))
+    )
+    assert identities == [1.0, 0.0] and done == [0, 1]
+    assert notices == ["Picture 2: no face was found; its identity counts 0."]
+    del vectors["style image"]
+    assert "stranger" in likeness_by_face(identify, face, style, face)[1][0]
+    del vectors["face image"]
+    with pytest.raises(NoFace):
+        likeness_by_face(identify, face, style, face)

@@ -1,0 +1,49 @@
+"""Whether an adapter fits a base, said before any work: its family, its blocks, the width of S*."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import ACFunError
+from ..unet.blocks import ResBlockSite, misfits
+from .adapter import FAMILIES, StyleAdapter
+
+_EXPECTED, _FIX = "the kind of base the adapter was trained on", "load that base or train the adapter on this one"
+
+
+def check_fits(
+    adapter: StyleAdapter, family: str, sites: Mapping[str, ResBlockSite], base: str = "this base", fix: str = _FIX
+) -> None:
+    """Raise unless an adapter is of this family and its blocks exist in the UNet with the same channels.
+
+    Args:
+        family: one of :data:`~acfun_core.method.adapter.FAMILIES`.
+        base: how the user knows it. fix: what to do with an adapter of another family.
+
+    Raises:
+        ACFunError: names the family or the first block that differs.
+    """
+    if adapter.base_family != family:
+        was, now = FAMILIES[adapter.base_family], FAMILIES[family]
+        raise ACFunError(f"The adapter was trained on {was}, {base} is {now}.", _EXPECTED, fix)
+    wanted, place = adapter.cfun.channels, adapter.config.place
+    wrong = misfits(sites, wanted, place)
+    if wrong:
+        name = wrong[0]
+        has = sites[name].channels if name in sites else "no"
+        raise ACFunError(
+            f"The adapter does not fit {base}: {len(wrong)} of {len(wanted)} blocks differ (block {name} has {has} channels, "
+            f"the adapter {wanted[name]} at its {place}).",
+            _EXPECTED,
+            _FIX,
+        )
+
+
+def check_text_fits(adapter: StyleAdapter, width: int, text_encoder: str = "this base's text encoder") -> None:
+    """Raise unless the adapter's S* is as wide as the token embeddings of a text encoder."""
+    if width != adapter.text_width:
+        raise ACFunError(
+            f"The adapter's S* is {adapter.text_width} wide, the embeddings of {text_encoder} are {width} wide.",
+            "the text encoder the adapter was trained with",
+            _FIX,
+        )

@@ -1,0 +1,33 @@
+"""A graph's MODEL and CLIP as the frozen base that the core trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import comfy.model_management
+from torch import Tensor
+
+from ...acfun_core.host import Base
+from ...acfun_core.unet.blocks import find_sites
+from .frozen import differentiable
+from .text import DescriptionSide
+from .unet import NoisePredictor, schedule_of
+
+
+@contextmanager
+def trainable(model, clip, text: str, latents: Tensor) -> Iterator[Base]:
+    """While active, MODEL and CLIP are loaded and let gradients through; then they are as they were.
+
+    Args:
+        text: what the training encodes, with S* in it once.
+        latents: (2, 4, h, w) of style and face, by whose size memory is asked for.
+    """
+    comfy.model_management.load_models_gpu(
+        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
+    )
+    schedule = schedule_of(model)
+    with differentiable(model.model, clip.cond_stage_model):
+        side = DescriptionSide(clip, text)
+        predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
+        yield Base(predict_noise, sites, side, schedule, model.load_device, side.family.name)
