@@ -17,16 +17,18 @@ from ..acfun_core.images import check_image
 from ..acfun_core.masks import check_mask_of
 from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.method.mixing import block_transforms
-from ..acfun_core.storage import adapter_file
+from ..acfun_core.training.identity import training_key
+from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.loop import StepReport, train_adapter
 from ..acfun_core.training.material import Material
-from ..acfun_core.unet.blocks import channels_to_train, find_sites
+from ..acfun_core.unet.blocks import find_sites
 from ..acfun_core.unet.injection import injected
-from .host import files
+from .host import files, trained
 from .host.encoding import encode_material, encode_pair, style_tokens
-from .host.families import check_together, text_width
+from .host.families import check_together
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, encode_tokens
+from .host.trained import base_identity
 from .host.unet import NoisePredictor, schedule_of
 from .panel import events
 from .panel.previews import draw_loss_curve, preview_image
@@ -168,6 +170,10 @@ class TrainACFunStyle(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name=None, **inputs):
+        return files.vanished(name)
+
+    @classmethod
     def execute(
         cls,
         model,
@@ -213,14 +219,22 @@ class TrainACFunStyle(io.ComfyNode):
             check_mask_of(options.face_mask, face, "face"),
         )
         path = files.new_adapter_path(name)
-        files.check_writable(path, expected_file_bytes(model, clip, adapter_config))
+        files.check_writable(path)
 
         with events.watch(config.steps, cls.hidden) as watch:
             latents = encode_pair(model, vae, style, face, resolution)
             material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
-            adapter = learn(model, clip, vae, latents, tokens, material, adapter_config, config, preview_every, watch)
-            adapter_file.save(adapter, path)
+            load_for_training(model, clip, latents)
+            pictures = dict(zip(("style", "face", "style_mask", "face_mask"), (style, face, *masks)))
+            identity = base_identity(model, clip, vae, clip_vision)
+            key = training_key(adapter_config, config, resolution, pictures, identity)
+
+            def train(keeper: StateKeeper) -> StyleAdapter:
+                inputs = (latents, tokens, material, adapter_config, config)
+                return learn(model, clip, vae, *inputs, preview_every, watch, keeper)
+
+            adapter, path = trained.once(key, name, path, config.steps, train, watch.notice)
             watch.saved(path, adapter.record.kept_step)
 
         if adapter.record.skipped_steps:
@@ -231,13 +245,11 @@ class TrainACFunStyle(io.ComfyNode):
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
 
 
-def expected_file_bytes(model, clip, config: AdapterConfig) -> int:
-    """Upper estimate of the adapter's file size."""
-    sites = find_sites(model.model.diffusion_model)
-    inputs = 2 if config.stats == "mean_std" else 1
-    cfun = sum(2 * (inputs * c * c + c) for c in channels_to_train(sites, config.blocks, config.place).values())
-    afun = config.layers * 4 * config.heads * config.head_width * 2048 + text_width(clip) ** 2
-    return 2 * (cfun + afun) + 2**20
+def load_for_training(model, clip, latents) -> None:
+    """Bring the UNet and the text encoder onto the device, with room for gradients."""
+    comfy.model_management.load_models_gpu(
+        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
+    )
 
 
 def learn(
@@ -251,11 +263,9 @@ def learn(
     config: TrainConfig,
     preview_every: int,
     watch: events.Watch,
+    keeper: StateKeeper,
 ) -> StyleAdapter:
     """Run the core's training on the graph's model with progress, previews and cancel; the model is left as it was."""
-    comfy.model_management.load_models_gpu(
-        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
-    )
     schedule = schedule_of(model)
     progress = comfy.utils.ProgressBar(config.steps)
     with differentiable(model.model, clip.cond_stage_model):
@@ -271,7 +281,7 @@ def learn(
             progress.update_absolute(report.step, report.steps, portrait)
             return watch.step(report, portrait and portrait[1], report.readouts)
 
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
+        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
 
 
 class PortraitPreview:
