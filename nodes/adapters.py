@@ -82,6 +82,9 @@ class LoadACFunAdapter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, model=None, clip=None, adapter_name="", options=None, **strengths):
+        # None: the name comes on a wire, and is known only when the node runs.
+        if adapter_name is None:
+            return files.fingerprint_of_all(), tuple(sorted(strengths.items()))
         path = files.adapter_path(adapter_name)
         status = path.stat()
         return str(path), status.st_mtime_ns, status.st_size, tuple(sorted(strengths.items()))
@@ -148,5 +151,10 @@ class SaveACFunAdapter(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name=None, **inputs):
+        return files.vanished(name)
+
+    @classmethod
     def execute(cls, adapter, name) -> io.NodeOutput:
-        return io.NodeOutput(str(adapter_file.save(adapter.single("saved"), files.new_adapter_path(name))))
+        path = adapter_file.save(adapter.single("saved"), files.new_adapter_path(name))
+        return io.NodeOutput(str(files.wrote(name, path)))

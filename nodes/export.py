@@ -69,13 +69,17 @@ class ACFunExportAdapter(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name=None, **inputs):
+        return files.vanished(name)
+
+    @classmethod
     def execute(cls, adapter, kind, rank, compact, name) -> io.NodeOutput:
         trained = adapter.single("exported")
         if kind == EMBEDDING:
             path = export.save_embedding(trained, files.new_embedding_path(name))
-            return io.NodeOutput(adapter, str(path), 1.0)
+            return io.NodeOutput(adapter, str(files.wrote(name, path)), 1.0)
         small, kept = export.low_rank(trained, rank) if rank > 0 else (trained, 1.0)
         if compact:
             small = export.compact(small)
         path = adapter_file.save(small, files.new_adapter_path(name))
-        return io.NodeOutput(type(adapter)(small, adapter.strengths), str(path), kept)
+        return io.NodeOutput(type(adapter)(small, adapter.strengths), str(files.wrote(name, path)), kept)

@@ -14,14 +14,16 @@ from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image, check_side
 from ..acfun_core.masks import check_mask_of
-from ..acfun_core.storage import adapter_file
+from ..acfun_core.method.adapter import StyleAdapter
+from ..acfun_core.training.identity import training_key
+from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.loop import StepReport, train_adapter
 from ..acfun_core.training.material import encode_pair
-from ..acfun_core.unet.blocks import channels_to_train, find_sites
-from .host import files
+from .host import files, trained
 from .host.encoding import encode_material, encode_pictures, style_tokens
-from .host.families import check_together, text_width
-from .host.training import trainable
+from .host.families import check_together
+from .host.trained import base_identity
+from .host.training import load_for_training, trainable
 from .panel import events
 from .panel.previews import PortraitPreview, draw_loss_curve
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
@@ -142,6 +144,10 @@ class TrainACFunStyle(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name=None, **inputs):
+        return files.vanished(name)
+
+    @classmethod
     def execute(
         cls,
         model,
@@ -182,20 +188,24 @@ class TrainACFunStyle(io.ComfyNode):
             check_mask_of(options.face_mask, face, "face"),
         )
         path = files.new_adapter_path(name)
-        channels = channels_to_train(
-            find_sites(model.model.diffusion_model), adapter_config.blocks, adapter_config.place
-        )
-        files.check_writable(path, adapter_file.expected_bytes(adapter_config, channels, text_width(clip)))
+        files.check_writable(path)
 
         with events.watch(config.steps, cls.hidden) as watch:
             latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
             material = encode_material(model, vae, style, config, resolution, *masks)
             tokens = style_tokens(clip_vision, style)
-            with trainable(model, clip, adapter_config.training_text, latents) as base:
-                preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
-                on_step = following(watch, preview, preview_every, config.steps)
-                adapter = train_adapter(base, latents, tokens, adapter_config, config, on_step, material)
-            adapter_file.save(adapter, path)
+            load_for_training(model, clip, latents)
+            pictures = dict(zip(("style", "face", "style_mask", "face_mask"), (style, face, *masks)))
+            identity = base_identity(model, clip, vae, clip_vision)
+            key = training_key(adapter_config, config, resolution, pictures, identity)
+
+            def train(keeper: StateKeeper) -> StyleAdapter:
+                with trainable(model, clip, adapter_config.training_text) as base:
+                    preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
+                    on_step = following(watch, preview, preview_every, config.steps)
+                    return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
+
+            adapter, path = trained.once(key, name, path, config.steps, train, watch.notice)
             watch.saved(path, adapter.record.kept_step)
 
         if adapter.record.skipped_steps:

@@ -7,6 +7,7 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { texts } from "./locale.js";
+import { SECONDS_OF_SILENCE, Silence } from "./silence.js";
 import { RUNNING, TrainingView } from "./training_view.js";
 
 const NODE_TYPE = "ACFunTrainStyle";
@@ -68,8 +69,11 @@ async function recover() {
     if (RUNNING.includes(state.phase) && !known.has(state.id)) remember({ ...state, phase: "lost", request: null });
   }
   // What has ended was seen before the page was loaded anew.
-  trainings.filter((state) => RUNNING.includes(state.phase) || latest.has(keyOf(state))).forEach(remember);
+  for (const state of trainings.filter((each) => RUNNING.includes(each.phase) || latest.has(keyOf(each)))) await take(state);
 }
+
+/** Events may not come, for instance to a page that was loaded anew: then the server is asked. */
+const silence = new Silence(() => [...latest.values()].some((state) => RUNNING.includes(state.phase)), recover);
 
 async function press(state, button) {
   let detail;
@@ -111,6 +115,12 @@ async function offer(adapterName) {
 }
 
 async function onTraining({ detail: state }) {
+  silence.heard();
+  await take(state);
+}
+
+/** A state has come, by an event or because it was asked for. */
+async function take(state) {
   const fresh = latest.get(keyOf(state));
   remember(state);
   if (state.adapter_name && !(fresh?.id === state.id && fresh.adapter_name)) await offer(state.adapter_name);
@@ -145,6 +155,7 @@ app.registerExtension({
     text = (await texts()).panel;
     api.addEventListener(EVENT, onTraining);
     api.addEventListener("reconnected", recover);
+    setInterval(() => silence.check(), SECONDS_OF_SILENCE * 500);
     // The tab learns its own id with the first status message.
     if (api.clientId) recover();
     else api.addEventListener("status", () => recover(), { once: true });

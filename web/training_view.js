@@ -114,6 +114,7 @@ export class TrainingView {
     }
     this.readouts = element("span");
     this.legend.append(this.readouts);
+    this.notice = element("div", "acfun-row");
 
     this.strip = element("ul", "acfun-strip");
     this.strip.setAttribute("aria-label", text.portraits);
@@ -122,7 +123,7 @@ export class TrainingView {
     this.stopButton = this.#button(text.stop, text.stop_hint, () => this.actions.stop(this.state));
     this.cancelButton = this.#button(text.cancel, text.cancel_hint, () => this.actions.cancel(this.state));
     this.buttons.append(this.stopButton, this.cancelButton);
-    this.element.append(top, this.chart, this.legend, this.strip, this.buttons);
+    this.element.append(top, this.notice, this.chart, this.legend, this.strip, this.buttons);
   }
 
   #button(label, hint, press) {
@@ -145,6 +146,8 @@ export class TrainingView {
     const running = RUNNING.includes(state?.phase);
     for (const part of [this.chart, this.legend, this.strip]) part.hidden = !state;
     this.buttons.hidden = !running;
+    this.notice.textContent = state?.notice ?? "";
+    this.notice.hidden = !this.notice.textContent;
     this.element.setAttribute("aria-busy", String(running));
     this.status.textContent = state ? this.#statusLine(state) : this.text.idle;
     this.left.textContent =

@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..config import AdapterConfig
 from ..errors import ACFunError
 from ..method.adapter import StyleAdapter
 from ..method.cfun import block_key
@@ -37,14 +36,6 @@ def to_tensors(adapter: StyleAdapter) -> dict[str, Tensor]:
         dtype = torch.float32 if name in _FLOAT32_KEYS else torch.float16
         tensors[name] = state[key].detach().to("cpu", dtype).contiguous().clone()
     return tensors
-
-
-def expected_bytes(config: AdapterConfig, channels: dict[str, int], text_width: int) -> int:
-    """Upper estimate of a file's size, for an adapter that is still to be learned."""
-    inputs = 2 if config.stats == "mean_std" else 1
-    cfun = sum(2 * (inputs * width * width + width) for width in channels.values())
-    afun = config.layers * 4 * config.heads * config.head_width * 2048 + text_width**2
-    return 2 * (cfun + afun) + 2**20
 
 
 def save(adapter: StyleAdapter, path: str | Path, overwrite: bool = False) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import re
-import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import folder_paths
@@ -14,10 +14,10 @@ import yaml
 from comfy.cli_args import args
 
 from ...acfun_core.errors import ACFunError
+from ...acfun_core.whole_files import clean
 
 FOLDER, EMBEDDINGS = "acfun", "embeddings"
 _NAME = re.compile(r"[\w][\w .()+-]{0,119}")
-MEGABYTE = 1_000_000
 
 
 def register_folder() -> None:
@@ -105,19 +105,60 @@ def _new_path(name: str, kind: str) -> Path:
     return path
 
 
-def check_writable(path: Path, needed_bytes: int) -> None:
-    """Raise before any long work if the file could not be written."""
-    fix = "free disk space or change the folder's permissions, then queue again"
+def folders_elsewhere() -> list[Path]:
+    """Where an adapter goes whose own folder cannot be written to: the output folder, or the temporary one."""
+    return [Path(folder_paths.get_output_directory()) / FOLDER, Path(folder_paths.get_temp_directory()) / FOLDER]
+
+
+def check_writable(path: Path) -> None:
+    """Raise before any long work if the file could not be written; clear away what killed processes left there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
-        free = shutil.disk_usage(path.parent).free
     except OSError as error:
         raise ACFunError(
-            f"The folder {path.parent} cannot be written to: {error}.", "a writable folder", fix
+            f"The folder {path.parent} cannot be written to: {error}.",
+            "a writable folder",
+            "free disk space or change the folder's permissions, then queue again",
         ) from error
-    if free < needed_bytes:
-        raise ACFunError(
-            f"Only {free // MEGABYTE} MB are free in {path.parent}.", f"at least {needed_bytes // MEGABYTE + 1} MB", fix
-        )
+    clean(path.parent)
+
+
+# -- files that a node wrote and that somebody took away -------------------------------------
+
+_WRITTEN: dict[str, set[Path]] = {}
+_VANISHED: Counter[str] = Counter()
+
+
+def wrote(name: str, path: Path) -> Path:
+    """Remember that a node wrote a file under a name. -> the path."""
+    _WRITTEN.setdefault(name, set()).add(path)
+    return path
+
+
+def vanished(name: str | None) -> int:
+    """How many of the files written under a name are gone by now: part of the fingerprint of the nodes that write.
+
+    ComfyUI does not run a node whose inputs and fingerprint are the same as before. So that its ``path`` names a file that is
+    there, the fingerprint changes when one of its files is taken away.
+
+    Args:
+        name: None if it comes on a wire and is not known yet; files under any name count then.
+    """
+    for stem in list(_WRITTEN) if name is None else [name]:
+        gone = {path for path in _WRITTEN.get(stem, ()) if not path.exists()}
+        _VANISHED[stem] += len(gone)
+        _WRITTEN.get(stem, set()).difference_update(gone)
+    return sum(_VANISHED.values()) if name is None else _VANISHED[name]
+
+
+def fingerprint_of_all() -> list[tuple[str, int, int]]:
+    """Name, time and size of every adapter: the fingerprint of a loader whose adapter's name comes on a wire."""
+    found = []
+    for name in list_adapters():
+        path = folder_paths.get_full_path(FOLDER, name)
+        if path is not None:
+            status = Path(path).stat()
+            found.append((name, status.st_mtime_ns, status.st_size))
+    return found

@@ -15,17 +15,20 @@ from .text import DescriptionSide
 from .unet import NoisePredictor, schedule_of
 
 
-@contextmanager
-def trainable(model, clip, text: str, latents: Tensor) -> Iterator[Base]:
-    """While active, MODEL and CLIP are loaded and let gradients through; then they are as they were.
-
-    Args:
-        text: what the training encodes, with S* in it once.
-        latents: (2, 4, h, w) of style and face, by whose size memory is asked for.
-    """
+def load_for_training(model, clip, latents: Tensor) -> None:
+    """Bring the UNet and the text encoder onto the device, with room for gradients of latents (2, 4, h, w)."""
     comfy.model_management.load_models_gpu(
         [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
     )
+
+
+@contextmanager
+def trainable(model, clip, text: str) -> Iterator[Base]:
+    """While active, MODEL and CLIP, which are loaded, let gradients through; then they are as they were.
+
+    Args:
+        text: what the training encodes, with S* in it once.
+    """
     schedule = schedule_of(model)
     with differentiable(model.model, clip.cond_stage_model):
         side = DescriptionSide(clip, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,12 @@ class Watch:
             raise comfy.model_management.InterruptProcessingException()
         self._stopped = request == "stop" and report.step < report.steps
         return self._stopped
+
+    def notice(self, sentence: str) -> None:
+        """Something the user should know, in the log and in the panel."""
+        logging.info("ACFun: %s", sentence)
+        self.training.note(sentence)
+        self.send()
 
     def saved(self, path: Path, kept_step: int | None = None) -> None:
         """The adapter is in its file: the panel may offer it.
@@ -122,10 +129,32 @@ def register_routes() -> None:
     server = getattr(PromptServer, "instance", None)
     if server is None:
         return
+    other = _other_copy(server)
+    if other is not None:
+        # Its routes come first: the buttons of this copy's trainings would ask that one, which knows nothing of them.
+        logging.error(
+            "ACFun: there are two copies of this pack, %s and %s. Stop and Cancel work for one of them only. "
+            "Remove one of the folders from custom_nodes and start ComfyUI again.",
+            other,
+            _folder(__file__),
+        )
     server.routes.get("/acfun/trainings")(list_trainings)
     server.routes.get("/acfun/trainings/{id}/previews/{step}")(get_preview)
     server.routes.post("/acfun/trainings/{id}/stop")(stop_training)
     server.routes.post("/acfun/trainings/{id}/cancel")(cancel_training)
+
+
+def _other_copy(server) -> Path | None:
+    """The folder of another copy of this pack that has registered its routes before, if there is one."""
+    for route in server.routes:
+        if getattr(route, "path", None) == "/acfun/trainings":
+            return _folder(route.handler.__code__.co_filename)
+    return None
+
+
+def _folder(file: str) -> Path:
+    """The pack's folder, of the path of this file in it."""
+    return Path(file).parents[2]
 
 
 def _refuse(status: int, what: str, expected: str, fix: str) -> web.Response:

@@ -85,12 +85,13 @@ class LiveTraining:
     def __post_init__(self):
         self._lock = threading.Lock()
         self._phase, self._message, self._adapter_name = "preparing", "", ""
-        self._step, self._first_step_at, self._seconds_left = 0, 0.0, None
+        self._step, self._first_step, self._first_step_at, self._seconds_left = 0, 0, 0.0, None
         self._losses = LossPoints()
         self._readouts: dict[str, float] = {}
         self._previews: list[tuple[int, bytes]] = []
         self._request: str | None = None
         self._kept_step: int | None = None
+        self._notice = ""
 
     def add_step(
         self, step: int, style_loss: float, face_loss: float, jpeg: bytes | None = None, readouts: dict | None = None
@@ -101,15 +102,22 @@ class LiveTraining:
             self._phase, self._step = "training", step
             self._losses.add(style_loss, face_loss)
             self._readouts.update(readouts or {})
-            if step == 1:
-                self._first_step_at = now
+            if self._first_step == 0:
+                # Not always step 1: a training may go on where another stopped.
+                self._first_step, self._first_step_at = step, now
             else:
                 # Previews are part of the mean, as they will be part of what is left.
-                self._seconds_left = (now - self._first_step_at) / (step - 1) * (self.steps - step)
+                each = (now - self._first_step_at) / (step - self._first_step)
+                self._seconds_left = each * (self.steps - step)
             if jpeg is not None:
                 self._previews.append((step, jpeg))
                 if len(self._previews) > MAX_PREVIEWS:
                     self._previews = [*self._previews[:-1:2], self._previews[-1]]
+
+    def note(self, sentence: str) -> None:
+        """Something the user should know about this training."""
+        with self._lock:
+            self._notice = sentence
 
     def ask(self, request: str) -> bool:
         """Ask for "stop" (and keep) or "cancel"; False if the training has ended. A cancel overrules a stop."""
@@ -165,6 +173,7 @@ class LiveTraining:
                 "adapter_name": self._adapter_name,
                 "message": self._message,
                 "kept_step": self._kept_step,
+                "notice": self._notice,
             }
 
 

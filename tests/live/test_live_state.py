@@ -73,6 +73,19 @@ def test_the_time_left_falls_to_nothing(monkeypatch):
     assert record.snapshot()["seconds_left"] is None
 
 
+def test_the_time_left_of_a_training_that_goes_on_is_counted_from_where_it_began(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(live_state.time, "monotonic", lambda: now[0])
+    record = training(steps=500)
+    record.note("It goes on from step 400.")
+    left = []
+    for step in (401, 402, 403):
+        record.add_step(step, 1.0, 1.0)
+        left.append(record.snapshot()["seconds_left"])
+        now[0] += 2.0
+    assert left == [None, 196.0, 194.0] and record.snapshot()["notice"] == "It goes on from step 400."
+
+
 def test_buttons_count_only_while_it_runs_and_cancel_wins():
     record = training()
     assert record.request is None

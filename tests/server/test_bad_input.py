@@ -167,6 +167,6 @@ def test_a_models_folder_that_cannot_be_written_to(client, comfy):
 def test_a_full_disk(client):
     client.run({"disk": node("ProbeDiskSpace", free=1_000_000)})
     try:
-        refused(client, {**base_graph(), "train": train_node(seed=98)}, "Only 1 MB are free")
+        refused(client, {**base_graph(), "train": train_node(seed=98)}, "Only 1.0 MB are free")
     finally:
         client.run({"disk": node("ProbeDiskSpace", free=-1)})

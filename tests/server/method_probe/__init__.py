@@ -243,6 +243,19 @@ class ProbeBreaksAfter(ProbeNode):
         return (clone,)
 
 
+class ProbeName:
+    """A text for a wire into a list of names."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probe", "run", ("COMBO",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"name": ("STRING", {"default": ""})}}
+
+    def run(self, name):
+        return (name,)
+
+
 class ProbeDiskSpace(ProbeNode):
     """Makes the process believe that this many bytes are free on every disk; -1 tells the truth again."""
 
@@ -268,6 +281,7 @@ NODE_CLASS_MAPPINGS = {
         ProbeWideClip,
         ProbeSDXL,
         ProbeBreaksAfter,
+        ProbeName,
         ProbeDiskSpace,
     )
 }

@@ -1,0 +1,88 @@
+"""Each training once: what was killed goes on, what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.model_management
+
+from ...acfun_core.errors import ACFunError
+from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.storage.rescue import rescued, save_or_rescue
+from ...acfun_core.training.identity import weights_identity
+from ...acfun_core.training.keeper import StateKeeper
+from . import files
+
+
+@dataclass
+class _Last:
+    """The training that ended last in this server: its file may be deleted, or could not be written."""
+
+    key: str
+    name: str
+    adapter: StyleAdapter
+    path: Path | None = None
+
+
+_last: _Last | None = None
+
+
+def once(
+    key: str,
+    name: str,
+    path: Path,
+    steps: int,
+    train: Callable[[StateKeeper], StyleAdapter],
+    say: Callable[[str], None],
+) -> tuple[StyleAdapter, Path]:
+    """Train and save, or take what is left of the same training. -> the adapter, and the path of its file.
+
+    Args:
+        key: which training it is, from :func:`~...acfun_core.training.identity.training_key`.
+        name: under which the user wants it.
+        path: a free path for that name.
+        steps: how many are wanted.
+        train: does the training; is given what keeps its state.
+
+    Raises:
+        ACFunError: the training failed, or its file could not be written; in that case the adapter is kept.
+    """
+    global _last
+    elsewhere = files.folders_elsewhere()
+    keeper = StateKeeper(path.parent, key, say=say)
+    adapter = _found(key, name, steps, elsewhere)
+    if adapter is not None and _last is not None and _last.adapter is adapter and _last.path and _last.path.exists():
+        return adapter, files.wrote(name, _last.path)
+    if adapter is None:
+        try:
+            adapter = train(keeper)
+        except (comfy.model_management.InterruptProcessingException, ACFunError):
+            # Cancelled, or failed in a way that would come again. A training that breaks off otherwise may go on.
+            keeper.discard()
+            raise
+    else:
+        say("This training was done before, and its file is missing. It is written without training again.")
+    _last = _Last(key, name, adapter)
+    _last.path = files.wrote(name, save_or_rescue(adapter, path, key, elsewhere))
+    keeper.end()
+    return adapter, _last.path
+
+
+def _found(key: str, name: str, steps: int, elsewhere: list[Path]) -> StyleAdapter | None:
+    """The adapter of the same training, from memory or from where it was rescued to."""
+    same = _last is not None and (_last.key, _last.name) == (key, name)
+    adapter = _last.adapter if same else rescued(key, elsewhere)
+    return adapter if adapter is not None and adapter.record.settings["steps"] == steps else None
+
+
+def base_identity(model, clip, vae, clip_vision) -> str:
+    """What of a graph's models decides a training: their weights as they are loaded, and the patches on them."""
+    patches = [
+        {str(key): [patch[0] for patch in each] for key, each in patcher.patches.items()}
+        for patcher in (model, clip.patcher)
+    ]
+    modules = (model.model.diffusion_model, clip.cond_stage_model, vae.first_stage_model, clip_vision.model)
+    return weights_identity(*modules) + json.dumps(patches, sort_keys=True, default=str)

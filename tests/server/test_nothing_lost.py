@@ -1,0 +1,140 @@
+"""The nodes lose nothing: a killed server, a deleted file, a folder that cannot be written to, a name on a wire."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import base_graph, node, train_node
+from tools.comfy.install import REPO
+from tools.comfy.server import ComfyServer
+
+
+def graph(**changes) -> dict:
+    return {**base_graph(), "train": train_node(**changes), "show": node("PreviewAny", source=["train", 2])}
+
+
+def live_events(run) -> list[dict]:
+    return [event.data for event in run.events if event.kind == "acfun.training"]
+
+
+def trained_steps(run) -> int:
+    return max((state["step"] for state in live_events(run)), default=0)
+
+
+def same_tensors(one, other) -> bool:
+    ours, theirs = load_file(one), load_file(other)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="uses process groups")
+def test_the_node_goes_on_where_a_killed_server_stopped_and_two_copies_are_named(tmp_path):
+    """The state is looked for by the inputs, in another process; more steps were asked for than the first one did."""
+    packs = {"ComfyUI-ACFun": REPO, "acfun-again": REPO}
+    settings = {"seed": 81, "resolution": 64, "name": "killed"}
+    with ComfyServer(packs, base_dir=tmp_path) as server, server.client() as client:
+        log = server.log()
+        assert "two copies of this pack" in log and "acfun-again" in log and "workflow-templates is not" not in log
+        client.queue(graph(steps=100_000, **settings))
+        deadline = time.monotonic() + 400
+        while not (states := list(server.folder("models/acfun").glob(".acfun-*.state"))):
+            assert time.monotonic() < deadline, server.log()[-3000:]
+            time.sleep(0.5)
+        os.killpg(server.process.pid, signal.SIGKILL)
+    (tmp_path / "custom_nodes" / "acfun-again").unlink()
+    assert not list((tmp_path / "models" / "acfun").glob("killed*"))
+    with ComfyServer({"ComfyUI-ACFun": REPO}, base_dir=tmp_path) as server, server.client() as client:
+        assert "two copies" not in server.log()
+        step = step_of(states[0])
+        run = client.run(graph(steps=step + 2, **settings))
+    last = live_events(run)[-1]
+    assert (last["phase"], last["step"]) == ("finished", step + 2)
+    assert f"up to step {step} before" in last["notice"] and len(last["style_loss"]) <= 2
+    assert [path.name for path in (tmp_path / "models" / "acfun").iterdir()] == ["killed_00001.safetensors"]
+
+
+def step_of(path) -> int:
+    from acfun_core.training.state import read
+
+    return read(path).step
+
+
+def test_a_deleted_adapter_is_written_again_and_path_names_it(client, comfy):
+    first = client.run(graph(seed=82, steps=2, name="deleted"))
+    (path,) = comfy.folder("models/acfun").glob("deleted_*")
+    cached = client.run(graph(seed=82, steps=2, name="deleted"))
+    assert "train" in cached.cached and first.texts("show") == [str(path)]
+    kept = path.rename(comfy.folder("temp") / "kept.safetensors")
+    again = client.run(graph(seed=82, steps=2, name="deleted"))
+    assert again.texts("show") == [str(path)] and path.is_file() and same_tensors(path, kept)
+    assert trained_steps(again) == 0, "it was trained again"
+    assert "train" in client.run(graph(seed=82, steps=2, name="deleted")).cached
+
+
+def test_a_deleted_copy_is_saved_again(client, comfy):
+    saving = {
+        **graph(seed=83, steps=1, name="to_copy"),
+        "save": node("ACFunSaveAdapter", adapter=["train", 0], name="copy"),
+    }
+    client.run(saving)
+    (path,) = comfy.folder("models/acfun").glob("copy_*")
+    path.unlink()
+    run = client.run(saving)
+    assert path.is_file() and "train" in run.cached and "save" not in run.cached
+
+
+def test_a_folder_that_fails_during_the_training_does_not_cost_it(client, comfy):
+    """The adapter goes to the output folder; queued again, it is only written."""
+    folder, away = comfy.folder("models/acfun"), comfy.folder("models/acfun_away")
+
+    def fail(event):
+        if event.kind == "acfun.training" and event.data["step"] >= 1 and not away.exists():
+            folder.rename(away)
+            folder.write_text("in the way")
+
+    try:
+        with pytest.raises(NodeError, match="not lost: it is .*output.acfun.unlucky_00001") as error:
+            client.run(graph(seed=84, steps=8, name="unlucky"), on_event=fail)
+    finally:
+        folder.unlink()
+        away.rename(folder)
+    assert error.value.exception_type.endswith("ACFunError")
+    rescued = comfy.folder("output") / "acfun" / "unlucky_00001.safetensors"
+    run = client.run(graph(seed=84, steps=8, name="unlucky"))
+    (path,) = folder.glob("unlucky_*")
+    assert trained_steps(run) == 0 and same_tensors(path, rescued) and run.texts("show") == [str(path)]
+    shutil.rmtree(rescued.parent)
+
+
+def test_an_adapter_name_on_a_wire_is_loaded_once(client, comfy):
+    client.run(graph(seed=85, steps=1, name="wired"))
+    wired = {
+        **base_graph(),
+        "name": node("ProbeName", name="wired_00001.safetensors"),
+        "load": node(
+            "ACFunLoadAdapter",
+            model=["base", 0],
+            clip=["base", 1],
+            adapter_name=["name", 0],
+            abstract_strength=1.0,
+            encoder_strength=1.0,
+            decoder_strength=1.0,
+        ),
+        "digest": node("ProbeDigest", model=["load", 0], clip=["load", 1]),
+    }
+    before = len(comfy.log())
+    client.run(wired)
+    again = client.run(wired)
+    assert "load" in again.cached and "There is no adapter None" not in comfy.log()[before:]
+    path = comfy.folder("models/acfun") / "wired_00001.safetensors"
+    os.utime(path)
+    assert "load" not in client.run(wired).cached
