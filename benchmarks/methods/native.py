@@ -13,6 +13,7 @@ from torch import Tensor
 
 from acfun_core.backends.pictures import to_pil
 from acfun_core.errors import ACFunError
+from tools.comfy.graphs import node
 
 from ..lists import Pair
 from ..workbench import ROOT, Workbench, base_folder
@@ -22,10 +23,6 @@ MODEL, CLIP, VAE = (["base", index] for index in range(3))
 BATCH = 2
 """Style and photo in every step, as in ACFun."""
 TRIAL_STEPS = 10
-
-
-def node(kind: str, **inputs) -> dict:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def training_graph(style: str, face: str, prompt: str, steps: int, rank: int, learning_rate: float, seed: int) -> dict:
