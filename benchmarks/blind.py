@@ -23,12 +23,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
-from . import methods, run
+from . import methods
+from .drawing import OUT, images, names_of
 from .ranking import Standing, Vote, ranking
 from .store import Store
+from .workbench import ROOT
 
 HOST = "127.0.0.1"
-PAGE = Path(__file__).with_name("blind.html")
+PAGE = Path(__file__).with_name("templates") / "blind.html"
 QUESTIONS = {"overall": "Which is the better portrait of this face in this style?"}
 QUESTIONS |= {"face": "Which looks more like this person?", "style": "Which is closer to this style?"}
 VOTES = """CREATE TABLE IF NOT EXISTS votes (
@@ -52,7 +54,7 @@ class Ballot:
         self.store, self.votes, self.files = store, votes, files
         self.rng, self.lock = random.Random(seed), threading.Lock()
         self.images: dict[tuple, dict[str, dict]] = {}
-        for row in store.images(run):
+        for row in images(store, run):
             if row["method"] in names:
                 self.images.setdefault((row["face"], row["style"], row["seed"]), {})[row["method"]] = row
         self.keys = sorted(key for key, found in self.images.items() if len(found) > 1)
@@ -81,7 +83,7 @@ class Ballot:
         face, style, _ = asked["key"]
         if role in ("face", "style"):
             return self.files.get({"face": face, "style": style}[role])
-        return self.store.picture(self.images[asked["key"]][asked[role]])
+        return self.store.file(self.images[asked["key"]][asked[role]])
 
     def vote(self, token: str, choice: str, voter: str) -> bool:
         """Count ``one``, ``two`` or ``tie``; each question once. -> False if it is not open."""
@@ -197,7 +199,7 @@ def newest_run(store: Store) -> str:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=run.OUT, help="folder of the results (out/benchmarks)")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the results (out/benchmarks)")
     parser.add_argument("--run", default="", help="name of a run in it (the newest)")
     parser.add_argument("--methods", default="", help="names (all that are no anchors)")
     parser.add_argument("--pictures", type=Path, nargs="*", default=[], help="folders of faces and styles (DATA)")
@@ -216,10 +218,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     from .lists import files_by_hash
 
-    folders = options.pictures or [run.ROOT.parent / "shared" / "data"]
+    folders = options.pictures or [ROOT.parent / "shared" / "data"]
     files = {digest[:12]: path for folder in folders for digest, path in files_by_hash(folder).items()}
     store = Store(options.out)
-    names = run.names_of(options.methods) if options.methods else [m.name for m in methods.METHODS if not m.anchor]
+    names = names_of(options.methods) if options.methods else [m.name for m in methods.METHODS if not m.anchor]
     ballot = Ballot(store, options.run or newest_run(store), names, votes, files)
     server = serve(ballot, options.voter, options.port)
     print(f"http://{HOST}:{server.server_port}/ (end with Ctrl+C)", flush=True)

@@ -16,6 +16,7 @@ from tools.measure.upright import align, glasses_score
 
 from . import aggregate, methods
 from .methods.edited import EDITS
+from .pages import Table
 
 EDITED = ("acfun_photo", "acfun", "text", "img2img_0.6", "textual_inversion", "lora_our_loss")
 """Methods whose text can be changed after the training."""
@@ -39,13 +40,10 @@ def names() -> list[str]:
     return [methods.method(f"{name}+{edit}").name for name in EDITED for edit in EDITS]
 
 
-def table(images: Sequence[dict]) -> str:
-    """Markdown: change of the reading and of both margins by each edit, with paired 95 % intervals over pictures."""
+def table(images: Sequence[dict]) -> Table:
+    """Change of the reading and of both margins by each edit, with paired 95 % intervals over pictures."""
     known = {(i["method"], i["face"], i["style"], i["seed"]): i["numbers"] for i in images if i["numbers"]}
-    lines = [
-        "| method | edit | pictures | reading | 95 % | id margin | style margin |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for name in EDITED:
         for edit, reading in READING.items():
             edited = {key[1:]: numbers for key, numbers in known.items() if key[0] == f"{name}+{edit}"}
@@ -57,10 +55,9 @@ def table(images: Sequence[dict]) -> str:
             change = np.array([now[reading] - before[reading] for now, before in both])
             low, high = paired_interval(change)
             costs = [np.mean([_of(now, k) - _of(before, k) for now, before in pairs]) for k in ("identity", "style")]
-            title = methods.method(name).title
-            cells = [title, edit, f"{len(both)} of {len(pairs)}", f"{change.mean():+.3f}", f"{low:+.3f} to {high:+.3f}"]
-            lines.append("| " + " | ".join([*cells, *(f"{cost:+.3f}" for cost in costs)]) + " |")
-    return "\n".join(lines)
+            cells = [methods.method(name).title, edit, f"{len(both)} of {len(pairs)}", f"{change.mean():+.3f}"]
+            rows.append([*cells, f"{low:+.3f} to {high:+.3f}", *(f"{cost:+.3f}" for cost in costs)])
+    return Table(["method", "edit", "pictures", "reading", "95 %", "id margin", "style margin"], rows)
 
 
 def _of(numbers: dict[str, float], name: str) -> float:

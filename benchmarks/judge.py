@@ -21,15 +21,17 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from acfun_core.errors import ACFunError
+from tools.base_key import said_of
 
-from . import aggregate, edits, lists, methods, publish, report, run, tables
+from . import aggregate, drawing, edits, methods, pages, plots, publish, report, tables
 from .measures import Measures
+from .pages import Section, Table
 from .store import Store
+from .workbench import base_folder
 
 STAGES = ("table", "time", "curve", "edits", "limits")
 CURVE = (25, 50, 100, 200, 350)
@@ -38,12 +40,12 @@ PAPER_PASSES = 1000
 PAPER_TRAINING = "learning_rate=0.0001,learning_rate_end=1"
 """The paper's budget and its constant rate: what the curve has to reach with fewer passes."""
 PART_MINUTES = 45
-PART_OUT = run.OUT.with_name("benchmarks_part")
+PART_OUT = drawing.OUT.with_name("benchmarks_part")
 
 
 @dataclass
-class Table:
-    """One finished table: its images, its rows by method, and their judgement."""
+class Judged:
+    """All methods of a table: their images, its rows by method, and their judgement."""
 
     names: list[str]
     images: list[dict]
@@ -57,8 +59,8 @@ class Table:
     def summary(self) -> dict:
         return aggregate.summary(self.rows, self.judged, tables.anchors(self.names))
 
-    def text(self) -> str:
-        return tables.text_table(self.rows, self.judged)
+    def numbers(self) -> Table:
+        return tables.numbers(self.rows, self.judged)
 
     def value(self, name: str) -> float:
         """J of a method."""
@@ -70,28 +72,11 @@ def pairs_in(rows: dict[str, aggregate.Rows]) -> int:
     return len(set(rows[aggregate.ACFUN].pairs.tolist()))
 
 
-class Section(NamedTuple):
-    """One part of the published page: a title, tables in Markdown with empty lines between, and a drawing (SVG)."""
-
-    title: str
-    text: str
-    drawing: str = ""
-
-
-def measured(options, pictures: lists.PictureList, measures: Measures) -> list[dict]:
-    """All measured images of the options' run, pairs and seeds."""
-    store, name = Store(options.out), run.settings_of(options).run
-    tables.measure(store, name, pictures, measures)
-    wanted = {pair.id for pair in run.pairs_of(options, pictures)}
-    images = [image for image in store.images(name) if image["numbers"] and image["seed"] < options.seeds]
-    return [image for image in images if f"{image['face']}-{image['style']}" in wanted]
-
-
-def table_of(images: list[dict], names: list[str]) -> Table:
+def table_of(images: list[dict], names: list[str]) -> Judged:
     """Judge the images of some methods."""
     images = [image for image in images if image["method"] in names]
     rows = aggregate.rows_of(images, names)
-    return Table(names, images, rows, aggregate.judgement(rows, tables.anchors(names)))
+    return Judged(names, images, rows, aggregate.judgement(rows, tables.anchors(names)))
 
 
 def beside(images: list[dict], others: list[dict]) -> list[dict]:
@@ -113,28 +98,28 @@ def later(options: argparse.Namespace) -> argparse.Namespace:
     return with_options(options, seeds=1, pairs=options.later_pairs or options.pairs)
 
 
-def stage_table(options, pictures, measures) -> Table:
-    again = run.names_of(options.only)
+def stage_table(options, pictures, measures) -> Judged:
+    again = drawing.names_of(options.only)
     grid = {"list": pictures.name, "grid": options.grid, "seeds": options.seeds}
-    others = publish.kept(again, run.settings_of(options).run, grid) if options.only else []
-    run.run(options, again)
-    return table_of(beside(measured(options, pictures, measures), others), ALL)
+    others = publish.kept(again, drawing.settings_of(options).run, grid) if options.only else []
+    drawing.draw(options, again)
+    return table_of(beside(tables.measured(options, pictures, measures), others), ALL)
 
 
-def stage_time(options, pictures, measures, table: Table) -> Section:
+def stage_time(options, pictures, measures, table: Judged) -> Section:
     """Trained methods with as much wall-clock time as ACFun took, beside those that need none."""
     took = [image["train_seconds"] for image in table.images if image["method"] == aggregate.ACFUN]
     timed = with_options(later(options), train_seconds=float(round(np.mean(took))))
     # ACFun's own time is the measure, so its pictures stay.
     trained = [one.name for one in methods.METHODS if one.trained and not isinstance(one, methods.ACFun)]
-    run.run(timed, trained)
+    drawing.draw(timed, trained)
     others = [image for image in table.images if image["method"] not in trained]
-    found = table_of(measured(timed, pictures, measures) + others, ALL)
+    found = table_of(tables.measured(timed, pictures, measures) + others, ALL)
     title = f"Equal time ({timed.train_seconds:.0f} s of training, {found.pairs} pairs)"
-    return Section(title, found.text())
+    return Section(title, [found.numbers()])
 
 
-def stage_curve(options, pictures, measures, table: Table) -> Section:
+def stage_curve(options, pictures, measures, table: Judged) -> Section:
     """ACFun after fewer steps beside the paper's budget, with the scale that the whole table's methods set."""
     most = options.passes // methods.PASSES_A_STEP
     shorter = [methods.method(f"{aggregate.ACFUN}:steps={steps}").name for steps in CURVE if steps < most]
@@ -143,55 +128,57 @@ def stage_curve(options, pictures, measures, table: Table) -> Section:
     paper = methods.method(f"{aggregate.ACFUN}:{budget}{PAPER_TRAINING}").name
     missing = [*shorter, paper]
     once = with_options(options, seeds=1)
-    run.run(once, missing)
-    found = table_of(beside(measured(once, pictures, measures), table.images), [*ALL, *missing])
+    drawing.draw(once, missing)
+    found = table_of(beside(tables.measured(once, pictures, measures), table.images), [*ALL, *missing])
 
     def point(name: str) -> tuple[float, ...]:
         return found.rows[name].mean("train_passes"), found.value(name), *found.judged.interval(name)
 
-    lines = ["| passes | J minus that of the paper's budget | 95 % |", "|---|---|---|"]
+    rows = []
     for name in own:
         value, low, high = found.judged.advantage(name, paper)
-        lines.append(f"| {found.rows[name].mean('train_passes'):.0f} | {value:.3f} | {low:.3f} to {high:.3f} |")
-    text = found.text() + "\n\n" + "\n".join(lines)
-    return Section("Fewer passes", text, report.curve_plot([point(name) for name in own], point(paper)))
+        passes = found.rows[name].mean("train_passes")
+        rows.append([f"{passes:.0f}", f"{value:.3f}", f"{low:.3f} to {high:.3f}"])
+    advantages = Table(["passes", "J minus that of the paper's budget", "95 %"], rows)
+    plot = plots.curve([point(name) for name in own], point(paper))
+    return Section("Fewer passes", [found.numbers(), advantages], plot)
 
 
 def stage_edits(options, pictures, measures) -> Section:
     """Changed texts for those methods that take one."""
     once = later(options)
-    run.run(once, edits.names())
-    return Section("Text edits", edits.table(measured(once, pictures, measures)))
+    drawing.draw(once, edits.names())
+    return Section("Text edits", [edits.table(tables.measured(once, pictures, measures))])
 
 
-def stage_limits(options, pictures, measures, table: Table) -> Section:
+def stage_limits(options, pictures, measures, table: Judged) -> Section:
     """How far each margin can go at all: what the metric gives the real pictures, what the VAE keeps, what one term reaches."""
     once = later(options)
-    run.run(once, [one.name for one in methods.LIMITS])
+    drawing.draw(once, [one.name for one in methods.LIMITS])
     names = ["copy_face", "copy_style", *(one.name for one in methods.LIMITS), aggregate.ACFUN]
-    rows = aggregate.rows_of(beside(measured(once, pictures, measures), table.images), names)
+    rows = aggregate.rows_of(beside(tables.measured(once, pictures, measures), table.images), names)
     columns = {
         "identity": "id margin",
         "face_first": "face rank-1",
         "style": "style margin",
         "style_first": "style rank-1",
     }
-    lines = ["| what | " + " | ".join(columns.values()) + " | faces |", "|---" * (len(columns) + 2) + "|"]
-    for name in names:
-        cells = [f"{rows[name].mean(column):.2f}" for column in (*columns, "found")]
-        lines.append("| " + " | ".join([methods.method(name).title, *cells]) + " |")
-    pairs = pairs_in(rows)
-    return Section(f"Limits ({pairs} pairs; margins and ranks as measured, copies too)", "\n".join(lines))
+    shown = [
+        [methods.method(name).title, *(f"{rows[name].mean(column):.2f}" for column in (*columns, "found"))]
+        for name in names
+    ]
+    title = f"Limits ({pairs_in(rows)} pairs; margins and ranks as measured, copies too)"
+    return Section(title, [Table(["what", *columns.values(), "faces"], shown)])
 
 
 def full(options: argparse.Namespace) -> dict:
     """All stages that were asked for. -> the line of JSON."""
-    pictures = run.pictures_of(options)
+    pictures = drawing.pictures_of(options)
     # A missing face encoder is said now, not after hours.
     measures = tables.measures_of(options, pictures)
     end = time.monotonic() + 60 * options.minutes
     table = stage_table(options, pictures, measures)
-    sections = [Section(f"Equal passes ({options.passes})", table.text())]
+    sections = [Section(f"Equal passes ({options.passes})", [table.numbers()])]
     more = {"time": stage_time, "curve": stage_curve, "limits": stage_limits}
     more = {name: partial(stage, table=table) for name, stage in more.items()} | {"edits": stage_edits}
     for name in STAGES[1:]:
@@ -201,9 +188,9 @@ def full(options: argparse.Namespace) -> dict:
     return write(options, pictures, measures, table, sections)
 
 
-def write(options, pictures, measures: Measures, table: Table, sections: list[Section]) -> dict:
+def write(options, pictures, measures: Measures, table: Judged, sections: list[Section]) -> dict:
     """Table, raw rows and summary, into ``benchmarks/published`` for the whole fixed list, else beside the results."""
-    store, settings = Store(options.out), run.settings_of(options)
+    store, settings = Store(options.out), drawing.settings_of(options)
     pairs = table.pairs
     line = table.summary()
     whole = {
@@ -215,7 +202,7 @@ def write(options, pictures, measures: Measures, table: Table, sections: list[Se
         "images": len(table.images),
         "part_pairs": publish.part_pairs(table.images),
         "accuracies": measures.accuracies,
-        "command": "python -m benchmarks.judge " + " ".join(options.command),
+        "command": options.command,
     }
     # A piece of the list, or other pictures, is not the published table.
     complete = pairs == len(pictures.pairs()) and pictures.name == "report" and not options.train_seconds
@@ -223,10 +210,10 @@ def write(options, pictures, measures: Measures, table: Table, sections: list[Se
     folder.mkdir(exist_ok=True)
     publish.write_summary(whole, folder / "summary.json")
     publish.write_rows(table.images, folder / "rows.csv")
-    head = f"# The table\n\n{pairs} pairs, {options.seeds} pictures each, {len(table.names)} methods. `{whole['command']}`\n\n"
-    text = "\n\n".join(f"## {section.title}\n\n{section.text}" for section in sections)
-    (folder / "table.md").write_text(head + text + "\n", encoding="utf-8")
-    shown = run.pairs_of(options, pictures)
+    weights = said_of(base_folder(options.base))
+    page = pages.render("table.md", summary=whole, seeds=options.seeds, weights=weights, sections=sections)
+    (folder / "table.md").write_text(page, encoding="utf-8")
+    shown = drawing.pairs_of(options, pictures)
     report.write(store, settings, pictures, shown, table, measures, whole, options.seeds, sections[1:])
     return line
 
@@ -239,19 +226,18 @@ def part(options: argparse.Namespace) -> dict:
     settings = published["settings"]
     same = {name: settings[name] for name in ("passes", "sampler_steps", "cfg", "side", "train_seconds", "grid")}
     options = with_options(options, **same, pairs=published["part_pairs"], seeds=1, minutes=PART_MINUTES - 4)
-    found = run.settings_of(options)
+    found = drawing.settings_of(options)
     if found.run != published["run"]:
         raise ACFunError(
             f"The published table was made with {published['run']}, this is {found.run}.",
             "the base and settings of the published table",
             "make judge-full again after a change of the base",
         )
-    pictures = run.pictures_of(options)
+    pictures = drawing.pictures_of(options)
     measures = tables.measures_of(options, pictures)
     names = list(published["methods"])
-    run.run(options, names)
-    tables.measure(Store(options.out), found.run, pictures, measures)
-    again = list(Store(options.out).images(found.run))
+    drawing.draw(options, names)
+    again = tables.measured(options, pictures, measures)
     if options.out == PART_OUT:
         # The next time starts from nothing again.
         shutil.rmtree(PART_OUT)
@@ -263,20 +249,10 @@ def part(options: argparse.Namespace) -> dict:
     return {**line, "agrees": not wrong, "repeated": sum(one["images"] for one in differences.values())}
 
 
-def without_places(arguments: list[str]) -> list[str]:
-    """The command as another machine would give it: folders become words."""
-    places = {"--data": "DATA", "--faces": "FACES", "--styles": "STYLES", "--out": "OUT"}
-    named = []
-    for before, now in zip(["", *arguments], arguments):
-        flag, equals, _ = now.partition("=")
-        named.append(f"{flag}={places[flag]}" if equals and flag in places else places.get(before, now))
-    return named
-
-
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("full", "part"))
-    run.add_arguments(parser)
+    drawing.add_arguments(parser)
     parser.add_argument("--stages", default=",".join(STAGES), help=f"of full ({','.join(STAGES)})")
     parser.add_argument(
         "--only", default="", help="methods of full's table that are drawn; the others' published rows stay"
@@ -289,8 +265,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--no-publish", action="store_true", help="leave benchmarks/published as it is")
     options = parser.parse_args(arguments)
-    options.command = without_places(arguments)
-    if options.what == "part" and options.out == run.OUT:
+    options.command = drawing.command("judge", arguments)
+    if options.what == "part" and options.out == drawing.OUT:
         # A part that took pictures of the whole table would prove nothing.
         options.out = PART_OUT
     return options

@@ -18,6 +18,7 @@ from acfun_core.errors import ACFunError
 from acfun_core.faces.crop import crop_faces
 
 LISTS = Path(__file__).with_name("lists")
+NAMES = tuple(sorted(path.stem for path in LISTS.glob("*.json")))
 KINDS = ("deformed", "strokes", "flat")
 """What is hard about a style: shapes far from a photo's, brush or pen strokes, flat graphic areas."""
 EYE_DISTANCE = 0.28
@@ -109,7 +110,8 @@ def files_by_hash(folder: Path) -> dict[str, Path]:
 
 
 def named(name: str, data: Path) -> PictureList:
-    """A fixed list (``report`` or ``tuning``) with the files found in the training data folder.
+    """A fixed list (one of :data:`NAMES`) with its files, found in a folder: the base's training data, or ``pictures/`` for
+    the list ``examples``.
 
     Raises:
         ACFunError: the folder or some of its pictures are missing.

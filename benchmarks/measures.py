@@ -169,7 +169,8 @@ def altered(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def own_and_others(similarities: dict[str, float], own: str) -> dict[str, float]:
-    """Similarity to the own one, minus the mean of the others, and whether the own is the first."""
+    """Similarity to the own one, minus the mean of the others, and whether the own is the first; one alone has no others."""
     others = [value for name, value in similarities.items() if name != own]
     mine = similarities[own]
-    return {"own": mine, "margin": mine - float(np.mean(others)), "first": float(mine > max(others))}
+    margin = mine - float(np.mean(others)) if others else 0.0
+    return {"own": mine, "margin": margin, "first": float(mine > max(others, default=-1.0))}

@@ -16,15 +16,15 @@ import itertools
 import sys
 
 from PIL import Image as PIL
-from PIL import ImageDraw, ImageFont
 
 from acfun_core.errors import ACFunError
+from tools.base_key import said_of
+from tools.contact_sheet import SHEET_CELL, picture_grid
 
-from . import aggregate, lists, methods, run, tables
+from . import aggregate, drawing, lists, methods, tables
+from .measures import as_array
 from .store import Store
-from .workbench import Settings
-
-CELL, LABEL = 128, 330
+from .workbench import base_folder
 
 
 def variants(of: str, settings: list[str], grids: list[str]) -> list[str]:
@@ -38,51 +38,36 @@ def variants(of: str, settings: list[str], grids: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def sheet(store: Store, settings: Settings, pairs: list[lists.Pair], names: list[str], seeds: int) -> PIL.Image:
+def sheet(options: argparse.Namespace, pairs: list[lists.Pair], images: list[dict], names: list[str]) -> PIL.Image:
     """A row a setting, a column a pair and seed; face and style on top."""
-    columns = [(pair, seed) for pair in pairs for seed in range(seeds)]
-    picture = PIL.new("RGB", (LABEL + CELL * len(columns), CELL * (len(names) + 2)), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
-
-    def put(source, column: int, line: int) -> None:
-        picture.paste(source.convert("RGB").resize((CELL, CELL)), (LABEL + CELL * column, CELL * line))
-
-    for column, (pair, seed) in enumerate(columns):
-        for line, image in enumerate((pair.face, pair.style)):
-            whole = PIL.open(image.path)
-            edge = min(whole.size)
-            left, top = (whole.width - edge) // 2, (whole.height - edge) // 2
-            put(whole.crop((left, top, left + edge, top + edge)), column, line)
-        for line, name in enumerate(names, 2):
-            path = store.picture_path(settings.run, methods.slug(name), pair.id, seed)
-            if path.is_file():
-                put(PIL.open(path), column, line)
-    for line, name in enumerate(names, 2):
-        text = name.partition(":")[2].replace(",", ",\n") or name
-        draw.multiline_text((8, CELL * line + 8), text, "black", font)
-    return picture
+    store, columns = Store(options.out), [(pair, seed) for pair in pairs for seed in range(options.seeds)]
+    files = {(i["method"], i["face"], i["style"], i["seed"]): store.file(i) for i in images}
+    rows = [
+        (role, [PIL.fromarray(as_array(getattr(pair, role), SHEET_CELL)) for pair, _ in columns])
+        for role in ("face", "style")
+    ]
+    for name in names:
+        paths = [files.get((name, pair.face.id, pair.style.id, seed)) for pair, seed in columns]
+        rows.append((name.partition(":")[2].replace(",", ",\n") or name, [path and PIL.open(path) for path in paths]))
+    return picture_grid(rows)
 
 
 def report(options: argparse.Namespace, names: list[str]) -> str:
     """Measure, and write table and sheet of what all these methods have. -> the table."""
-    store, settings, pictures = Store(options.out), run.settings_of(options), run.pictures_of(options)
-    pairs = run.pairs_of(options, pictures)
-    tables.measure(store, settings.run, pictures, tables.measures_of(options, pictures))
-    images = list(store.images(settings.run))
-    wanted = {pair.id for pair in pairs}
-    images = [i for i in images if f"{i['face']}-{i['style']}" in wanted and i["seed"] < options.seeds]
-    done = [name for name in names if any(i["method"] == name for i in images)]
+    pictures = drawing.pictures_of(options)
+    images = tables.measured(options, pictures, tables.measures_of(options, pictures))
+    done = [name for name in names if any(image["method"] == name for image in images)]
     rows = aggregate.rows_of(images, done)
-    judged = aggregate.judgement(rows, tables.anchors(done))
-    table = tables.text_table(rows, judged)
-    (options.out / "sweep.md").write_text(table + "\n", encoding="utf-8")
-    sheet(store, settings, pairs, done, options.seeds).save(options.out / "sweep.jpg", quality=88)
-    return table
+    table = tables.numbers(rows, aggregate.judgement(rows, tables.anchors(done)))
+    text = f"{table}\n\n{said_of(base_folder(options.base))}\n"
+    (options.out / "sweep.md").write_text(text, encoding="utf-8")
+    sheet(options, drawing.pairs_of(options, pictures), images, done).save(options.out / "sweep.jpg", quality=88)
+    return text
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    run.add_arguments(parser, default_list="tuning")
+    drawing.add_arguments(parser, default_list="tuning")
     parser.add_argument("settings", nargs="*", help="option=value,option=value; an empty one is the defaults")
     parser.add_argument("--grid-of", action="append", default=[], help="name=a,b,c; several give all combinations")
     parser.add_argument(
@@ -97,9 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         own = variants(options.of, options.settings, options.grid_of) or [options.of]
-        names = [*own, *(run.names_of(options.also) if options.also else [])]
+        names = [*own, *(drawing.names_of(options.also) if options.also else [])]
         if not options.only_table:
-            run.run(options, names)
+            drawing.draw(options, names)
         print(report(options, names))
     except ACFunError as error:
         raise SystemExit(str(error)) from None

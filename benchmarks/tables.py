@@ -1,7 +1,8 @@
-"""Measuring what a store holds, and text tables of it."""
+"""Measuring what a store holds, and the table of its numbers."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -15,8 +16,10 @@ from tools.measure import style as styles
 from tools.measure.faces import MissingModel
 
 from . import aggregate, methods
+from .drawing import images, pairs_of, set_numbers, settings_of
 from .lists import LISTS, Image, PictureList
 from .measures import VERSION, Measures, as_array, corners
+from .pages import Table
 from .store import Store
 
 COLUMNS = {
@@ -86,30 +89,38 @@ def measures_of(options, pictures: PictureList) -> Measures:
 def measure(store: Store, run: str, pictures: PictureList, measures: Measures) -> int:
     """Measure the images that were not measured by this version against this list. -> how many."""
     mark, count = f"{VERSION}:{pictures.name}:{len(pictures.faces)}x{len(pictures.styles)}", 0
-    for row in store.images(run):
+    for row in images(store, run):
         listed = row["face"] in measures.faces and row["style"] in measures.styles
         if listed and row["measured_by"] != mark:
-            picture = np.asarray(PIL.open(store.picture(row)).convert("RGB"))
-            store.set_numbers(row, measures.numbers(picture, row["face"], row["style"]), mark)
+            picture = np.asarray(PIL.open(store.file(row)).convert("RGB"))
+            set_numbers(store, run, row, measures.numbers(picture, row["face"], row["style"]), mark)
             count += 1
     return count
+
+
+def measured(options: argparse.Namespace, pictures: PictureList, measures: Measures) -> list[dict]:
+    """All measured images of the options' run, pairs and seeds."""
+    store, run = Store(options.out), settings_of(options).run
+    measure(store, run, pictures, measures)
+    wanted = {pair.id for pair in pairs_of(options, pictures)}
+    found = [image for image in images(store, run) if image["numbers"] and image["seed"] < options.seeds]
+    return [image for image in found if f"{image['face']}-{image['style']}" in wanted]
 
 
 def anchors(names: Sequence[str]) -> list[str]:
     return [name for name in names if methods.method(name).anchor]
 
 
-def text_table(rows: dict[str, aggregate.Rows], judged: aggregate.Judgement) -> str:
-    """Markdown, the best J first."""
-    head = ["method", "J", "95 %", *COLUMNS.values()]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for index in np.argsort(-judged.j):
-        name = judged.names[index]
+def numbers(rows: dict[str, aggregate.Rows], judged: aggregate.Judgement, apart: Sequence[str] = ()) -> Table:
+    """All methods, the best J first, and below them those that stand ``apart``."""
+    lines, kinds = [], []
+    for name in sorted(judged.names, key=lambda name: (name in apart, -judged.j[judged.names.index(name)])):
         low, high = judged.interval(name)
-        cells = [methods.method(name).title, f"{judged.j[index]:.3f}", f"{low:.3f} to {high:.3f}"]
-        cells += [cell(column, rows[name].mean(column)) for column in COLUMNS]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        value = judged.j[judged.names.index(name)]
+        cells = [methods.method(name).title, f"{value:.3f}", f"{low:.3f} to {high:.3f}"]
+        lines.append(cells + [cell(column, rows[name].mean(column)) for column in COLUMNS])
+        kinds.append("anchor" if name in apart else "own" if name == aggregate.ACFUN else "")
+    return Table(["method", "J", "95 %", *COLUMNS.values()], lines, kinds)
 
 
 def cell(column: str, value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,13 +36,14 @@ class Settings:
     """What all methods of a table share.
 
     Attributes:
-        base: diffusers folder. side: of all pictures in pixels. sampler_steps, cfg: of the sampler.
+        base: diffusers folder. side: of all pictures in pixels; 0 is what the base was made for. sampler_steps, cfg: of the
+            sampler.
         passes: UNet forward-backward passes of a trained method. seed: of the trainings.
         train_seconds: wall-clock time of a training instead of passes; 0 counts passes.
     """
 
     base: str = "base"
-    side: int = 192
+    side: int = 0
     sampler_steps: int = 40
     cfg: float = 3.0
     passes: int = 1000
@@ -49,6 +51,9 @@ class Settings:
     train_seconds: float = 0.0
 
     def __post_init__(self):
+        if not self.side:
+            unet = json.loads((base_folder(self.base) / "unet" / "config.json").read_text(encoding="utf-8"))
+            object.__setattr__(self, "side", 8 * unet["sample_size"])
         for name, low in (("side", 64), ("sampler_steps", 1), ("passes", 2)):
             if getattr(self, name) < low:
                 raise ACFunError(f"{name} is {getattr(self, name)}.", f"at least {low}", "raise it")

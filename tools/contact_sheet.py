@@ -1,4 +1,4 @@
-"""A row of captioned pictures on white."""
+"""Pictures on white: a captioned row of them, and titled rows of small ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 PANEL, MARGIN, CAPTION_SIZE, NOTE_SIZE = 384, 24, 22, 15
+SHEET_CELL, SHEET_LABEL, SHEET_GAP, SHEET_FONT = 128, 330, 6, 14
+"""Of :func:`picture_grid`, in pixels."""
 INK, GREY, PAPER = (30, 30, 30), (110, 110, 110), (255, 255, 255)
 
 
@@ -41,3 +43,17 @@ def contact_sheet(panels: Sequence[tuple[str, Image.Image]], note: str = "") -> 
     for row, line in enumerate(note_lines):
         draw.text((MARGIN, note_top + row * (NOTE_SIZE + 6)), line, GREY, note_font)
     return sheet
+
+
+def picture_grid(rows: Sequence[tuple[str, Sequence[Image.Image | None]]]) -> Image.Image:
+    """Rows of small pictures behind their titles; where there is none, paper."""
+    step, across = SHEET_CELL + SHEET_GAP, max(len(pictures) for _, pictures in rows)
+    page = Image.new("RGB", (SHEET_LABEL + across * step, SHEET_GAP + len(rows) * step), PAPER)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(SHEET_FONT)
+    for row, (title, pictures) in enumerate(rows):
+        top = SHEET_GAP + row * step
+        draw.text((SHEET_GAP, top + SHEET_CELL // 2), title, INK, font, anchor="lm")
+        for column, picture in enumerate(pictures):
+            if picture is not None:
+                page.paste(middle_square(picture, SHEET_CELL), (SHEET_LABEL + column * step, top))
+    return page

@@ -27,7 +27,7 @@ def width_factor(channels: Iterable[int]) -> float:
     A step moves gamma and beta of every channel the way its gradient points. The prediction sums the channels before the
     UNet's last convolution, as many as the narrowest blocks have, with weights of about 1 / sqrt(C): it moves by sqrt(C).
     Measured on random UNets of 64, 128 and 320: without this the losses first fell as 1 : 1.4 : 2.1
-    (`python -m tools.stability`), with it as 1 : 1.2 : 1.3 (docs/stability.md). Narrower bases than 64, which only tests
+    (`python -m benchmarks.stability`), with it as 1 : 1.2 : 1.3 (docs/stability.md). Narrower bases than 64, which only tests
     have, take no larger step.
     """
     narrowest = min(channels, default=NARROWEST_WIDTH)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import blind
+from benchmarks.drawing import PICTURE
 from benchmarks.ranking import ranking, strengths, wins_of
 from benchmarks.store import Store
 
@@ -49,19 +50,10 @@ def ballot(tmp_path) -> blind.Ballot:
     store, colours = Store(tmp_path), {}
     for index, name in enumerate(NAMES):
         for seed in range(2):
-            path = store.picture_path("run", name, "f-s", seed)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = tmp_path / f"{name}-{seed}.png"
             Image.new("RGB", (8, 8), (80 * index, 0, 0)).save(path)
-            row = {
-                "run": "run",
-                "method": name,
-                "face": "f",
-                "style": "s",
-                "seed": seed,
-                "state": None,
-                "state_face": None,
-            }
-            store.add_image(**row, picture=path, passes=0, seconds=0.0, peak_mb=0.0)
+            named = {"method": name, "face": "f", "style": "s", "seed": seed}
+            store.keep("run", PICTURE, named, {"file": path, "state": None, "state_face": None, "peak_mb": 0.0})
     for role in "fs":
         colours[role] = tmp_path / f"{role}.png"
         Image.new("RGB", (8, 8), "white").save(colours[role])

@@ -2,15 +2,17 @@
 
 import csv
 import json
+import re
 from argparse import Namespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 from PIL import Image
 
 from acfun_core.errors import ACFunError
-from benchmarks import aggregate, edits, judge, methods, publish, report, tables
+from benchmarks import aggregate, edits, judge, methods, pages, plots, publish, tables
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
@@ -180,7 +182,9 @@ def test_a_row_without_times_has_no_say_in_the_seconds():
 
 def test_the_front_of_the_plot():
     points = {"a": (0.1, 0.5), "b": (0.3, 0.4), "c": (0.2, 0.3), "d": (0.5, 0.0)}
-    assert report.pareto_front(points) == ["a", "b", "d"]
+    assert plots.pareto_front(points) == ["a", "b", "d"]
+    front, *dots = plots.pareto(points, own="b").axes[0].lines
+    assert list(front.get_xdata()) == [0.1, 0.3, 0.5] and len({dot.get_color() for dot in dots}) == 3
 
 
 def test_a_style_space_tells_styles_apart_and_its_accuracy_is_measured():
@@ -202,34 +206,58 @@ def test_text_edits_are_compared_with_the_same_picture():
 
     images = [row("acfun", seed, 0.8 + 0.1 * seed, 0.4) for seed in range(3)]
     images += [row("acfun+smiling", seed, 0.9 + 0.1 * seed, 0.3) for seed in range(3)]
-    lines = edits.table(images).splitlines()
-    assert (
-        lines[2] == "| ACFun, from pure noise | smiling | 3 of 3 | +0.100 | +0.100 to +0.100 | -0.100 | +0.000 |"
-        and len(lines) == 3
-    )
+    [row] = edits.table(images).rows
+    assert row == ["ACFun, from pure noise", "smiling", "3 of 3", "+0.100", "+0.100 to +0.100", "-0.100", "+0.000"]
 
 
-def test_a_published_command_names_no_place():
-    given = ["full", "--data", "/somewhere/data", "--out=/tmp/x", "--workers", "2"]
-    assert judge.without_places(given) == ["full", "--data", "DATA", "--out=OUT", "--workers", "2"]
+def test_a_table_is_the_same_in_markdown_and_in_html():
+    table = pages.Table(["a", "b"], [["<1>", "2"]], kinds=["own"])
+    assert str(table) == "| a | b |\n|---|---|\n| <1> | 2 |"
+    section = pages.Section("One <more>", [table])
+    [numbers] = ElementTree.fromstring(report_of(sections=[section])).findall(".//tr[@class='own']/..")
+    assert [cell.text for cell in numbers.iter("td")] == ["<1>", "2"], "and nothing of it is markup"
 
 
-def test_tables_and_the_curve_of_the_report():
-    made = report.html_table("| a | b |\n|---|---|\n| <1> | 2 |")
-    assert made.count("<tr>") == 2 and "<td>&lt;1&gt;</td>" in made
-    drawn = ElementTree.fromstring(
-        report.curve_plot([(100, 0.2, 0.1, 0.3), (1000, 0.5, 0.4, 0.6), (50, 0.0, 0.0, 0.1)], (1000, 0.3, 0.2, 0.4))
-    )
-    assert len(drawn.findall("circle")) == 4
-    assert len({dot.get("fill") for dot in drawn.findall("circle")}) == 2, "the goal is told from the curve"
-    heights = [float(dot.get("cy")) for dot in drawn.findall("circle")]
-    assert heights[1] < heights[0] < heights[2]
+def report_of(**changes) -> str:
+    """The report's HTML with one empty table of each kind."""
+    empty = pages.Table(["method"], [["text"]])
+    values = {
+        "summary": {"pairs": 1, "images": 1, "run": "run"},
+        "weights": "key",
+        "styles": 6,
+        "pareto": "",
+        "cell": 8,
+    }
+    values |= dict.fromkeys(("numbers", "advantages", "groups"), empty)
+    values["trust"] = dict.fromkeys(("style_parts", "copies_caught", "others_passed"), 0.5)
+    values |= {"titles": ["text"], "sheets": [{"title": "ink", "rows": [["data:,", "data:,", None]]}], "sections": []}
+    text = pages.render("report.html", **{**values, **changes}).strip().removeprefix("<!doctype html>")
+    # XML wants what HTML leaves out.
+    return re.sub(r"<(meta|img)([^>]*)>", r"<\1\2/>", text)
+
+
+def test_the_report_shows_what_is_drawn_and_leaves_out_what_is_not():
+    page = ElementTree.fromstring(report_of())
+    [row] = page.findall(".//div[@class='sheet']/table/tr")[1:]
+    assert [len(cell.findall("img")) for cell in row] == [1, 1, 0]
+    with pytest.raises(UndefinedError):
+        report_of(trust={})
+
+
+def test_the_curve_of_the_report():
+    figure = plots.curve([(100, 0.2, 0.1, 0.3), (1000, 0.5, 0.4, 0.6), (50, 0.0, 0.0, 0.1)], (1000, 0.3, 0.2, 0.4))
+    own, goal, dashed = figure.axes[0].lines
+    assert list(own.get_xdata()) == [50, 100, 1000] and list(own.get_ydata()) == [0.0, 0.2, 0.5]
+    assert list(goal.get_ydata()) == [0.3] and list(dashed.get_ydata()) == [0.3, 0.3]
+    assert goal.get_color() != own.get_color(), "the goal is told from the curve"
+    drawn = plots.svg(figure)
+    assert drawn.startswith("data:image/svg+xml;base64,") and drawn == plots.svg(figure)
 
 
 @pytest.mark.parametrize("passes", [400, 1000])
 def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monkeypatch, passes):
     asked = []
-    monkeypatch.setattr(judge.run, "run", lambda options, names: asked.extend(names))
+    monkeypatch.setattr(judge.drawing, "draw", lambda options, names: asked.extend(names))
 
     def images(names):
         rows = planted(judges({}))
@@ -243,22 +271,20 @@ def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monk
             for row in found
         ]
 
-    monkeypatch.setattr(judge, "measured", lambda options, pictures, measures: images(asked))
+    monkeypatch.setattr(judge.tables, "measured", lambda options, pictures, measures: images(asked))
     section = judge.stage_curve(Namespace(passes=passes, seeds=1), None, None, Namespace(images=images(judge.ALL)))
     paper = "acfun_photo:" + "steps=500," * (passes == 400) + judge.PAPER_TRAINING
     assert asked == [f"acfun_photo:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper]
-    differences = [line for line in section.text.splitlines() if line.count("|") == 4][2:]
-    assert [int(line.split("|")[1]) for line in differences] == [2 * n for n in judge.CURVE if 2 * n < passes] + [
-        passes
-    ]
-    assert len(ElementTree.fromstring(section.drawing).findall("circle")) == len(differences) + 1
+    differences = section.tables[1].rows
+    assert [int(row[0]) for row in differences] == [2 * n for n in judge.CURVE if 2 * n < passes] + [passes]
+    assert len(section.plot.axes[0].lines[0].get_xdata()) == len(differences)
 
 
 def test_later_stages_may_have_fewer_pairs_than_the_table(monkeypatch):
     asked = []
-    monkeypatch.setattr(judge.run, "run", lambda options, names: asked.append((options.pairs, options.seeds)))
-    monkeypatch.setattr(judge, "measured", lambda options, pictures, measures: [])
-    monkeypatch.setattr(judge.edits, "table", lambda images: "")
+    monkeypatch.setattr(judge.drawing, "draw", lambda options, names: asked.append((options.pairs, options.seeds)))
+    monkeypatch.setattr(judge.tables, "measured", lambda options, pictures, measures: [])
+    monkeypatch.setattr(judge.edits, "table", lambda images: None)
     for more in ([], ["--later-pairs", "12"]):
         judge.stage_edits(judge.parse(["full", "--pairs", "20", *more]), None, None)
     assert asked == [(20, 1), (12, 1)]

@@ -1,11 +1,7 @@
-"""Lists by hash, and runs that go on after a kill."""
+"""Lists by hash, and pictures that are drawn once."""
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +11,9 @@ from PIL import Image as PIL
 
 from acfun_core.errors import ACFunError
 from benchmarks import lists, methods, tables
+from benchmarks.drawing import ANY_FACE, Drawings, command, images, set_numbers
 from benchmarks.methods import METHODS, Method
-from benchmarks.run import ANY_FACE, Runner
+from benchmarks.runner import go_on
 from benchmarks.store import Store
 from benchmarks.workbench import ROOT, Settings
 
@@ -123,52 +120,67 @@ class NoBase:
 
 
 @pytest.fixture
-def runner(tmp_path) -> Runner:
-    runner = Runner(Store(tmp_path / "out"), Settings())
-    runner._bench = NoBase()
-    return runner
+def run(tmp_path):
+    """Draw some seeds of a method and some pairs. -> the run's rows, as a new process would read them."""
+
+    def run(method: Method, *pairs: lists.Pair, seeds: int = 1) -> list[dict]:
+        work = Drawings(Store(tmp_path / "out"), Settings(), [method], list(pairs), seeds)
+        work.bench = NoBase()
+        go_on(work)
+        return images(work.store, work.run)
+
+    return run
 
 
-def test_a_run_goes_on_where_it_was_cut(runner, pictures):
-    pair, method = pictures.pairs()[0], Counting(fail_at=1)
+def test_a_run_goes_on_where_it_was_cut(run, pictures):
+    pair = pictures.pairs()[0]
     with pytest.raises(KeyboardInterrupt):
-        runner.do(method, pair, 3)
+        run(Counting(fail_at=1), pair, seeds=3)
     again = Counting()
-    assert runner.do(again, pair, 3) == 2 and again.drawn == [1, 2] and again.trainings == 0
-    assert runner.do(again, pair, 3) == 0
-    rows = list(runner.store.images(runner.run))
+    rows = run(again, pair, seeds=3)
+    assert again.drawn == [1, 2] and again.trainings == 0
     assert [row["seed"] for row in rows] == [0, 1, 2]
     assert all(row["train_seconds"] is not None and row["state_mb"] > 0 for row in rows)
+    assert run(again, pair, seeds=3) == rows and again.drawn == [1, 2]
 
 
-def test_changed_defaults_are_not_taken_for_the_old_ones(runner, pictures):
-    pair, method = pictures.pairs()[0], Counting()
-    runner.do(method, pair, 1)
+def test_changed_defaults_are_not_taken_for_the_old_ones(run, pictures):
+    pair = pictures.pairs()[0]
+    run(Counting(), pair)
 
     class Other(Counting):
         state_name = "counting-2"
 
     other = Other()
-    assert runner.do(other, pair, 1) == 1 and other.trainings == 1
-    assert [row["state"] for row in runner.store.images(runner.run)] == ["counting-2"]
+    rows = run(other, pair)
+    assert other.drawn == [0] and other.trainings == 1
+    assert [row["state"] for row in rows] == ["counting-2"]
     assert methods.method("acfun:steps=7").state_name != methods.method("acfun").state_name
 
 
-def test_lost_files_are_made_again(runner, pictures):
+def test_lost_files_are_made_again(run, pictures, tmp_path):
     pair, method = pictures.pairs()[0], Counting()
-    runner.do(method, pair, 2)
-    [first, _] = runner.store.images(runner.run)
-    runner.store.picture(first).unlink()
-    runner.store.state_path(runner.run, method.state_name, pair.id).unlink()
-    assert runner.do(method, pair, 2) == 1 and method.trainings == 2
+    first, _ = run(method, pair, seeds=2)
+    (tmp_path / "out" / first["file"]).unlink()
+    [state] = (tmp_path / "out" / "states").rglob("*.safetensors")
+    state.unlink()
+    rows = run(method, pair, seeds=2)
+    assert method.drawn == [0, 1, 0] and method.trainings == 2 and len(rows) == 2
 
 
-def test_trainings_that_see_only_the_style_are_made_once(runner, pictures):
+def test_trainings_that_see_only_the_style_are_made_once(run, pictures):
     method = Counting(style_only=True)
-    for pair in pictures.pairs():
-        runner.do(method, pair, 1)
+    rows = run(method, *pictures.pairs())
     assert method.trainings == len(pictures.styles)
-    assert {row["state_face"] for row in runner.store.images(runner.run)} == {ANY_FACE}
+    assert {row["state_face"] for row in rows} == {ANY_FACE}
+
+
+def test_numbers_stay_with_their_picture(run, pictures, tmp_path):
+    [row] = run(Counting(), pictures.pairs()[0])
+    assert row["numbers"] is None
+    set_numbers(Store(tmp_path / "out"), Settings().run, row, {"found": 1.0}, "3")
+    [again] = run(Counting(), pictures.pairs()[0])
+    assert again == {**row, "numbers": {"found": 1.0}, "measured_by": "3"}
 
 
 def test_settings_do_not_mix(tmp_path):
@@ -176,36 +188,6 @@ def test_settings_do_not_mix(tmp_path):
     assert len(names) == 4
     with pytest.raises(ACFunError, match="passes"):
         Settings(passes=0)
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-from benchmarks.store import Store
-store = Store(Path(sys.argv[1]))
-for seed in range(10_000):
-    path = store.picture_path("run", "m", "f-s", seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"picture")
-    store.add_image(run="run", method="m", face="f", style="s", seed=seed, state=None, state_face=None, picture=path,
-                    passes=0, seconds=0.0, peak_mb=0.0)
-"""
-
-
-def test_a_store_survives_a_kill(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, cwd=ROOT)
-    try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "pictures/run/m/f-s-20.png").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-    finally:
-        child.kill()
-        child.wait()
-    store = Store(tmp_path)
-    rows = list(store.images("run"))
-    assert len(rows) >= 20 and [row["seed"] for row in rows] == list(range(len(rows)))
-    assert store.has_image("run", "m", "f", "s", 0) and not store.has_image("run", "m", "f", "s", 9999)
 
 
 def test_methods_have_names_of_their_own():
@@ -234,7 +216,7 @@ def test_settings_of_acfun_by_name():
             methods.method(wrong)
 
 
-def test_a_changed_text_shares_the_training(runner, pictures):
+def test_a_changed_text_shares_the_training(run, pictures):
     texts = []
 
     class Telling(Counting):
@@ -243,12 +225,23 @@ def test_a_changed_text_shares_the_training(runner, pictures):
             return super().sample(bench, pair, state, seed)
 
     inner, pair = Telling(), pictures.pairs()[0]
-    runner.do(inner, pair, 1)
+    run(inner, pair)
     for edit in methods.EDITS:
-        runner.do(methods.Edited(inner, edit), pair, 1)
+        run(methods.Edited(inner, edit), pair)
     assert inner.trainings == 1
     assert texts[1:] == [
         "a photo of a smiling person in S* style",
         "a photo of a person with glasses in S* style",
     ]
     assert methods.method("acfun:cfg=2+smiling").inner.drawing == {"cfg": 2}
+
+
+def test_a_command_on_a_page_names_no_place():
+    given = ["full", "--data", "/somewhere/data", "--out=/tmp/x", "--workers", "2"]
+    told = "python -m benchmarks.judge full --data DATA --out=OUT --workers 2"
+    assert command("judge", given) == told
+
+
+def test_a_picture_is_as_large_as_the_base_draws_unless_told():
+    native = json.loads((ROOT / "base" / "unet" / "config.json").read_text())["sample_size"] * 8
+    assert Settings().side == native and Settings(side=64).side == 64

@@ -11,6 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from benchmarks import blind, methods
+from benchmarks.drawing import PICTURE
 from benchmarks.store import Store
 
 NAMES = ["acfun", "adain"]
@@ -20,11 +21,10 @@ NAMES = ["acfun", "adain"]
 def ballot(tmp_path) -> blind.Ballot:
     store = Store(tmp_path)
     for index, name in enumerate(NAMES):
-        path = store.picture_path("run", name, "f-s", 0)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = tmp_path / f"{name}.png"
         Image.new("RGB", (64, 64), (200 * index, 90, 90)).save(path)
-        row = {"run": "run", "method": name, "face": "f", "style": "s", "seed": 0, "state": None, "state_face": None}
-        store.add_image(**row, picture=path, passes=0, seconds=0.0, peak_mb=0.0)
+        named = {"method": name, "face": "f", "style": "s", "seed": 0}
+        store.keep("run", PICTURE, named, {"file": path, "state": None, "state_face": None, "peak_mb": 0.0})
     files = {}
     for role in "fs":
         files[role] = tmp_path / f"{role}.png"

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from tools import combinations, combinations_page
+from benchmarks import combinations, parts
 from tools.comfy.graphs import (
     PROMPT,
     SIDE,
@@ -40,27 +40,25 @@ def prepared(comfy) -> None:
         combinations.prepare(comfy, client)
 
 
-@pytest.mark.parametrize(
-    "part", combinations.parts(combinations.LORA, combinations.CONTROL_NET), ids=lambda part: part.name
-)
+@pytest.mark.parametrize("part", parts.parts(combinations.LORA, combinations.CONTROL_NET), ids=lambda part: part.name)
 def test_each_part_of_the_table_holds(comfy, client, prepared, part):
     """Off, the adapter leaves the part's picture alone, bit for bit; on, both are in it, whatever comes first."""
-    row = combinations.measure_part(comfy, client, part, steps=2)
-    assert combinations_page.part_holds(row), row
+    row = {"name": part.name, **combinations.measure_part(comfy, client, part, steps=2)}
+    assert combinations.part_holds(row), row
 
 
 def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, prepared):
     """Code that torch.compile made of the bare UNet knew nothing of the hooks: parts of CFun were missing."""
-    part = combinations.compiled("eager")
-    graph = combinations.drawing_graph(part, combinations.COMPILED_STEPS)
+    part = parts.compiled("eager")
+    graph = parts.drawing_graph(part, parts.COMPILED_STEPS)
     found = {}
     for name in ("alone", "off", "both", "adapter"):
         others = {"alone", "off", "both", "adapter", "behind"} - {name}
         found |= combinations.drawn(comfy, client, {k: v for k, v in graph.items() if k not in others}, [name])
         assert (WITHOUT_COMPILE in comfy.log()) == ("both" in found)
     assert combinations.difference(found["off"], found["alone"])["max"] == 0
-    assert combinations.difference(found["both"], found["adapter"])["max"] <= combinations_page.COMPILED
-    assert combinations.difference(found["both"], found["alone"])["relative"] > combinations_page.VISIBLE
+    assert combinations.difference(found["both"], found["adapter"])["max"] <= combinations.COMPILED
+    assert combinations.difference(found["both"], found["alone"])["relative"] > combinations.VISIBLE
 
 
 @pytest.mark.slow
@@ -72,8 +70,8 @@ def test_a_server_with_flags_holds(tmp_path, name):
         combinations.prepare(server, client)
         record, found = combinations.measure_flags(server, client, steps=2)
         log = server.log()
-    row = combinations.flags_row(flags, record, found, found)
-    assert combinations_page.flags_hold(row), row
+    row = combinations.flags_row(record, found, found)
+    assert combinations.flags_hold(row), row
     assert ("loaded partially" in log) == (name == "lowvram")
 
 
@@ -94,10 +92,10 @@ def row_of_a_part(**changes) -> dict:
     ids=lambda changes: next(iter(changes)),
 )
 def test_the_table_says_what_does_not_hold(changes):
-    part = combinations.parts("lora", "net")[0]
-    assert combinations_page.part_holds(row_of_a_part())
-    assert not combinations_page.part_holds(row_of_a_part(**changes))
-    text = combinations_page.page([(part, row_of_a_part(**changes))], [], 8, 192, combinations.REPO / "base")
+    part = parts.parts("lora", "net")[0]
+    assert combinations.part_holds(row_of_a_part())
+    assert not combinations.part_holds(row_of_a_part(**changes))
+    text = combinations.page([(part, row_of_a_part(**changes))], [], 8, "the command")
     assert text.count("**does not hold**") == 1
 
 

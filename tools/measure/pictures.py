@@ -1,4 +1,4 @@
-"""Numbers about drawn pictures beside their two training pictures: copies, blends, texture, style; and how sure they are.
+"""Numbers about drawn pictures beside their two training pictures: copies, blends, texture; and how sure they are.
 
 Pictures are uint8 RGB arrays [h, w, 3].
 """
@@ -52,32 +52,6 @@ def unexplained_chroma(picture: np.ndarray, side: int = 64) -> float:
     basis = np.vander(lab[:, 0] / 100, 3)
     left = lab[:, 1:] - basis @ np.linalg.lstsq(basis, lab[:, 1:], rcond=None)[0]
     return float(np.sqrt(np.square(left).sum(1).mean()))
-
-
-def token_statistics(tokens: np.ndarray) -> np.ndarray:
-    """Mean and deviation of CLIP vision's patch tokens [N, width], the class token first, -> [2 width]."""
-    patches = np.asarray(tokens, np.float64)[1:]
-    return np.concatenate([patches.mean(0), patches.std(0)])
-
-
-def style_margins(drawn: np.ndarray, styles: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much closer each picture is to its own style than to the others, and whether its own is the closest.
-
-    Args:
-        drawn, styles: :func:`token_statistics` of the drawn pictures [n, d] and of the style pictures [k, d], k > 1.
-        own: index of each drawn picture's style [n].
-
-    Returns:
-        cosine to the own style minus the mean cosine to the others [n], and bool [n]; statistics are standardised over
-        all pictures first.
-    """
-    both = np.concatenate([drawn, styles])
-    scaled = (both - both.mean(0)) / (both.std(0) + 1e-9)
-    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True) + 1e-9
-    cosines = scaled[: len(drawn)] @ scaled[len(drawn) :].T
-    mine = cosines[np.arange(len(drawn)), own]
-    others = (cosines.sum(1) - mine) / (len(styles) - 1)
-    return mine - others, cosines.argmax(1) == own
 
 
 def paired_interval(differences: np.ndarray, draws: int = 4000, seed: int = 0) -> tuple[float, float]:
