@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ define_torchvision_operators()
 
 from tools.base import captions, media  # noqa: E402
 from tools.base.pictures import morphs, views  # noqa: E402
-from tools.base.pictures.album import SIZE, Album, Portrait  # noqa: E402
+from tools.base.pictures.album import GLASSES, SIZE, Album, Portrait  # noqa: E402
 from tools.base.pictures.spectacles import with_glasses  # noqa: E402
 from tools.base.pictures.stream import Stream  # noqa: E402
 
@@ -115,6 +116,19 @@ def test_a_stream_repeats_for_its_seed_and_shows_every_kind_and_both_sexes(folde
     people = [p.record for p in drawn if p.record["kind"] in ("photo", "media") and p.record["colour"]]
     assert 0.3 < np.mean([r["gender"] == "female" for r in people]) < 0.7
     assert 0.2 < np.mean([r["glasses"] for r in people]) < 0.6
+
+
+def test_glasses_that_a_measurement_overlooked_are_known(tmp_path):
+    """More than half of the wearers had no glasses in their record: captions did not name them."""
+    folder = album(tmp_path / "data", sitters=2)
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    lines[0] |= {"file": GLASSES["worn"][0], "glasses": None}
+    lines[1] |= {"file": GLASSES["bare"][0], "glasses": True}
+    (folder / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in lines))
+    records = Album(folder).records
+    assert [r["glasses"] for r in records[:2]] == [True, False]
+    assert [r["glasses"] for r in records[2:]] == [r["glasses"] for r in lines[2 : len(records)]]
+    assert not set(GLASSES["worn"]) & set(GLASSES["bare"])
 
 
 def test_a_stream_shows_nobody_that_is_kept_unseen(folder):

@@ -17,7 +17,8 @@ from .sampling import Wanted
 
 DRAWN = 150
 """Photos on which glasses are drawn for the judge to learn from. It is never checked on them."""
-DECAY = 1e-2
+DECAY = 0.1
+"""See :class:`LinearJudge`; the figures hardly depend on it."""
 
 
 class Trait:

@@ -28,12 +28,24 @@ SIZE = 256
 """Side of the base's own pictures, the central part of the stored ones."""
 
 
+GLASSES = json.loads(Path(__file__).with_name("glasses.json").read_text())
+"""Colour photos, by `file`, whose record is wrong: it was measured by edges at the nose bridge, which overlooks thin or rimless
+frames. `worn` wear glasses, `bare` do not; all were looked at."""
+
+
 class Portrait(NamedTuple):
     """A picture, uint8 [s, s, 3]; its record; the points of its face in pixels, float32 [468, 2], or None."""
 
     image: np.ndarray
     record: dict
     points: np.ndarray | None = None
+
+
+def looked_at(record: dict) -> dict:
+    """The record with `glasses` as they are."""
+    if record["file"] in GLASSES["worn"]:
+        return {**record, "glasses": True}
+    return {**record, "glasses": False} if record["file"] in GLASSES["bare"] else record
 
 
 class Album:
@@ -49,7 +61,7 @@ class Album:
             raise SystemExit(
                 f"{folder} does not hold {', '.join(needed)}: name the folder of the training data with --data."
             )
-        records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+        records = [looked_at(json.loads(line)) for line in (folder / "records.jsonl").read_text().splitlines()]
         self.folder, self.records = folder, [r for r in records if r["heldout"] == heldout]
         mesh = np.load(folder / "mesh.npz")
         self.mesh, self.oval = mesh["pts"].astype(np.float32), mesh["oval"]
