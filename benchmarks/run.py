@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from acfun_core.embedded import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 
 from . import lists, methods
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser, default_list: str = "report")
     parser.add_argument("--train-seconds", type=float, default=0.0, help="time of a training instead of passes")
     parser.add_argument("--sampler-steps", type=int, default=40, help="sampling steps (40)")
     parser.add_argument("--cfg", type=float, default=3.0, help="guidance (3)")
-    parser.add_argument("--side", type=int, default=192, help="side in pixels (192)")
+    parser.add_argument("--side", type=int, default=NATIVE_SIDE, help=f"side in pixels ({NATIVE_SIDE})")
     parser.add_argument(
         "--workers", type=int, default=1, help="processes at once, one thread each if more than one (1)"
     )

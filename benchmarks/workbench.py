@@ -18,6 +18,7 @@ from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.text import PromptSide
 from acfun_core.config import PLACEHOLDER
 from acfun_core.diffusion.sampling import Guided, guide, starting_noise
+from acfun_core.embedded import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from tools.base_key import base_key
@@ -42,7 +43,7 @@ class Settings:
     """
 
     base: str = "base"
-    side: int = 192
+    side: int = NATIVE_SIDE
     sampler_steps: int = 40
     cfg: float = 3.0
     passes: int = 1000

@@ -11,6 +11,7 @@ from comfy_api.latest import io, ui
 
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, Strengths, TrainConfig
 from ..acfun_core.diffusion.ddim import ddim_sample
+from ..acfun_core.embedded import NATIVE_SIDE
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.host import Base
 from ..acfun_core.images import check_image
@@ -129,7 +130,7 @@ class TrainACFunStyle(io.ComfyNode):
                     step=64,
                     tooltip=(
                         "Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, "
-                        "1024 for SDXL, 192 for the demo base."
+                        f"1024 for SDXL, {NATIVE_SIDE} for the demo base."
                     ),
                 ),
                 io.Int.Input(
@@ -200,7 +201,7 @@ class TrainACFunStyle(io.ComfyNode):
             raise ACFunError(
                 f"The resolution is {resolution}.",
                 "a multiple of 64 from 64 to 2048",
-                "use 512, or 192 for the demo base",
+                f"use 512, or {NATIVE_SIDE} for the demo base",
             )
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")

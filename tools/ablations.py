@@ -21,6 +21,7 @@ from PIL import Image
 from acfun_core.backends.pictures import read_picture, to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.embedded import NATIVE_SIDE
 from acfun_core.images import square
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.storage import adapter_file
@@ -233,7 +234,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=200, help="training steps (200)")
     parser.add_argument("--seeds", type=int, default=4, help="pictures a pair (4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all trainings (0)")
-    parser.add_argument("--side", type=int, default=192, help="side in pixels (192)")
+    parser.add_argument("--side", type=int, default=NATIVE_SIDE, help=f"side in pixels ({NATIVE_SIDE})")
     parser.add_argument("--sampler-steps", type=int, default=40, help="sampling steps (40)")
     parser.add_argument("--cfg", type=float, default=3.0, help="guidance (3)")
     parser.add_argument("--only", default="", help="names of rows, with commas: draw these and write no page")

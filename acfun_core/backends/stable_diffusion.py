@@ -14,6 +14,7 @@ from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..diffusion.inversion import inverted
 from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
 from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
+from ..embedded import NATIVE_SIDE
 from ..errors import ACFunError
 from ..host import Base
 from ..images import square
@@ -342,7 +343,9 @@ def check_side(role: str, pixels: int, multiple: int) -> None:
     """Raise unless a side in pixels can be used."""
     if not isinstance(pixels, int) or not 64 <= pixels <= 4096 or pixels % multiple:
         raise ACFunError(
-            f"The {role} is {pixels}.", f"a multiple of {multiple} from 64 to 4096", "use 512, or 192 for the demo base"
+            f"The {role} is {pixels}.",
+            f"a multiple of {multiple} from 64 to 4096",
+            f"use 512, or {NATIVE_SIDE} for the demo base",
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import comfy.clip_vision
 import comfy.latent_formats
@@ -16,9 +15,8 @@ import comfy.utils
 import folder_paths
 from safetensors.torch import load_file
 
+from ...acfun_core.embedded import EMBEDDED as FOLDER
 from ...acfun_core.errors import ACFunError
-
-FOLDER = Path(__file__).resolve().parents[2] / "base"
 
 
 def load_embedded_base():

@@ -16,6 +16,7 @@ from acfun_core.backends import vision, weights
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.vision import load_image_encoder
 from acfun_core.backends.weights import SD1_CONFIGS, load_parts
+from acfun_core.embedded import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 
 from .conftest import BASE
@@ -250,7 +251,7 @@ def test_nothing_is_asked_of_a_network(monkeypatch):
     for name in ("socket.socket.connect", "socket.getaddrinfo"):
         monkeypatch.setattr(name, refuse)
     base = StableDiffusion.load(BASE)
-    assert base.native_side == 192 and base.condition("a photo").shape == (1, 77, 256)
+    assert base.native_side == NATIVE_SIDE and base.condition("a photo").shape == (1, 77, 256)
     assert load_image_encoder(BASE / "image_encoder").config.hidden_size == 256
 
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from acfun_core.embedded import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 from benchmarks import aggregate, edits, judge, methods, publish, report, tables
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
 
-SIDE = 192
+SIDE = NATIVE_SIDE
 
 
 def picture(seed: int) -> np.ndarray:

@@ -97,7 +97,7 @@ def test_the_table_says_what_does_not_hold(changes):
     part = combinations.parts("lora", "net")[0]
     assert combinations_page.part_holds(row_of_a_part())
     assert not combinations_page.part_holds(row_of_a_part(**changes))
-    text = combinations_page.page([(part, row_of_a_part(**changes))], [], 8, 192, combinations.REPO / "base")
+    text = combinations_page.page([(part, row_of_a_part(**changes))], [], 8, SIDE, combinations.REPO / "base")
     assert text.count("**does not hold**") == 1
 
 
