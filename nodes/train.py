@@ -27,7 +27,7 @@ from .host.encoding import check_picture_mask, encode_material, encode_pair, sty
 from .host.families import check_together, text_width
 from .host.frozen import differentiable
 from .host.text import DescriptionSide, encode_tokens
-from .host.unet import NoisePredictor, schedule_of
+from .host.unet import NoisePredictor, base_key_of, schedule_of
 from .panel import events
 from .panel.previews import draw_loss_curve, preview_image
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema
@@ -260,7 +260,8 @@ def learn(
     with differentiable(model.model, clip.cond_stage_model):
         text = DescriptionSide(clip, adapter_config.training_text)
         predict_noise, sites = NoisePredictor(model, schedule, text), find_sites(model.model.diffusion_model)
-        base = Base(predict_noise, sites, text, schedule, model.load_device, text.family.name)
+        kind = text.family.name, base_key_of(model)
+        base = Base(predict_noise, sites, text, schedule, model.load_device, *kind)
         preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
 
         def on_step(report: StepReport) -> bool:

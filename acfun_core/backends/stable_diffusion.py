@@ -14,7 +14,7 @@ from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..diffusion.inversion import inverted
 from ..diffusion.palette import PALETTE_HOLD, Palette, with_statistics
 from ..diffusion.sampling import OnSample, ddim, guide, nearest_timestep, normal_sigmas, same_length, starting_noise
-from ..embedded import NATIVE_SIDE
+from ..embedded import NATIVE_SIDE, check_weights
 from ..errors import ACFunError
 from ..host import Base
 from ..images import square
@@ -50,7 +50,7 @@ class StableDiffusion:
         self.unet = parts.unet.to(self.device)
         self.vae = parts.vae.to(self.device)
         self.text = TextEncoder(parts.text_encoder.to(self.device), parts.tokenizer)
-        self.schedule = parts.schedule
+        self.schedule, self.key = parts.schedule, parts.key
         self.sites = find_sites(self.unet)
         self._image_encoder_path = image_encoder
         self._image_encoder: Any = None
@@ -95,7 +95,8 @@ class StableDiffusion:
 
     def core_base(self, text: str) -> Base:
         """The base as the core's training takes it, bound to one text with S* in it."""
-        return Base(self.predict_noise, self.sites, PromptSide(self.text, text), self.schedule, self.device)
+        side = PromptSide(self.text, text)
+        return Base(self.predict_noise, self.sites, side, self.schedule, self.device, key=self.key)
 
     def style_tokens(self, style: Tensor) -> Tensor:
         """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
@@ -187,7 +188,7 @@ class StableDiffusion:
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
-        """Raise unless the adapter is for Stable Diffusion 1.x and its blocks and S* are as wide as this base's."""
+        """Raise unless the adapter is for Stable Diffusion 1.x, these widths, and these weights if they have a key."""
         if adapter.base_family != "sd1":
             raise ACFunError(
                 f"The adapter is for a base of family {adapter.base_family}, this one is Stable Diffusion 1.x.",
@@ -209,6 +210,7 @@ class StableDiffusion:
                 "the base the adapter was trained on",
                 "name that base or train the adapter on this one",
             )
+        check_weights(adapter.base_key, self.key)
 
     @torch.no_grad()
     def condition(self, prompt: str, members: Members = ()) -> Tensor:

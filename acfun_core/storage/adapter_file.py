@@ -7,6 +7,8 @@ away.
 Version 1 of the format knows the options of the default method on Stable Diffusion 1.x. Version 2 adds all others of
 :class:`~acfun_core.config.AdapterConfig`, the copy guard's looks and SDXL. A file states the oldest version that can say all of
 it, so a pack that knows version 1 only still reads adapters with default options.
+
+Adapters that are for one set of weights alone (see :mod:`acfun_core.embedded`) name it in their metadata as ``base_key``.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     if not record["looks"]:
         # Version 1 does not know the copy guard.
         del record["looks"], record["kept_step"]
-    return {
+    metadata = {
         "format": FORMAT,
         "format_version": str(version),
         "written_by": f"ACFun {__version__}",
@@ -64,6 +66,7 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
         "steps": str(len(adapter.record.style_loss)),
         "training": json.dumps(record),
     }
+    return {**metadata, "base_key": adapter.base_key} if adapter.base_key else metadata
 
 
 def save(adapter: StyleAdapter, path: str | Path, overwrite: bool = False) -> Path:
@@ -155,7 +158,8 @@ def _rebuild(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -
         record = TrainingRecord(**json.loads(metadata["training"]))
         record.resolution = tuple(record.resolution)
         rows = tensors["afun.initial_row"], tensors["style_tokens"]
-        adapter = StyleAdapter(AdapterConfig(**options), *rows, channels, metadata.get("base_family", "sd1"))
+        base = metadata.get("base_family", "sd1"), metadata.get("base_key", "")
+        adapter = StyleAdapter(AdapterConfig(**options), *rows, channels, *base)
         state = {_internal_key(key, channels): value for key, value in tensors.items()}
         adapter.load_state_dict(state, strict=True)
     # The text of a foreign file is not ours to trust: whatever does not fit ends here, as one clear message.

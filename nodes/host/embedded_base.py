@@ -16,6 +16,7 @@ import folder_paths
 from safetensors.torch import load_file
 
 from ...acfun_core.embedded import EMBEDDED as FOLDER
+from ...acfun_core.embedded import base_key
 from ...acfun_core.errors import ACFunError
 
 
@@ -50,7 +51,7 @@ class UnscaledLatent(comfy.latent_formats.LatentFormat):
 
 
 class EmbeddedSD(comfy.supported_models.SD15):
-    """Stable Diffusion 1.x, with a UNet of another width."""
+    """Stable Diffusion 1.x, with a UNet of another width and weights that go by a key."""
 
     latent_format = UnscaledLatent
     unet_extra_config = {}
@@ -101,6 +102,7 @@ def load_unet() -> comfy.model_patcher.ModelPatcher:
     manual_cast = comfy.model_management.unet_manual_cast(dtype, load_device, EmbeddedSD.supported_inference_dtypes)
     config = EmbeddedSD(unet_config)
     config.set_inference_dtype(dtype, manual_cast)
+    config.base_key = base_key(FOLDER)
     model = config.get_model({}, "", device=offload_device)
     missing, unexpected = model.diffusion_model.load_state_dict(state, strict=False)
     if missing or unexpected or len(state) != len(weights):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...acfun_core.config import Strengths
 from ...acfun_core.diffusion.schedule import NoiseSchedule
+from ...acfun_core.embedded import check_weights
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.method.mixing import Members, block_transforms
@@ -27,7 +28,7 @@ COMPILE_KEY = "torch.compile"
 
 
 def check_fits(adapter: StyleAdapter, model) -> None:
-    """Raise unless the adapter is of the model's family and its blocks exist there with the same channels."""
+    """Raise unless the adapter is of the model's family, its blocks exist there with the same channels, and a key agrees."""
     family = check_model(model)
     if adapter.base_family != family.name:
         raise ACFunError(
@@ -47,6 +48,13 @@ def check_fits(adapter: StyleAdapter, model) -> None:
             "the kind of base the adapter was trained on",
             "load that base or train the adapter on this one",
         )
+    check_weights(adapter.base_key, base_key_of(model))
+
+
+def base_key_of(model) -> str:
+    """Key of a MODEL's weights; the embedded base has one."""
+    # Not getattr: the host's configs answer None for every name, and print a warning.
+    return vars(model.model.model_config).get("base_key", "")
 
 
 class NoisePredictor:

@@ -149,6 +149,7 @@ def test_a_single_file_holds_the_same_weights(models, checkpoint, tiny_configs, 
     loaded, known = parts.text_encoder.state_dict(), models["text_encoder"].state_dict()
     assert all(torch.equal(loaded[key], known[key]) for key in known if key.startswith("text_model."))
     assert parts.vae.config.scaling_factor == 0.18215
+    assert parts.key == "", "checkpoints of Stable Diffusion 1.x share their adapters"
     assert not any(parameter.requires_grad for parameter in parts.unet.parameters())
 
 
@@ -201,6 +202,11 @@ def test_the_settings_of_stable_diffusion_make_its_architecture():
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     assert sum(parameter.numel() for parameter in unet.parameters()) == 859_520_964
+
+
+def test_a_folder_of_stable_diffusion_has_no_key_and_shares_its_adapters():
+    assert weights.has_sd1_text_width(json.loads((SD1_CONFIGS / "unet" / "config.json").read_text()))
+    assert not weights.has_sd1_text_width(json.loads((BASE / "unet" / "config.json").read_text()))
 
 
 def changed_folder(tmp_path, part: str, **changes):

@@ -6,7 +6,7 @@ import pytest
 from safetensors import safe_open
 
 from acfun_core.embedded import EMBEDDED as BASE
-from acfun_core.embedded import NATIVE_SIDE
+from acfun_core.embedded import NATIVE_SIDE, base_key
 
 WORDS = "painting style photo portrait woman man a of in face person smiling glasses".split()
 WEIGHTS = {
@@ -24,6 +24,18 @@ def test_all_weights_fit_in_56_megabytes():
 def test_the_native_side_is_what_the_unet_was_trained_at():
     config = json.loads((BASE / "unet/config.json").read_text())
     assert NATIVE_SIDE == 8 * config["sample_size"]
+
+
+def test_the_key_changes_with_any_weight(tmp_path):
+    (tmp_path / "unet").mkdir()
+    weights = tmp_path / "unet" / "model.safetensors"
+    weights.write_bytes(b"some weights")
+    (tmp_path / "config.json").write_text("{}")
+    before = base_key(tmp_path)
+    (tmp_path / "config.json").write_text("{ }")
+    assert base_key(tmp_path) == before and len(before) == 8
+    weights.write_bytes(b"some weightz")
+    assert base_key(tmp_path) != before
 
 
 @pytest.mark.parametrize("name", WEIGHTS)
