@@ -37,6 +37,7 @@ class Base:
         schedule: the noise schedule.
         device: where the UNet computes.
         family: kind of base, one of :data:`~acfun_core.method.adapter.FAMILIES`.
+        key: names its weights, if adapters of other weights are of no use on it (see :mod:`acfun_core.demo_base`).
     """
 
     predict_noise: PredictNoise
@@ -45,3 +46,4 @@ class Base:
     schedule: NoiseSchedule
     device: torch.device
     family: str = "sd1"
+    key: str = ""

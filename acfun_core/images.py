@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .demo_base import NATIVE_SIDE
 from .errors import ACFunError
 
 MIN_SIDE, MAX_SIDE = 16, 16_384
@@ -123,7 +124,7 @@ def check_side(role: str, pixels: int, multiple: int, most: int = 4096) -> None:
         raise ACFunError(
             f"The {role} is {pixels}.",
             f"a multiple of {multiple} from 64 to {most}",
-            "use 512, or 192 for the demo base",
+            f"use 512, or {NATIVE_SIDE} for the demo base",
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from acfun_core.demo_base import NATIVE_SIDE
 from tools.measure.faces import Face
 from tools.measure.pictures import paired_interval
 from tools.measure.upright import align, glasses_score
@@ -21,7 +22,7 @@ from .pages import Table
 EDITED = ("acfun_photo", "acfun", "text", "img2img_0.6", "textual_inversion", "lora_our_loss")
 """Methods whose text can be changed after the training."""
 READING = {"smiling": "smile", "glasses": "glasses"}
-SIDE, EYES, CENTRE = 192, 0.28, (0.5, 0.42)
+EYES, CENTRE = 0.28, (0.5, 0.42)
 
 
 def readings(picture: np.ndarray, face: Face | None) -> dict[str, float]:
@@ -31,7 +32,7 @@ def readings(picture: np.ndarray, face: Face | None) -> dict[str, float]:
     mouth, eyes = (float(np.linalg.norm(face.landmarks[a] - face.landmarks[b])) for a, b in ((3, 4), (0, 1)))
     if eyes < 1:
         return {}
-    upright = align(picture, face.landmarks.tolist(), SIDE, EYES, CENTRE)
+    upright = align(picture, face.landmarks.tolist(), NATIVE_SIDE, EYES, CENTRE)
     return {"smile": mouth / eyes, "glasses": glasses_score(upright, EYES, CENTRE)}
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from server import PromptServer
 from torch import Tensor
 
+from ..acfun_core.demo_base import NATIVE_SIDE
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.faces.crop import (
     EYE_DISTANCE,
@@ -304,7 +305,7 @@ class CropFace(io.ComfyNode):
                     min=64,
                     max=2048,
                     step=8,
-                    tooltip="Side of the crop in pixels. Good: the resolution of the training, 512 or 192.",
+                    tooltip=f"Side of the crop in pixels. Good: the resolution of the training, 512 or {NATIVE_SIDE}.",
                 ),
                 io.Float.Input(
                     "eye_distance",

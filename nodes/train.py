@@ -11,6 +11,7 @@ import comfy.utils
 from comfy_api.latest import io, ui
 
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
+from ..acfun_core.demo_base import NATIVE_SIDE
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image, check_side
 from ..acfun_core.masks import check_mask_of
@@ -106,7 +107,7 @@ class TrainACFunStyle(io.ComfyNode):
                     step=64,
                     tooltip=(
                         "Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, "
-                        "1024 for SDXL, 192 for the demo base."
+                        f"1024 for SDXL, {NATIVE_SIDE} for the demo base."
                     ),
                 ),
                 io.Int.Input(

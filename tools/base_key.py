@@ -1,17 +1,12 @@
-"""The name under which finished work on a base is kept."""
+"""The name under which finished work on a base is kept, and how pages say it."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from acfun_core.demo_base import base_key
 
-def base_key(base: Path, *settings: str) -> str:
-    """Short name of a base's weights and of further settings: what was made with others is never taken for this."""
-    digest = hashlib.sha256("\n".join(settings).encode())
-    for path in sorted(base.rglob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+__all__ = ["base_key", "said_of"]
 
 
 def said_of(base: Path) -> str:

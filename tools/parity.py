@@ -48,7 +48,7 @@ def random_adapter(base: StableDiffusion, seed: int = 0, **options) -> StyleAdap
     channels = channels_to_train(base.sites, config.blocks, config.place)
     with seeded(seed, torch.device("cpu")) as generator:
         tokens = torch.randn(STYLE_TOKENS, IMAGE_WIDTH, generator=generator)
-        adapter = StyleAdapter(config, text.initial_row, tokens, channels)
+        adapter = StyleAdapter(config, text.initial_row, tokens, channels, base_key=base.key)
         with torch.no_grad():
             # What starts at zero; the attention before it starts at random.
             for parameter in adapter.afun.parameters():

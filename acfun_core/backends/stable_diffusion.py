@@ -47,7 +47,7 @@ class StableDiffusion:
         self.unet = parts.unet.to(self.device)
         self.vae = parts.vae.to(self.device)
         self.text = TextEncoder(parts.text_encoder.to(self.device), parts.tokenizer)
-        self.schedule = parts.schedule
+        self.schedule, self.key = parts.schedule, parts.key
         self.sites = find_sites(self.unet)
         self._image_encoder_path = image_encoder
         self._image_encoder: Any = None
@@ -92,7 +92,8 @@ class StableDiffusion:
 
     def core_base(self, text: str) -> Base:
         """The base as the core's training takes it, bound to one text with S* in it."""
-        return Base(self.predict_noise, self.sites, PromptSide(self.text, text), self.schedule, self.device)
+        side = PromptSide(self.text, text)
+        return Base(self.predict_noise, self.sites, side, self.schedule, self.device, key=self.key)
 
     def style_tokens(self, style: Tensor) -> Tensor:
         """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
@@ -173,9 +174,9 @@ class StableDiffusion:
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
-        """Raise unless the adapter is for Stable Diffusion 1.x and its blocks and S* are as wide as this base's."""
+        """Raise unless the adapter is for Stable Diffusion 1.x, these widths, and these weights if they have a key."""
         fix = "use it in ComfyUI with its own base: SDXL works there, and only there"
-        check_fits(adapter, "sd1", self.sites, fix=fix)
+        check_fits(adapter, "sd1", self.sites, self.key, fix=fix)
         check_text_fits(adapter, self.text.width)
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..demo_base import base_key
 from ..diffusion.schedule import NoiseSchedule
 from ..errors import ACFunError
 from ..storage.tensor_file import check_finite, opened, read_floats, stored
@@ -39,6 +40,7 @@ class Parts:
         text_encoder: transformers' ``CLIPTextModelWithProjection``.
         tokenizer: transformers' ``CLIPTokenizer``.
         schedule: what the UNet was trained on.
+        key: names the weights, unless they are as wide as Stable Diffusion 1.x, whose checkpoints share their adapters.
     """
 
     unet: Any
@@ -46,6 +48,7 @@ class Parts:
     text_encoder: Any
     tokenizer: Any
     schedule: NoiseSchedule
+    key: str = ""
 
 
 def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Parts:
@@ -92,7 +95,8 @@ def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype)
             )
     if (folder / "text_encoder_2").is_dir():
         raise _sdxl(folder)
-    check_unet_config(folder, read_json(folder / "unet" / "config.json"))
+    unet_config = read_json(folder / "unet" / "config.json")
+    check_unet_config(folder, unet_config)
     schedule = schedule_from_config(folder, read_json(folder / "scheduler" / "scheduler_config.json"))
     vae_class = read_json(folder / "vae" / "config.json").get("_class_name", "AutoencoderKL")
     if vae_class not in ("AutoencoderKL", "AutoencoderTiny"):
@@ -105,7 +109,13 @@ def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype)
         load_text_encoder(read_json(folder / "text_encoder" / "config.json"), read_weights(folder / "text_encoder")),
         load_tokenizer(Path(tokenizer) if tokenizer else folder / "tokenizer"),
         schedule,
+        "" if has_sd1_text_width(unet_config) else base_key(folder),
     )
+
+
+def has_sd1_text_width(unet_config: Mapping) -> bool:
+    """Whether a UNet listens to text of the width of Stable Diffusion 1.x."""
+    return unet_config["cross_attention_dim"] == read_json(SD1_CONFIGS / "unet" / "config.json")["cross_attention_dim"]
 
 
 def _sdxl(source: Path) -> ACFunError:

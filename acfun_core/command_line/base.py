@@ -8,10 +8,8 @@ from pathlib import Path
 
 import torch
 
+from ..demo_base import DEMO_BASE
 from ..errors import ACFunError
-
-DEMO_BASE = Path(__file__).resolve().parents[2] / "base"
-"""The small base that lies beside the package in the repository; an installed package has none."""
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -39,6 +39,7 @@ def describe(path: Path) -> dict:
         "format_version": int(metadata["format_version"]),
         "written_by": metadata.get("written_by"),
         "base_family": metadata.get("base_family"),
+        "base_key": metadata.get("base_key"),
         "description": config.description,
         "text_width": adapter.text_width,
         "image_tokens": list(adapter.style_tokens.shape),

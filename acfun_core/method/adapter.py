@@ -50,6 +50,7 @@ class StyleAdapter(nn.Module):
         style_tokens: (N, image_width) CLIP tokens of the style image, e_is.
         channels: canonical block name -> channels, for the blocks that carry CFun.
         base_family: one of :data:`FAMILIES`.
+        base_key: names the weights it is for, if it is for no others of the family.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class StyleAdapter(nn.Module):
         style_tokens: Tensor,
         channels: dict[str, int],
         base_family: str = "sd1",
+        base_key: str = "",
     ):
         super().__init__()
         self.config = config
-        self.base_family = base_family
+        self.base_family, self.base_key = base_family, base_key
         self.afun = AFun(initial_row, style_tokens.shape[-1], config)
         self.cfun = CFunStack(channels, config)
         # CLIP vision puts its class token first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..demo_base import check_weights
 from ..errors import ACFunError
 from ..unet.blocks import ResBlockSite, misfits
 from .adapter import FAMILIES, StyleAdapter
@@ -12,12 +13,18 @@ _EXPECTED, _FIX = "the kind of base the adapter was trained on", "load that base
 
 
 def check_fits(
-    adapter: StyleAdapter, family: str, sites: Mapping[str, ResBlockSite], base: str = "this base", fix: str = _FIX
+    adapter: StyleAdapter,
+    family: str,
+    sites: Mapping[str, ResBlockSite],
+    key: str = "",
+    base: str = "this base",
+    fix: str = _FIX,
 ) -> None:
-    """Raise unless an adapter is of this family and its blocks exist in the UNet with the same channels.
+    """Raise unless an adapter is of this family, its blocks exist in the UNet with the same channels, and a key agrees.
 
     Args:
         family: one of :data:`~acfun_core.method.adapter.FAMILIES`.
+        key: of the base's weights, see :func:`~acfun_core.demo_base.check_weights`.
         base: how the user knows it. fix: what to do with an adapter of another family.
 
     Raises:
@@ -37,6 +44,7 @@ def check_fits(
             _EXPECTED,
             _FIX,
         )
+    check_weights(adapter.base_key, key)
 
 
 def check_text_fits(adapter: StyleAdapter, width: int, text_encoder: str = "this base's text encoder") -> None:

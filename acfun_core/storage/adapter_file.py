@@ -7,7 +7,8 @@ away.
 Version 1 of the format knows the options of the default method on Stable Diffusion 1.x. Version 2 adds all others of
 :class:`~acfun_core.config.AdapterConfig`, the copy guard's looks and SDXL. A file states the oldest version that can say all of
 it, so a pack that knows version 1 only still reads adapters with default options. Files since then also hold a checksum over
-their tensors, which older packs pass by.
+their tensors, which older packs pass by. Adapters that are for one set of weights alone (see :mod:`acfun_core.demo_base`)
+name it in their metadata as ``base_key``.
 """
 
 from __future__ import annotations
@@ -93,10 +94,9 @@ def _outline(path: Path, metadata: dict[str, str], parts: dict[str, Stored]) -> 
     have = {match[1] for match in map(_CFUN.match, parts) if match}
     if have != set(channels):
         raise misfit(path, f"it claims {len(channels)} blocks and holds tensors of {len(have)}")
+    base = metadata.get("base_family", "sd1"), metadata.get("base_key", "")
     with torch.device("meta"):
-        adapter = StyleAdapter(
-            config, torch.empty(row.shape), torch.empty(tokens.shape), channels, metadata.get("base_family", "sd1")
-        )
+        adapter = StyleAdapter(config, torch.empty(row.shape), torch.empty(tokens.shape), channels, *base)
     _check_parts(path, adapter, parts)
     adapter.record = record
     return adapter

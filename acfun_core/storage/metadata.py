@@ -31,7 +31,7 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     if not record["looks"]:
         # Version 1 does not know the copy guard.
         del record["looks"], record["kept_step"]
-    return {
+    metadata = {
         "format": FORMAT,
         "format_version": str(version),
         "written_by": f"ACFun {__version__}",
@@ -42,6 +42,7 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
         "steps": str(len(adapter.record.style_loss)),
         "training": json.dumps(record),
     }
+    return {**metadata, "base_key": adapter.base_key} if adapter.base_key else metadata
 
 
 def check_format(path: Path, metadata: dict[str, str]) -> None:

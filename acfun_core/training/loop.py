@@ -130,7 +130,8 @@ class _Session:
     def _begun(self, generator: torch.Generator) -> Running:
         base, latents = self.base, self.latents
         channels = channels_to_train(base.sites, self.adapter_config.blocks, self.adapter_config.place)
-        adapter = StyleAdapter(self.adapter_config, base.text.initial_row, self.style_tokens, channels, base.family)
+        kind = base.family, base.key
+        adapter = StyleAdapter(self.adapter_config, base.text.initial_row, self.style_tokens, channels, *kind)
         if self.keeper is not None:
             self.keeper.check_space(adapter, self.config.steps)
         adapter = adapter.to(base.device).train()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import comfy.clip_vision
 import comfy.latent_formats
@@ -15,10 +14,10 @@ import comfy.supported_models
 import comfy.utils
 import folder_paths
 
+from ...acfun_core.demo_base import DEMO_BASE as FOLDER
+from ...acfun_core.demo_base import base_key
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.storage.tensor_file import read_floats
-
-FOLDER = Path(__file__).resolve().parents[2] / "base"
 
 
 def load_demo_base():
@@ -52,7 +51,7 @@ class UnscaledLatent(comfy.latent_formats.LatentFormat):
 
 
 class DemoSD(comfy.supported_models.SD15):
-    """Stable Diffusion 1.x, with a UNet of another width."""
+    """Stable Diffusion 1.x, with a UNet of another width and weights that go by a key."""
 
     latent_format = UnscaledLatent
     unet_extra_config = {}
@@ -103,6 +102,7 @@ def load_unet() -> comfy.model_patcher.ModelPatcher:
     manual_cast = comfy.model_management.unet_manual_cast(dtype, load_device, DemoSD.supported_inference_dtypes)
     config = DemoSD(unet_config)
     config.set_inference_dtype(dtype, manual_cast)
+    config.base_key = base_key(FOLDER)
     model = config.get_model({}, "", device=offload_device)
     missing, unexpected = model.diffusion_model.load_state_dict(state, strict=False)
     if missing or unexpected or len(state) != len(weights):

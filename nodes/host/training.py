@@ -12,7 +12,7 @@ from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
 from .frozen import differentiable
 from .text import DescriptionSide
-from .unet import NoisePredictor, schedule_of
+from .unet import NoisePredictor, base_key_of, schedule_of
 
 
 def load_for_training(model, clip, latents: Tensor) -> None:
@@ -33,4 +33,4 @@ def trainable(model, clip, text: str) -> Iterator[Base]:
     with differentiable(model.model, clip.cond_stage_model):
         side = DescriptionSide(clip, text)
         predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
-        yield Base(predict_noise, sites, side, schedule, model.load_device, side.family.name)
+        yield Base(predict_noise, sites, side, schedule, model.load_device, side.family.name, base_key_of(model))

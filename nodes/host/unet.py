@@ -26,6 +26,12 @@ WRAPPER_KEY = "acfun"
 COMPILE_KEY = "torch.compile"
 
 
+def base_key_of(model) -> str:
+    """Key of a MODEL's weights; the demo base has one."""
+    # Not getattr: the host's configs answer None for every name, and print a warning.
+    return vars(model.model.model_config).get("base_key", "")
+
+
 class NoisePredictor:
     """``PredictNoise`` of the core over ``model.apply_model``, which honours LoRA, casts and attention patches.
 
@@ -160,7 +166,7 @@ def apply_adapters(model, members: Members):
     """A clone of ``model`` that carries these adapters on top of those it has; ``model`` itself is not touched."""
     family, sites = check_model(model).name, find_sites(model.model.diffusion_model)
     for adapter, _ in members:
-        check_fits(adapter, family, sites, "this MODEL")
+        check_fits(adapter, family, sites, base_key_of(model), "this MODEL")
     kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
     adapters = (*applied_adapters(model), *members)
     clone = model.clone()

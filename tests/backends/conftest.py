@@ -15,12 +15,13 @@ define_torchvision_operators()
 from acfun_core.backends.pictures import read_picture  # noqa: E402
 from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
 from acfun_core.config import AdapterConfig, TrainConfig  # noqa: E402
+from acfun_core.demo_base import NATIVE_SIDE  # noqa: E402
 from acfun_core.method.adapter import StyleAdapter  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[2]
 BASE = REPO / "base"
 PROMPT = "a painting of a woman in S* style"
-SIDE = 192
+SIDE = NATIVE_SIDE
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import torch
 from acfun_core.backends.pictures import clip_pixels, to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.demo_base import base_key
 from acfun_core.errors import ACFunError
 from acfun_core.storage.adapter_file import load, save, to_tensors
 
@@ -188,12 +189,23 @@ def test_an_adapter_of_another_family_is_refused(base, adapter):
         base.sample(PROMPT, members=[(other, Strengths())], **SHORT)
 
 
+def test_an_adapter_of_the_former_demo_base_is_refused(base, adapter, tmp_path):
+    """Its file has no key, and would otherwise fit by every shape."""
+    assert adapter.base_key == base.key == base_key(BASE)
+    loaded = load(save(adapter, tmp_path / "now.safetensors"))
+    base.check(PROMPT, [(loaded, Strengths())], 0, 1, 1.0, 1)
+    loaded.base_key = ""
+    former = load(save(loaded, tmp_path / "former.safetensors"))
+    with pytest.raises(ACFunError, match="an earlier demo base.*this base has the weights " + base.key):
+        base.sample(PROMPT, members=[(former, Strengths())], **SHORT)
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"prompt": "a painting of a woman"}, "does not hold S"),
-        ({"size": (190, 192)}, "height is 190"),
-        ({"size": (192, 8)}, "width is 8"),
+        ({"size": (190, SIDE)}, "height is 190"),
+        ({"size": (SIDE, 8)}, "width is 8"),
         ({"steps": 0}, "number of steps is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"cfg": float("nan")}, "cfg.* is nan"),

@@ -16,6 +16,7 @@ from acfun_core.backends import vision, weights
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.vision import load_image_encoder
 from acfun_core.backends.weights import SD1_CONFIGS, load_parts
+from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 
 from .conftest import BASE
@@ -148,6 +149,7 @@ def test_a_single_file_holds_the_same_weights(models, checkpoint, tiny_configs, 
     loaded, known = parts.text_encoder.state_dict(), models["text_encoder"].state_dict()
     assert all(torch.equal(loaded[key], known[key]) for key in known if key.startswith("text_model."))
     assert parts.vae.config.scaling_factor == 0.18215
+    assert parts.key == "", "checkpoints of Stable Diffusion 1.x share their adapters"
     assert not any(parameter.requires_grad for parameter in parts.unet.parameters())
 
 
@@ -202,6 +204,11 @@ def test_the_settings_of_stable_diffusion_make_its_architecture():
     assert sum(parameter.numel() for parameter in unet.parameters()) == 859_520_964
 
 
+def test_a_folder_of_stable_diffusion_has_no_key_and_shares_its_adapters():
+    assert weights.has_sd1_text_width(json.loads((SD1_CONFIGS / "unet" / "config.json").read_text()))
+    assert not weights.has_sd1_text_width(json.loads((BASE / "unet" / "config.json").read_text()))
+
+
 def changed_folder(tmp_path, part: str, **changes):
     """A copy of the demo base's settings, with links to its weights, and some settings changed."""
     folder = tmp_path / "base"
@@ -250,7 +257,7 @@ def test_nothing_is_asked_of_a_network(monkeypatch):
     for name in ("socket.socket.connect", "socket.getaddrinfo"):
         monkeypatch.setattr(name, refuse)
     base = StableDiffusion.load(BASE)
-    assert base.native_side == 192 and base.condition("a photo").shape == (1, 77, 256)
+    assert base.native_side == NATIVE_SIDE and base.condition("a photo").shape == (1, 77, 256)
     assert load_image_encoder(BASE / "image_encoder").config.hidden_size == 256
 
 

@@ -11,13 +11,14 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
+from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 from benchmarks import aggregate, edits, judge, methods, pages, plots, publish, tables
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
 
-SIDE = 192
+SIDE = NATIVE_SIDE
 
 
 def picture(seed: int) -> np.ndarray:

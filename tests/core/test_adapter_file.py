@@ -1,5 +1,6 @@
 """The adapter file: whole or not there, and refused with a reason."""
 
+import dataclasses
 import json
 
 import pytest
@@ -9,9 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from acfun_core import whole_files
 from acfun_core.config import AdapterConfig
+from acfun_core.demo_base import check_weights
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
-from acfun_core.storage import adapter_file
+from acfun_core.storage import adapter_file, export
 from acfun_core.training.loop import TrainConfig, train_adapter
 
 CONFIG = AdapterConfig("a painting of a woman in S* style", blocks="both")
@@ -126,6 +128,27 @@ def test_the_family_of_the_base_is_kept(adapter, path, tmp_path):
     rewrite(path, base_family="sd9", written_by="ACFun 7.0")
     with pytest.raises(ACFunError, match="family 'sd9' .written by ACFun 7.0.*version 2.*update"):
         adapter_file.load(path)
+
+
+def test_the_weights_of_a_base_with_a_key_are_named(base, latents, style_tokens, tmp_path):
+    """A file on any other base is what it was before, to the byte."""
+    keyed = dataclasses.replace(base, key="0a1b2c3d")
+    adapters = [train_adapter(each, latents, style_tokens, CONFIG, TrainConfig(steps=1)) for each in (base, keyed)]
+    plain, named = (adapter_file.to_metadata(each) for each in adapters)
+    assert "base_key" not in plain and named == {**plain, "base_key": "0a1b2c3d"}
+    path = adapter_file.save(export.compact(export.low_rank(adapters[1], 2)[0]), tmp_path / "small.safetensors")
+    assert adapter_file.load(path).base_key == "0a1b2c3d"
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "said"), [("", "its file does not name"), ("7a031d48", "on the weights 7a031d48")]
+)
+def test_an_adapter_of_the_former_demo_base_was_drawn_with_silently(trained_on, said):
+    """Both bases have the same shapes, so that only the weights' key tells them apart."""
+    with pytest.raises(ACFunError, match=f"{said}.*this base has the weights 0a1b2c3d.*Expected:.*train it again"):
+        check_weights(trained_on, "0a1b2c3d")
+    check_weights("0a1b2c3d", "0a1b2c3d")
+    check_weights(trained_on, "")
 
 
 def test_truncated(path):

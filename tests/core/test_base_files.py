@@ -1,12 +1,13 @@
 """The files of the demo base: sizes, layouts, and a tokenizer that takes any text."""
 
 import json
-from pathlib import Path
 
 import pytest
 from safetensors import safe_open
 
-BASE = Path(__file__).resolve().parents[2] / "base"
+from acfun_core.demo_base import DEMO_BASE as BASE
+from acfun_core.demo_base import NATIVE_SIDE, base_key
+
 WORDS = "painting style photo portrait woman man a of in face person smiling glasses".split()
 WEIGHTS = {
     "unet/diffusion_pytorch_model.safetensors": ("conv_in.weight", [64, 4, 3, 3]),
@@ -18,6 +19,23 @@ WEIGHTS = {
 
 def test_all_weights_fit_in_56_megabytes():
     assert sum(f.stat().st_size for f in BASE.rglob("*.safetensors")) <= 56e6
+
+
+def test_the_native_side_is_what_the_unet_was_trained_at():
+    config = json.loads((BASE / "unet/config.json").read_text())
+    assert NATIVE_SIDE == 8 * config["sample_size"]
+
+
+def test_the_key_changes_with_any_weight(tmp_path):
+    (tmp_path / "unet").mkdir()
+    weights = tmp_path / "unet" / "model.safetensors"
+    weights.write_bytes(b"some weights")
+    (tmp_path / "config.json").write_text("{}")
+    before = base_key(tmp_path)
+    (tmp_path / "config.json").write_text("{ }")
+    assert base_key(tmp_path) == before and len(before) == 8
+    weights.write_bytes(b"some weightz")
+    assert base_key(tmp_path) != before
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

@@ -8,6 +8,7 @@ import re
 import pytest
 from PIL import Image
 
+from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.faces.regions import MAP_STEP, REGIONS
 from tools.comfy.install import REPO
 from tools.registry import help_pictures, locales
@@ -89,6 +90,19 @@ def test_every_help_page_shows_a_picture():
     for page in (REPO / "web" / "docs").glob("*.md"):
         shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
         assert shown and all((page.parent / name).is_file() for name in shown), page.name
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("ACFunCropFace", "or {side} on the demo base"),
+        ("ACFunLoadDemoBase", "heads at {side} x {side} pixels"),
+        ("ACFunTrainStyle", "on the demo base {side} "),
+    ],
+)
+def test_help_pages_give_the_demo_bases_own_size(name, sentence):
+    page = (REPO / "web" / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert sentence.format(side=NATIVE_SIDE) in page
 
 
 # -- languages --------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from acfun_core.demo_base import DEMO_BASE, base_key
 from tools.comfy.client import NodeError, WorkflowRejected
 from tools.comfy.graphs import apply_node, base_graph, node, sampler_node, train_node
 
@@ -106,6 +108,26 @@ def test_an_adapter_of_another_base(client):
     refused_after_training(client, graph, "256 wide, this CLIP's embeddings are 768")
 
 
+def test_an_adapter_of_the_former_demo_base(client, comfy):
+    """Same shapes, other weights: it was drawn with silently. Its file names no weights, or those of another base."""
+    folder = comfy.folder("models/acfun")
+    folder.mkdir(exist_ok=True)
+    before = set(folder.glob("*"))
+    client.run({**base_graph(), "train": train_node(steps=1, name="foreign_weights")})
+    [path] = set(folder.glob("*")) - before
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    assert metadata["base_key"] == base_key(DEMO_BASE)
+    for name, key, says in (
+        ("foreign_unnamed", {}, "weights that its file does not name .an earlier demo base"),
+        ("foreign_other", {"base_key": "0a1b2c3d"}, "trained on the weights 0a1b2c3d; this base has"),
+    ):
+        others = {name: value for name, value in metadata.items() if name != "base_key"}
+        save_file(load_file(path), folder / f"{name}.safetensors", {**others, **key})
+        load = load_node(f"{name}.safetensors")
+        refused(client, {**base_graph(), "load": load, "end": node("PreviewAny", source=["load", 2])}, says)
+
+
 def refused_after_training(client, graph, says):
     with pytest.raises(NodeError, match=says) as error:
         client.run(graph)
@@ -125,6 +147,18 @@ def test_a_model_that_does_not_carry_the_adapter(client):
     refused_after_training(client, graph, r"prompt does not hold S\*")
 
 
+def load_node(name: str) -> dict:
+    return node(
+        "ACFunLoadAdapter",
+        model=["base", 0],
+        clip=["base", 1],
+        adapter_name=name,
+        abstract_strength=1.0,
+        encoder_strength=1.0,
+        decoder_strength=1.0,
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -139,16 +173,8 @@ def test_adapter_files(client, comfy, name, says):
     folder.mkdir(exist_ok=True)
     save_file({"lora_up.weight": torch.zeros(2, 2)}, folder / "foreign_lora.safetensors")
     (folder / "truncated.safetensors").write_bytes((folder / "foreign_lora.safetensors").read_bytes()[:40])
-    load = node(
-        "ACFunLoadAdapter",
-        model=["base", 0],
-        clip=["base", 1],
-        adapter_name=name,
-        abstract_strength=1.0,
-        encoder_strength=1.0,
-        decoder_strength=1.0,
-    )
-    refused(client, {**base_graph(), "load": load, "end": node("PreviewAny", source=["load", 2])}, says)
+    graph = {**base_graph(), "load": load_node(name), "end": node("PreviewAny", source=["load", 2])}
+    refused(client, graph, says)
 
 
 def test_a_models_folder_that_cannot_be_written_to(client, comfy):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import base_graph, node
+from tools.comfy.graphs import SIDE, base_graph, node
 from tools.measure.faces import model_file
 
 OTHER = "style_oil.jpg"
@@ -28,7 +28,7 @@ def batch_graph(*kinds: str) -> dict:
     for number, kind in enumerate(kinds[1:]):
         graph[f"batch_{number}"] = node("ImageBatch", image1=shown, image2=sources[kind])
         shown = [f"batch_{number}", 0]
-    graph["shown"] = node("ImageScale", image=shown, upscale_method="area", width=192, height=192, crop="center")
+    graph["shown"] = node("ImageScale", image=shown, upscale_method="area", width=SIDE, height=SIDE, crop="center")
     return graph
 
 
@@ -103,13 +103,13 @@ def test_a_face_encoder_tells_the_person(client, comfy):
         graph = {**batch_graph("copy of the face", "portrait"), "score": score(**chosen)}
         of_face, portrait = numbers(client.run(graph))
         assert of_face["identity"] > 0.8 and portrait["identity"] < 0.5
-        graph["shown"] = node("EmptyImage", width=192, height=192, batch_size=1, color=0x808080)
+        graph["shown"] = node("EmptyImage", width=SIDE, height=SIDE, batch_size=1, color=0x808080)
         run = client.run(graph)
         assert numbers(run)[0]["identity"] == 0
         notice = next(event.data["text"] for event in run.events if event.kind == "text" and event.node == "score")
         assert "Picture 1: no face was found; its identity counts 0." in notice
         with pytest.raises(NodeError, match="No face was found in the face image"):
-            flat = node("EmptyImage", width=192, height=192, batch_size=1, color=0x303030)
+            flat = node("EmptyImage", width=SIDE, height=SIDE, batch_size=1, color=0x303030)
             client.run({**graph, "flat": flat, "score": score(**chosen, face_image=["flat", 0])})
     finally:
         for path in copies:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from tools.comfy.client import ComfyClient, Run
+from tools.comfy.graphs import SIDE
 from tools.comfy.install import REPO
 from tools.comfy.random_files import write_control_net, write_lora
 from tools.workflows import WORKFLOWS, api
@@ -23,7 +24,6 @@ from .editor_format import NOTES, queued_by_the_editor
 from .workflow_runs import PREVIEW_EVERY, TRAIN_STEPS, differ, quick
 
 PACK, PACK_MODULE = "ComfyUI-ACFun", "custom_nodes.ComfyUI-ACFun"
-SIDE = 192
 MAIN, APPS, CHOICES = ("stylization", "spliced_face"), ("portrait_app",), ("best_of_n",)
 LESSONS = tuple(name for name in api.NAMES if name not in MAIN + APPS + CHOICES)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from acfun_core.demo_base import NATIVE_SIDE
+
 STYLE, FACE = "style_woodblock.png", "face_astronaut.png"
 PROMPT = "a painting of a woman in S* style"
 PLAIN_PROMPT = PROMPT.replace("S*", "painting")
-SIDE = 192
+SIDE = NATIVE_SIDE
 
 
 def node(kind: str, /, **inputs) -> dict:

@@ -12,6 +12,7 @@ from .parts import (
     GREY,
     LARGE_SIDE,
     SAMPLING,
+    SIDE,
     STYLE,
     Base,
     apply,
@@ -35,7 +36,7 @@ def _begin(name: str, types: NodeTypes, note_height: int) -> tuple[Graph, Base, 
     """A graph with its note, a checkpoint, a face and a style -> (graph, base, face, style)."""
     graph = Graph(name, types)
     graph.column(x=0, width=400)
-    graph.note("Start here", note(name), height=note_height)
+    graph.note("Start here", note(name).format(side=SIDE, cfg=SAMPLING["cfg"]), height=note_height)
     with graph.group("Base", GREY):
         graph.column(x=0, width=400, y=note_height + 120)
         base = load_checkpoint(graph)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from acfun_core.demo_base import NATIVE_SIDE
+
 from .graph import Graph, Node, Output
 
 FACE = "face_astronaut.png"
@@ -14,7 +16,7 @@ SPLICED_STYLE = "style_oil.jpg"
 CHECKPOINT = "v1-5-pruned-emaonly-fp16.safetensors"
 IMAGE_ENCODER = "clip_vision_h.safetensors"
 
-SIDE, LARGE_SIDE = 192, 512  # of the pictures of the demo base and of Stable Diffusion 1.x, in pixels
+SIDE, LARGE_SIDE = NATIVE_SIDE, 512  # of the pictures of the demo base and of Stable Diffusion 1.x, in pixels
 SAMPLING = {"seed": 0, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
 FACE_2_SEED = 1  # of the portrait that the base draws for the spliced face
 SIZE = {"width": SIDE, "height": SIDE, "batch_size": 1}
