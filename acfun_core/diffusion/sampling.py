@@ -1,8 +1,8 @@
 """DDIM (Song et al. 2021) over chosen noise levels: from noise to a picture, and from a picture to its noise.
 
 With ``x = z_t / a_t`` and ``sigma = s_t / a_t``, eq. 12 with eta 0 is an Euler step, ``x' = x + (sigma' - sigma) eps``.
-Portraits, previews, the copy guard, a photo's noise and the benchmarks all go through :func:`sample` and :func:`invert`, with a
-predictor of one form, :data:`Predict`.
+The command line's portraits, previews, the copy guard, a photo's noise and the benchmarks all go through :func:`sample` and
+:func:`invert`, with a predictor of one form, :data:`Predict`; in ComfyUI the host's own samplers draw the portraits.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One safetensors file per adapter: half-precision tensors under canonical names, and metadata that says what it is.
 
-Keys: ``afun.*``, ``cfun.<block>.gamma.weight`` and so on with ``<block>`` as in :mod:`acfun_core.unet.blocks`,
+Keys: ``afun.*``, ``cfun.<block>.gamma.weight`` and so on with ``<block>`` as in :mod:`acfun_core.block_names`,
 ``style_tokens``, ``e_a``. The embedding rows stay in float32: a token embedding is small, and half precision would round it
 away.
 

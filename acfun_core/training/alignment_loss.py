@@ -9,6 +9,8 @@ The other readings are in :mod:`acfun_core.training.targets`; the weights are na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from ..diffusion.schedule import NoiseSchedule
 from ..host import Base
 from ..method.adapter import StyleAdapter
 from ..method.mixing import applied
-from .targets import PairNoise, noise_between, timestep_weight
+from .targets import FACE, STYLE, PairNoise, noise_between, timestep_weight
 
 
 def alignment_terms(
@@ -54,6 +56,11 @@ def alignment_terms(
     terms = error.mean(dim=(1, 2, 3)) if masks is None else _masked_mean(error, masks)
     weight = timestep_weight(schedule, draw.t, config) if config else None
     return terms if weight is None else weight * terms
+
+
+def weighted(terms: Sequence[float] | Tensor, config: TrainConfig) -> float | Tensor:
+    """The loss (eq. 4) from both terms (2,): each by the weight of its role."""
+    return config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
 
 
 def _masked_mean(error: Tensor, masks: Tensor) -> Tensor:

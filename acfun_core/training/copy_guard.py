@@ -22,7 +22,7 @@ from ..host import Base
 from ..images import explained_share
 from ..method.adapter import StyleAdapter
 from ..method.mixing import applied
-from .alignment_loss import measure_adapter
+from .alignment_loss import measure_adapter, weighted
 
 SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4
 """What one look costs: two latents in eight steps, and both loss terms at four timesteps; about ten training steps."""
@@ -76,8 +76,7 @@ class CopyGuard:
 
     def look(self, adapter: StyleAdapter, step: int) -> Look:
         """Draw and measure; the adapter is kept as it is if it is the best below the limit so far."""
-        style, face = measure_adapter(self.base, adapter, self.latents, LOSS_DRAWS)
-        loss = self.config.style_weight * style + self.config.face_weight * face
+        loss = weighted(measure_adapter(self.base, adapter, self.latents, LOSS_DRAWS), self.config)
         look = Look(step, largest_explained(self._draw(adapter), self.latents), loss)
         self.looks.append(look)
         if look.copy <= self.config.copy_limit and (self.best is None or look.loss < self.best[0].loss):

@@ -15,7 +15,7 @@ from ..method.adapter import StyleAdapter, TrainingRecord
 from ..method.mixing import block_transforms
 from ..unet.blocks import channels_to_train
 from ..unet.injection import injected
-from .alignment_loss import alignment_terms, measure_adapter
+from .alignment_loss import alignment_terms, measure_adapter, weighted
 from .copy_guard import CopyGuard
 from .keeper import StateKeeper
 from .material import Material
@@ -170,7 +170,6 @@ class _Session:
         with injected(base.sites, transforms):
             context = adapter.condition(base.text)
             terms = alignment_terms(base.predict_noise, base.schedule, pair, context, draw, config, masks)
-            loss = config.style_weight * terms[STYLE] + config.face_weight * terms[FACE]
-            if not running.optimiser.step(loss, number):
+            if not running.optimiser.step(weighted(terms, config), number):
                 running.record.skipped_steps += 1
         return terms

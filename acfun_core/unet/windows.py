@@ -1,6 +1,6 @@
 """When and where an adapter acts: start and end over the sampling, passes of guidance, masks. Plain factors of CFun's change.
 
-All factors are tensors, never Python decisions on their values, so that a compiled UNet stays one graph.
+All factors are tensors, never Python decisions on their values: reading one would make a GPU wait.
 """
 
 from __future__ import annotations
