@@ -47,7 +47,7 @@ def nothing_half_written(comfy):
         ({"steps": 0}, "smaller than min of 1: steps"),
         ({"steps": -3}, "smaller than min of 1: steps"),
         ({"learning_rate": math.nan}, "learning rate is nan"),
-        ({"learning_rate": 0.0}, "learning rate is 0"),
+        ({"learning_rate": 0.0}, "smaller than min of 1e-09: learning_rate"),
         ({"style_weight": 0.0, "face_weight": 0.0}, "Both loss weights are 0"),
         ({"resolution": 200}, "resolution is 200"),
         ({"name": "../outside"}, "cannot be the name"),
@@ -105,7 +105,7 @@ def test_an_adapter_of_another_base(client):
         "encode": node("ACFunTextEncode", clip=["wide", 0], adapter=["apply", 2], text="S*"),
         "end": node("PreviewAny", source=["encode", 0]),
     }
-    refused_after_training(client, graph, "256 wide, this CLIP's embeddings are 768")
+    refused_after_training(client, graph, "256 wide, the embeddings of this CLIP are 768")
 
 
 def test_an_adapter_of_the_former_demo_base(client, comfy):
