@@ -176,7 +176,7 @@ class StableDiffusion:
     def check_fits(self, adapter: StyleAdapter) -> None:
         """Raise unless the adapter is for Stable Diffusion 1.x, these widths, and these weights if they have a key."""
         fix = "use it in ComfyUI with its own base: SDXL works there, and only there"
-        check_fits(adapter, "sd1", self.sites, self.key, fix=fix)
+        check_fits(adapter, "sd1", self.sites, fix=fix, key=self.key)
         check_text_fits(adapter, self.text.width)
 
     @torch.no_grad()

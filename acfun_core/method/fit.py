@@ -16,16 +16,16 @@ def check_fits(
     adapter: StyleAdapter,
     family: str,
     sites: Mapping[str, ResBlockSite],
-    key: str = "",
     base: str = "this base",
     fix: str = _FIX,
+    key: str = "",
 ) -> None:
     """Raise unless an adapter is of this family, its blocks exist in the UNet with the same channels, and a key agrees.
 
     Args:
         family: one of :data:`~acfun_core.method.adapter.FAMILIES`.
-        key: of the base's weights, see :func:`~acfun_core.demo_base.check_weights`.
         base: how the user knows it. fix: what to do with an adapter of another family.
+        key: of the base's weights, see :func:`~acfun_core.demo_base.check_weights`.
 
     Raises:
         ACFunError: names the family or the first block that differs.

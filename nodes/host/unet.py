@@ -166,7 +166,7 @@ def apply_adapters(model, members: Members):
     """A clone of ``model`` that carries these adapters on top of those it has; ``model`` itself is not touched."""
     family, sites = check_model(model).name, find_sites(model.model.diffusion_model)
     for adapter, _ in members:
-        check_fits(adapter, family, sites, base_key_of(model), "this MODEL")
+        check_fits(adapter, family, sites, "this MODEL", key=base_key_of(model))
     kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
     adapters = (*applied_adapters(model), *members)
     clone = model.clone()

@@ -60,13 +60,13 @@ def flags_of(**given) -> argparse.Namespace:
 )
 def test_a_photo_with_a_width_alone_was_192_x_none(given, size):
     arguments = flags_of(**given)
-    photo, _ = read_photo(arguments)
+    photo, _ = read_photo(arguments, batch=1)
     assert (photo is None) == (arguments.photo is None)
     assert drawn_size(arguments, 512) == size
 
 
 def test_a_portrait_from_a_photo_that_is_not_square_is_named():
     with pytest.raises(ACFunError, match="one square portrait, not 1 of 192 x 256"):
-        read_photo(flags_of(width=192, height=256))
+        read_photo(flags_of(width=192, height=256), batch=1)
     with pytest.raises(ACFunError, match="not 2\\."):
-        read_photo(flags_of(width=192, batch=2))
+        read_photo(flags_of(width=192), batch=2)

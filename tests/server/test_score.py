@@ -109,8 +109,12 @@ def test_a_face_encoder_tells_the_person(client, comfy):
         notice = next(event.data["text"] for event in run.events if event.kind == "text" and event.node == "score")
         assert "Picture 1: no face was found; its identity counts 0." in notice
         with pytest.raises(NodeError, match="No face was found in the face image"):
-            flat = node("EmptyImage", width=SIDE, height=SIDE, batch_size=1, color=0x303030)
-            client.run({**graph, "flat": flat, "score": score(**chosen, face_image=["flat", 0])})
+            dark = node("EmptyImage", width=SIDE, height=SIDE, batch_size=1, color=0x303030)
+            half = node("EmptyImage", width=SIDE // 2, height=SIDE, batch_size=1, color=0xC0C0C0)
+            placed = {"destination": ["dark", 0], "source": ["half", 0], "x": 0, "y": 0, "resize_source": False}
+            halves = node("ImageCompositeMasked", **placed)
+            parts = {"dark": dark, "half": half, "halves": halves}
+            client.run({**graph, **parts, "score": score(**chosen, face_image=["halves", 0])})
     finally:
         for path in copies:
             path.unlink()
