@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +34,11 @@ def read_picture(path: str | Path, role: str, contrast: bool = False) -> Tensor:
     path = Path(path)
     try:
         with Image.open(path) as file:
+            stored = _Stored.of(file)
+            stored.check(path, role)
             picture = ImageOps.exif_transpose(file)
-            pixels = _grey(picture, path, role) if picture.mode in _DEEP else _colours(picture)
+            deep = picture.mode in _DEEP
+            pixels = _grey(picture, stored, path, role) if deep else _colours(picture, stored, role)
     # Pillow answers files that are damaged in the middle with many types.
     except (
         OSError,
@@ -61,15 +66,61 @@ def _unreadable(path: Path, role: str, error: Exception) -> ACFunError:
     )
 
 
-def _colours(picture: Image.Image) -> np.ndarray:
-    """(H, W, 3 or 4) of 8 bits a channel, values 0-1."""
+@dataclass(frozen=True)
+class _Stored:
+    """How a file stores its values, as far as Pillow does not see to it.
+
+    Attributes:
+        deep: whether a channel has more than 8 bits.
+        inverted: whether 0 is white; Pillow turns only 8 bits round.
+        apart: whether one channel follows the other. Pillow reads the bytes of deeper ones as if they were values.
+        signed: whether values may be negative, so that nothing says what is white.
+    """
+
+    deep: bool
+    inverted: bool = False
+    apart: bool = False
+    signed: bool = False
+
+    @classmethod
+    def of(cls, file: Image.Image) -> _Stored:
+        tags = getattr(file, "tag_v2", None)
+        if tags is None:
+            # The first of a decoder's arguments names how it unpacks, such as "RGB;16B".
+            arguments = file.tile[0][3] if getattr(file, "tile", None) else ""
+            return cls(";16" in str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments))
+        bits, kinds = tags.get(_BITS, (1,)), tags.get(_NUMBERS, (1,))
+        return cls(max(bits) > 8, tags.get(_WHITE) == 0, tags.get(_LAYOUT) == 2, 2 in kinds)
+
+    def check(self, path: Path, role: str) -> None:
+        """Raise if Pillow would give other values than the file's."""
+        if (self.apart and self.deep) or self.signed:
+            how = "signed numbers" if self.signed else "16 bits a channel, one channel after the other"
+            raise ACFunError(
+                f"The {role} {path} holds {how}, which cannot be read.",
+                "8 or 16 bits a channel, without a sign, the channels of a pixel side by side",
+                "save it as PNG",
+            )
+
+
+_BITS, _WHITE, _LAYOUT, _NUMBERS = 258, 262, 284, 339
+"""TIFF's tags: BitsPerSample, PhotometricInterpretation, PlanarConfiguration, SampleFormat."""
+
+
+def _colours(picture: Image.Image, stored: _Stored, role: str) -> np.ndarray:
+    """(H, W, 3 or 4) of 8 bits a channel, values 0-1. Of 16 bits a channel Pillow keeps the upper 8, and the log says so."""
+    if stored.deep:
+        logging.warning("ACFun: the %s has 16 bits a channel; of colours the upper 8 are used.", role)
+        key = picture.info.get("transparency")
+        if isinstance(key, tuple):
+            picture.info["transparency"] = tuple(value >> 8 for value in key)
     # A palette, or one colour that stands for nothing, hides its transparency in the file's entries.
     mode = "RGBA" if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info else "RGB"
     return np.asarray(picture.convert(mode), dtype=np.float32) / 255.0
 
 
-def _grey(picture: Image.Image, path: Path, role: str) -> np.ndarray:
-    """(H, W, 1) of 16 bits, or of floats on the scale that their largest value tells: 1, 255 or 65535."""
+def _grey(picture: Image.Image, stored: _Stored, path: Path, role: str) -> np.ndarray:
+    """(H, W, 1 or 4) of 16 bits, or of floats on the scale that their largest value tells: 1, 255 or 65535."""
     values = np.asarray(picture).astype(np.float32)[..., None]
     top = float(values.max(initial=0.0))
     scales = [1.0, 255.0, 65535.0] if picture.mode == "F" else [65535.0]
@@ -81,7 +132,14 @@ def _grey(picture: Image.Image, path: Path, role: str) -> np.ndarray:
             "values that count to 1, 255 or 65535",
             "save it with 8 or 16 bits a channel",
         )
-    return values / fitting[0]
+    scaled = values / fitting[0]
+    if top < fitting[0] / 8 and not stored.inverted:
+        # Cameras and scanners put 10 or 12 bits into 16 as they are.
+        logging.warning("ACFun: the %s is very dark: its lightest value is %g of %g.", role, top, fitting[0])
+    if stored.inverted:
+        scaled = 1 - scaled
+    key = picture.info.get("transparency")
+    return scaled if key is None else np.concatenate([scaled, scaled, scaled, values != key], axis=-1, dtype=np.float32)
 
 
 def to_pil(picture: Tensor) -> Image.Image:

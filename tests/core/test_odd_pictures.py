@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -38,6 +40,74 @@ def test_float_tiffs_came_out_black(tmp_path, scale):
 def test_floats_on_no_scale_are_refused(tmp_path, values):
     with pytest.raises(ACFunError, match="holds values"):
         read_picture(saved(tmp_path, values.astype(np.float32), "picture.tiff"), "picture")
+
+
+COLOURS = np.stack([RAMP, RAMP**2, 1 - RAMP], -1)
+
+
+def with_16_bits(values):
+    return (65535 * values).round().astype(np.uint16)
+
+
+@pytest.mark.parametrize("name", ["colours.png", "colours.tiff", "with_alpha.png"])
+def test_16_bit_colours_lost_half_their_bits_without_a_word(tmp_path, name, caplog):
+    cv2 = pytest.importorskip("cv2")
+    order = [2, 1, 0, 3] if name == "with_alpha.png" else [2, 1, 0]
+    values = np.concatenate([COLOURS, np.ones((64, 64, 1))], -1)
+    cv2.imwrite(str(tmp_path / name), with_16_bits(values)[..., order])
+    found = read_picture(tmp_path / name, "style picture")
+    np.testing.assert_allclose(found[0].numpy(), COLOURS, atol=1 / 255)
+    assert caplog.text.count("style picture has 16 bits a channel; of colours the upper 8 are used") == 1
+    caplog.clear()
+    read_picture(saved(tmp_path, (255 * COLOURS).astype(np.uint8)), "style picture")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_16_bit_channels_one_after_the_other_came_out_as_noise(tmp_path, order):
+    tifffile, path = pytest.importorskip("tifffile"), tmp_path / "picture.tiff"
+    settings = {"photometric": "rgb", "planarconfig": "separate", "byteorder": order}
+    tifffile.imwrite(path, with_16_bits(COLOURS).transpose(2, 0, 1), **settings)
+    with pytest.raises(ACFunError, match="one channel after the other.*cannot be read.*PNG"):
+        read_picture(path, "style picture")
+    tifffile.imwrite(path, (255 * COLOURS).astype(np.uint8).transpose(2, 0, 1), **settings)
+    np.testing.assert_allclose(read_picture(path, "picture")[0].numpy(), COLOURS, atol=1 / 255)
+
+
+@pytest.mark.parametrize("values", [(65535 * RAMP).astype(np.uint16), RAMP, (255 * RAMP).astype(np.uint8)])
+def test_pictures_whose_0_is_white_came_out_as_negatives(tmp_path, values):
+    tifffile, path = pytest.importorskip("tifffile"), tmp_path / "picture.tiff"
+    tifffile.imwrite(path, values, photometric="miniswhite")
+    np.testing.assert_allclose(read_picture(path, "picture")[0, :, :, 0].numpy(), 1 - RAMP, atol=1 / 255)
+
+
+def test_signed_numbers_came_out_at_half_their_brightness(tmp_path):
+    tifffile, path = pytest.importorskip("tifffile"), tmp_path / "picture.tiff"
+    tifffile.imwrite(path, (32767 * RAMP).astype(np.int16), photometric="minisblack")
+    with pytest.raises(ACFunError, match="signed numbers"):
+        read_picture(path, "picture")
+
+
+def test_12_bits_stored_as_16_came_out_almost_black_without_a_word(tmp_path, caplog):
+    read_picture(saved(tmp_path, (4095 * RAMP).astype(np.uint16)), "face photo")
+    assert "face photo is very dark: its lightest value is 4095 of 65535" in caplog.text
+
+
+def test_a_transparent_grey_or_colour_of_16_bits_was_trained(tmp_path):
+    """PNG names one value that stands for nothing, in as many bits as the picture has."""
+    cv2 = pytest.importorskip("cv2")
+    values = with_16_bits(RAMP)
+    values[:32] = 300
+    path = tmp_path / "picture.png"
+    Image.fromarray(values).save(path, transparency=300)
+    assert (read_picture(path, "picture")[0, :32] == 1).all()
+    cv2.imwrite(str(path), np.stack([values] * 3, -1))
+    chunk = b"tRNS" + struct.pack(">HHH", 300, 300, 300)
+    whole, start = path.read_bytes(), path.read_bytes().index(b"IDAT") - 4
+    path.write_bytes(
+        whole[:start] + struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk)) + whole[start:]
+    )
+    assert (read_picture(path, "picture")[0, :32] == 1).all()
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "LA", "P"])
