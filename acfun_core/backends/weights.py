@@ -19,7 +19,7 @@ from torch import Tensor
 from ..demo_base import base_key
 from ..diffusion.schedule import NoiseSchedule
 from ..errors import ACFunError
-from ..storage.tensor_file import check_finite, opened, read_floats, stored
+from ..storage.tensor_file import check_finite, checked_floats, opened, read_floats, stored
 from .claims import check_claims
 from .libraries import imported
 
@@ -75,9 +75,9 @@ def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: tor
             "check the path",
         )
     for module in (parts.unet, parts.vae, parts.text_encoder):
-        # The text encoder's were looked at when they were read; diffusers reads the others itself.
-        if module is not parts.text_encoder:
-            check_finite(base, module.state_dict())
+        # The files' numbers were finite; in half precision large ones are not.
+        if dtype == torch.float16:
+            check_finite(base, module.state_dict(), "load the base in float32")
         module.eval().requires_grad_(False)
     return parts
 
@@ -131,9 +131,10 @@ def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtyp
     # diffusion_pytorch_model.safetensors, or diffusion_pytorch_model.fp16.safetensors where fp16 is the "variant".
     _, _, variant = file.stem.partition(".")
     model_class = imported("diffusers", class_name)
-    with opened(file) as header:
-        shapes = {name: tensor.shape for name, tensor in stored(header).items()}
-    check_claims(model_class.from_config, read_json(folder / part / "config.json"), shapes, part)
+    with opened(file) as content:
+        shapes = {name: tensor.shape for name, tensor in stored(content).items()}
+        check_claims(model_class.from_config, read_json(folder / part / "config.json"), shapes, part)
+        _check_floats(content, file, part)
     settings = {"torch_dtype": dtype, "variant": variant or None, "use_safetensors": True, "output_loading_info": True}
     try:
         model, loading = model_class.from_pretrained(str(folder), subfolder=part, **settings, **_LOCAL)
@@ -150,6 +151,12 @@ def _diffusers_model(folder: Path, part: str, class_name: str, dtype: torch.dtyp
             "copy the folder again",
         )
     return model
+
+
+def _check_floats(file: Any, path: Path, part: str, prefix: str = "") -> None:
+    """Raise before diffusers reads a part that is damaged: it would load numbers that are not finite as they are."""
+    for _ in checked_floats(file, path, part, prefix):
+        pass
 
 
 def read_json(path: Path) -> dict:
@@ -321,6 +328,9 @@ def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtyp
             "add --tokenizer FOLDER: tokenizer/ of any Stable Diffusion 1.x diffusers folder, or ComfyUI's comfy/sd1_tokenizer",
         )
     words = load_tokenizer(Path(tokenizer))
+    with opened(path) as file:
+        for part, prefix in _PREFIXES.items():
+            _check_floats(file, path, part, prefix)
     return Parts(
         _from_single_file(path, "unet", "UNet2DConditionModel", dtype),
         _from_single_file(path, "vae", "AutoencoderKL", torch.float32),
@@ -384,6 +394,4 @@ def _numbers_under(path: Path, prefix: str) -> int:
 
 def _tensors_under(path: Path, prefix: str) -> dict[str, Tensor]:
     with opened(path) as file:
-        tensors = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}
-    check_finite(path, tensors)
-    return tensors
+        return {key.removeprefix(prefix): tensor for key, tensor in checked_floats(file, path, "text encoder", prefix)}

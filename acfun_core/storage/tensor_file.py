@@ -22,7 +22,8 @@ LARGEST_HEADER = 16_000_000
 """Bytes. The losses of the longest training, 100,000 steps with a look of the copy guard at each, take 10 million."""
 LONGEST_SIDE = 2**31
 """A tensor without elements may claim any length at no cost in the file; no tensor of a model is this long."""
-FLOATING = ("F16", "BF16", "F32", "F64")
+FLOATING, EIGHTHS = ("F16", "BF16", "F32", "F64"), ("F8_E4M3", "F8_E5M2")
+"""Types of weights; those of 8 bits are what large models are stored in to save space."""
 
 
 class Stored(NamedTuple):
@@ -65,22 +66,32 @@ def stored(file: Any) -> dict[str, Stored]:
 
 
 def read_floats(path: Path, role: str) -> dict[str, Tensor]:
-    """All tensors of a file of weights; whole numbers, such as positions, may be among them.
+    """All tensors of a file of weights; see :func:`checked_floats`."""
+    with opened(path) as file:
+        return dict(checked_floats(file, path, role))
+
+
+def checked_floats(file: Any, path: Path, role: str, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of an opened file of weights, one after the other; whole numbers, such as positions, may be among them.
+
+    Args:
+        prefix: of the names that are asked for.
 
     Raises:
-        ACFunError: it cannot be read, or holds numbers of a kind that no weights are, or that are not finite.
+        ACFunError: a tensor holds numbers of a kind that no weights are, or that are not finite.
     """
-    with opened(path) as file:
-        for name, part in stored(file).items():
-            if part.dtype not in (*FLOATING, "I64", "I32"):
-                raise ACFunError(
-                    f"{name} in {path.name} is of type {part.dtype}.",
-                    f"a {role} in float16, bfloat16 or float32",
-                    "get it in one of these precisions",
-                )
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    check_finite(path, tensors)
-    return tensors
+    asked = {name: part for name, part in stored(file).items() if name.startswith(prefix)}
+    for name, part in asked.items():
+        if part.dtype not in (*FLOATING, *EIGHTHS, "I64", "I32"):
+            raise ACFunError(
+                f"{name} in {path.name} is of type {part.dtype}.",
+                f"a {role} in float16, bfloat16 or float32",
+                "get it in one of these precisions",
+            )
+    for name in asked:
+        tensor = file.get_tensor(name)
+        check_finite(path, {name: tensor})
+        yield name, tensor
 
 
 def check_finite(
@@ -88,7 +99,9 @@ def check_finite(
 ) -> None:
     """Raise if a tensor holds NaN or infinity, which would come out as black or noise."""
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # torch asks this of no numbers of 8 bits.
+        wide = tensor.float() if tensor.element_size() == 1 else tensor
+        if tensor.is_floating_point() and not bool(torch.isfinite(wide).all()):
             raise ACFunError(
                 f"{name} in {Path(path).name} holds values that are not numbers (NaN or infinity).",
                 "finite weights",

@@ -181,6 +181,49 @@ def test_checkpoints_that_do_not_fit_are_named(checkpoint, tiny_configs, tmp_pat
         load_parts(path, BASE / "tokenizer")
 
 
+def nan(value):
+    return value.clone().fill_(torch.nan)
+
+
+def as_integers(value):
+    return value.half().view(torch.int16)
+
+
+@pytest.mark.parametrize(("change", "says"), [(nan, "not numbers"), (as_integers, "of type I16")])
+@pytest.mark.parametrize("part", ["model.diffusion_model.", "first_stage_model.", "cond_stage_model."])
+def test_a_damaged_checkpoint_was_read_whole_before_it_was_refused(
+    checkpoint, tiny_configs, tmp_path, monkeypatch, part, change, says
+):
+    """diffusers loads what is not finite, and reads float16 that is marked as integers as large whole numbers."""
+    path, key = tmp_path / "damaged.safetensors", next(key for key in checkpoint if key.startswith(part))
+    save_file(checkpoint | {key: change(checkpoint[key])}, path)
+    if part != "cond_stage_model.":
+        for model in (UNet2DConditionModel, AutoencoderKL):
+            monkeypatch.setattr(model, "from_single_file", lambda *a, **b: pytest.fail("diffusers has read the file"))
+    with pytest.raises(ACFunError, match=f"{re.escape(key)} in damaged.safetensors.*{says}"):
+        load_parts(path, BASE / "tokenizer")
+
+
+def test_a_checkpoint_of_8_bits_loads(checkpoint, tiny_configs, tmp_path):
+    path = tmp_path / "small.safetensors"
+    save_file({key: value.to(torch.float8_e4m3fn) for key, value in checkpoint.items()}, path)
+    assert load_parts(path, BASE / "tokenizer").unet.dtype == torch.float32
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_a_damaged_folder_was_read_whole_before_it_was_refused(tmp_path, monkeypatch, part):
+    folder = tmp_path / "base"
+    shutil.copytree(BASE, folder)
+    file = weights.weight_file(folder / part)
+    state = load_file(file)
+    key = next(iter(state))
+    save_file(state | {key: nan(state[key])}, file)
+    model = weights.imported("diffusers", json.loads((file.parent / "config.json").read_text())["_class_name"])
+    monkeypatch.setattr(model, "from_pretrained", lambda *a, **b: pytest.fail("diffusers has read the file"))
+    with pytest.raises(ACFunError, match=f"{re.escape(key)} in {file.name}.*not numbers"):
+        load_parts(folder)
+
+
 def test_a_checkpoint_needs_a_tokenizer(checkpoint, tiny_configs, tmp_path):
     path = tmp_path / "tiny.safetensors"
     save_file(checkpoint, path)
