@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 from .block_names import BLOCKS
 from .options import check_options, choice, default_of, flag, number, options_of, require, text, whole
-from .strengths import Strengths
 
 __all__ = [
+    "COPY_LIMIT",
     "INITIAL_WORD",
     "PALETTE_HOLD",
     "PLACEHOLDER",
     "AdapterConfig",
     "DrawConfig",
-    "Strengths",
     "TrainConfig",
     "check_description",
     "check_prompt",
@@ -26,6 +25,10 @@ PLACEHOLDER = "S*"
 
 INITIAL_WORD = "painting"
 """The word whose embedding the learned S* row starts from."""
+
+COPY_LIMIT = 0.8
+"""Share of a picture that its two training pictures may explain; from there on it is a copy or a blend. The VAE's own loss
+leaves copies far above it."""
 
 PALETTE_HOLD = 0.7
 """How far noise and portrait go toward the style picture's palette if nothing is said (benchmarks/README.md)."""
@@ -265,7 +268,7 @@ class TrainConfig:
         "stops when it does; 0 is off. A look costs about ten steps.",
     )
     copy_limit: float = number(
-        0.8,
+        COPY_LIMIT,
         0.0,
         1.0,
         "How much of a drawn picture may be explained by the two training pictures (R^2, 1 is a copy or a blend).",
@@ -294,6 +297,10 @@ class TrainConfig:
     def varies_style(self) -> bool:
         """Whether the training needs variants of the style picture."""
         return self.style_crop > 0 or self.style_flip or self.style_colour > 0
+
+    def due(self, step: int, every: int) -> bool:
+        """Whether what happens every so many steps, 0 for never, happens after this one; the last step always counts."""
+        return every > 0 and (step % every == 0 or step == self.steps)
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)

@@ -14,16 +14,20 @@ from .diffusion.schedule import NoiseSchedule
 from .unet.blocks import ResBlockSite
 
 
-class TextSide(Protocol):
-    """CLIP's text side of a base, bound to one face description or prompt. The host provides it."""
+class StyledText(Protocol):
+    """A prompt with S* in it, whose meaning is left open, and CLIP's text transformer behind it. The host provides it."""
+
+    def encode(self, row: Tensor) -> Tensor:
+        """The text with S* standing for ``row`` (width,) -> context (1, T, width)."""
+
+
+class TextSide(StyledText, Protocol):
+    """The text of a training: differentiable, and with what AFun starts from."""
 
     initial_row: Tensor
     """(width,) token embedding of the initial word."""
     position: int
     """Index of S* among the text's tokens."""
-
-    def encode(self, row: Tensor) -> Tensor:
-        """The text with S* standing for ``row`` (width,) -> context (1, T, width), differentiable."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .config import COPY_LIMIT
 from .demo_base import NATIVE_SIDE
 from .errors import ACFunError
 
@@ -139,3 +140,8 @@ def explained_share(wanted: Tensor, basis: Tensor) -> Tensor:
     # gelsd also takes a basis whose members are equal or 0.
     factors = torch.linalg.lstsq(basis, wanted[:, None], driver="gelsd").solution
     return (1 - (wanted - (basis @ factors)[:, 0]).square().sum() / spread).clamp(0, 1)
+
+
+def is_copy(share: float, limit: float = COPY_LIMIT) -> bool:
+    """Whether a picture of which its training pictures explain so much counts as a copy or a blend of them."""
+    return share >= limit

@@ -10,8 +10,8 @@ import torch
 from PIL import Image as PIL
 
 from acfun_core.backends.pictures import to_pil
-from acfun_core.faces.score import COPY_LIMIT, copied_share
-from acfun_core.images import square
+from acfun_core.faces.score import copied_share
+from acfun_core.images import is_copy, square
 from tools.measure import pictures as measure
 from tools.measure import style as styles
 from tools.measure.faces import Face, FaceFinder, encoders
@@ -113,7 +113,7 @@ class Measures:
     def _copies(self, picture: np.ndarray, face: np.ndarray, style: np.ndarray) -> dict[str, float]:
         to_face, to_style = measure.likeness(picture, face), measure.likeness(picture, style)
         ghost = copied_share(as_tensor(picture), [as_tensor(style), as_tensor(face)])
-        return {"copy_face": to_face, "copy_style": to_style, "ghost": ghost, "copied": float(ghost > COPY_LIMIT)}
+        return {"copy_face": to_face, "copy_style": to_style, "ghost": ghost, "copied": float(is_copy(ghost))}
 
     def _style_sitter(self, seen: Seen, face: str, style: str) -> dict[str, float]:
         """Whose pose it is and how much of the style's sitter is in it; nothing where either has no face."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..acfun_core.config import Strengths
+from ..acfun_core.strengths import Strengths
 from .faces import tell_of_empty
 from .schema import AdapterOptions, schema, widget
 

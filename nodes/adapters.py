@@ -6,9 +6,8 @@ import dataclasses
 
 from comfy_api.latest import io
 
-from ..acfun_core.config import Strengths
 from ..acfun_core.storage import adapter_file
-from ..acfun_core.strengths import product_of_masks
+from ..acfun_core.strengths import Strengths, product_of_masks
 from .host import files
 from .host.text import with_style
 from .host.unet import apply_adapters

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
-import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import io, ui
@@ -29,48 +27,15 @@ from ..acfun_core.faces.detector import LARGEST_FIRST, ORDERS, NoFace, find_face
 from ..acfun_core.faces.landmarks import is_nobody, nobody
 from ..acfun_core.images import check_batch
 from ..acfun_core.masks import LOAD_IMAGE, check_masks, notice_of_empty
-from .host.files import FOLDER, list_files, listed
+from .host.files import FOLDER
+from .host.model_files import DETECTORS, is_there, list_models, model_path
 from .schema import Landmarks, schema
 
 Crop = io.Custom("ACFUN_CROP")
 
-NO_MODEL = "none"
-DETECTORS = "*yunet*.onnx"
-FACE_ENCODERS = "*sface*.onnx"
-_WANTED = {
-    DETECTORS: (
-        "face detector",
-        f"a YuNet file such as face_detection_yunet_2023mar.onnx in models/{FOLDER}",
-        "put OpenCV Zoo's file there, or use what needs none: a box or a mask, face_encoder none",
-    ),
-    FACE_ENCODERS: (
-        "face encoder",
-        f"an SFace file such as face_recognition_sface_2021dec.onnx in models/{FOLDER}",
-        "put OpenCV Zoo's file there, or choose none",
-    ),
-}
 MIDDLE, STOP, UNTOUCHED = "middle square", "stop", "leave untouched"
 MOST_PREVIEWS = 4
 _MARK = (40, 200, 90)
-
-
-def list_models(pattern: str) -> list[str]:
-    """Files in the adapter folders that match, by their names relative to them; "none" is always there."""
-    return [*list_files(pattern), NO_MODEL]
-
-
-def model_path(pattern: str, name: str) -> Path:
-    """Full path of a listed file.
-
-    Raises:
-        ACFunError: there is none of this name.
-    """
-    meant = listed(name, list_files(pattern))
-    for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
-        if meant is not None and (folder / meant).is_file():
-            return folder / meant
-    kind, expected, fix = _WANTED[pattern]
-    raise ACFunError(f"There is no {kind}." if name == NO_MODEL else f"There is no {kind} {name!r}.", expected, fix)
 
 
 class FindFace(io.ComfyNode):
@@ -160,7 +125,7 @@ class FindFace(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, detector="", **others):
         # A detector file may come or go without a change in the graph.
-        return detector, listed(detector, list_models(DETECTORS)) is not None
+        return detector, is_there(DETECTORS, detector)
 
     @classmethod
     def execute(

@@ -6,10 +6,9 @@ import dataclasses
 
 from comfy_api.latest import io
 
-from ..acfun_core.config import Strengths
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.mixing import check_same_text
-from ..acfun_core.strengths import check_mask, product_of_masks
+from ..acfun_core.strengths import Strengths, check_mask, product_of_masks
 from .faces import tell_of_empty
 from .schema import Adapter, LinkedAdapter, schema, widget
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..acfun_core.config import DrawConfig
-from ..acfun_core.diffusion.palette import Palette, with_statistics
+from ..acfun_core.diffusion.palette import Palette, own_noise
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.images import check_batch, check_image, square
+from ..acfun_core.images import check_batch, check_image
 from .host.families import check_together
 from .host.photo_noise import photo_noise, without_adapters
 from .schema import schema, widget
@@ -79,15 +79,15 @@ class ACFunPhotoNoise(io.ComfyNode):
     @classmethod
     def execute(cls, model, clip, vae, photo, steps, resolution, palette_hold, style_image=None) -> io.NodeOutput:
         check_together(model, clip)
-        pictures = [check_batch(photo, "photo")]
+        photo = check_batch(photo, "photo")
         if style_image is not None:
-            pictures.append(check_image(style_image, "style image", contrast=True))
-        latents = vae.encode(torch.cat([square(picture, resolution) for picture in pictures]))
+            style_image = check_image(style_image, "style image", contrast=True)
         empty = clip.encode_from_tokens_scheduled(clip.tokenize(""))
-        start, palette = photo_noise(without_adapters(model), empty, latents, steps), None
-        if style_image is not None:
-            start = with_statistics(start[:-1], start[-1:], palette_hold)
-            palette = Palette(latents[-1:], palette_hold) if palette_hold else None
+
+        def backwards(latents: Tensor) -> Tensor:
+            return photo_noise(without_adapters(model), empty, latents, steps)
+
+        start, palette = own_noise(vae.encode, backwards, photo, style_image, resolution, palette_hold)
         return io.NodeOutput({"samples": start, MARK: Start(palette)})
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..acfun_core.config import Strengths
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.options import default_of, options_of
+from ..acfun_core.strengths import Strengths
 
 CATEGORY = "ACFun"
 

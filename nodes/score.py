@@ -11,15 +11,17 @@ import comfy.utils
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..acfun_core.config import COPY_LIMIT
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.faces.detector import find_landmarks
 from ..acfun_core.faces.identity import FaceEncoder
-from ..acfun_core.faces.score import COPY_LIMIT, LikenessByCLIP, Score, copied_share, likeness_by_face, ranking
+from ..acfun_core.faces.score import LikenessByCLIP, Score, copied_share, likeness_by_face, ranking
 from ..acfun_core.images import check_batch, check_image
 from ..acfun_core.options import check_range
-from .faces import DETECTORS, FACE_ENCODERS, NO_MODEL, list_models, model_path, tell
+from .faces import tell
 from .host.encoding import seen_by
-from .host.files import FOLDER, listed
+from .host.files import FOLDER
+from .host.model_files import DETECTORS, FACE_ENCODERS, NO_MODEL, is_there, list_models, model_path
 from .schema import schema
 from .score_chart import MOST_ROWS, draw_scores
 
@@ -83,7 +85,7 @@ class ScoreACFunResult(io.ComfyNode):
                     display_name="copy",
                     tooltip=(
                         "Share of the picture that a blend of both pictures explains, the highest of a batch: 1 is a "
-                        "copy or a blend. Portraits that are framed alike share some of it; from 0.8 on it is a copy."
+                        f"copy or a blend. Portraits that are framed alike share some of it; from {COPY_LIMIT} on it is a copy."
                     ),
                 ),
                 io.Image.Output(display_name="chart", tooltip="The numbers as bars, one row a portrait."),
@@ -98,11 +100,7 @@ class ScoreACFunResult(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, face_encoder="", detector="", **others):
-        # Model files may come or go without a change in the graph.
-        found = (
-            listed(name, list_models(kind)) for name, kind in ((face_encoder, FACE_ENCODERS), (detector, DETECTORS))
-        )
-        return face_encoder, detector, *(name is not None for name in found)
+        return face_encoder, detector, is_there(FACE_ENCODERS, face_encoder), is_there(DETECTORS, detector)
 
     @classmethod
     def execute(cls, image, style_image, face_image, clip_vision, face_encoder, detector) -> io.NodeOutput:

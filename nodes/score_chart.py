@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..acfun_core.faces.score import COPY_LIMIT, Score
+from ..acfun_core.config import COPY_LIMIT
+from ..acfun_core.faces.score import Score
 
 MOST_ROWS = 24
 _COLOURS = {"identity": (46, 110, 172), "style": (214, 93, 57), "copy": (120, 116, 108)}

@@ -203,7 +203,7 @@ class TrainACFunStyle(io.ComfyNode):
             def train(keeper: StateKeeper) -> StyleAdapter:
                 with trainable(model, clip, adapter_config.training_text) as base:
                     preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
-                    on_step = following(watch, preview, preview_every, config.steps)
+                    on_step = following(watch, preview, preview_every, config)
                     return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
 
             adapter, path = trained.once(key, name, path, config.steps, train, watch.notice)
@@ -218,15 +218,14 @@ class TrainACFunStyle(io.ComfyNode):
 
 
 def following(
-    watch: events.Watch, preview: PortraitPreview, preview_every: int, steps: int
+    watch: events.Watch, preview: PortraitPreview, preview_every: int, config: TrainConfig
 ) -> Callable[[StepReport], bool]:
     """What the core calls after each step: progress, previews, and whether the user wants to stop."""
-    progress = comfy.utils.ProgressBar(steps)
+    progress = comfy.utils.ProgressBar(config.steps)
 
     def on_step(report: StepReport) -> bool:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        due = preview_every > 0 and (report.step % preview_every == 0 or report.step == report.steps)
-        portrait = preview(report.adapter) if due else None
+        portrait = preview(report.adapter) if config.due(report.step, preview_every) else None
         shown = None if portrait is None else ("JPEG", portrait, PREVIEW_LARGEST_SIDE)
         progress.update_absolute(report.step, report.steps, shown)
         return watch.step(report, portrait, report.readouts)

@@ -28,7 +28,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from acfun_core.backends.prompt import weighted_parts
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.faces.landmarks import check_landmarks
 from acfun_core.faces.regions import region_strengths
@@ -36,7 +36,7 @@ from acfun_core.images import check_image
 from acfun_core.method.adapter import StyleAdapter, TrainingRecord
 from acfun_core.options import options_of
 from acfun_core.storage import adapter_file
-from acfun_core.strengths import check_mask
+from acfun_core.strengths import Strengths, check_mask
 
 MUTANTS = 10_000
 MOST_SECONDS, MOST_MEGABYTES = 2.0, 300.0

@@ -10,8 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.options import Option, default_of, options_of
+from acfun_core.strengths import Strengths
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "options.md"

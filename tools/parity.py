@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from acfun_core.backends.stable_diffusion import StableDiffusion
-from acfun_core.config import AdapterConfig, Strengths
+from acfun_core.config import AdapterConfig
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.method.mixing import Members
 from acfun_core.storage import adapter_file
-from acfun_core.strengths import PARTS
+from acfun_core.strengths import PARTS, Strengths
 from acfun_core.training.loop import seeded
 from acfun_core.unet.blocks import channels_to_train
 from tools.comfy.client import ComfyClient

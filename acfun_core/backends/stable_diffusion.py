@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..config import PALETTE_HOLD, PLACEHOLDER, AdapterConfig, DrawConfig, TrainConfig, check_prompt
 from ..diffusion import sampling
-from ..diffusion.palette import Palette, with_statistics
+from ..diffusion.palette import Palette, own_noise
 from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
-from ..images import check_side, square
+from ..images import check_side
 from ..masks import check_mask_of
 from ..method.adapter import StyleAdapter
 from ..method.fit import check_fits, check_text_fits
@@ -83,6 +83,10 @@ class StableDiffusion:
         size = self.unet.config.sample_size
         return 8 * size if isinstance(size, int) else 512
 
+    def _side(self, chosen: int | None) -> int:
+        """Side in pixels, the native one unless another was chosen."""
+        return self.native_side if chosen is None else chosen
+
     def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The core's PredictNoise: (B, 4, h, w), (B,), (B, T, width) -> (B, 4, h, w) float32."""
         dtype = self.unet.dtype
@@ -146,7 +150,7 @@ class StableDiffusion:
         Raises:
             ACFunError: there is no CLIP vision, the resolution or a mask cannot be used, or training became non-finite.
         """
-        resolution = self.native_side if resolution is None else resolution
+        resolution = self._side(resolution)
         check_side("resolution", resolution, 64)
         style_mask, face_mask = check_mask_of(style_mask, style, "style"), check_mask_of(face_mask, face, "face")
         base = self.core_base(adapter_config.training_text)
@@ -168,8 +172,7 @@ class StableDiffusion:
         """Which training :meth:`train` of the same arguments is, on this base."""
         given = {"style": style, "face": face, "style_mask": style_mask, "face_mask": face_mask}
         weights = weights_identity(self.unet, self.vae, self.text.model, self.image_encoder)
-        resolution = self.native_side if resolution is None else resolution
-        return training_key(adapter_config, config, resolution, given, weights)
+        return training_key(adapter_config, config, self._side(resolution), given, weights)
 
     # -- sampling -----------------------------------------------------------------------
 
@@ -263,15 +266,17 @@ class StableDiffusion:
         Raises:
             ACFunError: the resolution or the number of steps is out of range.
         """
-        resolution = self.native_side if resolution is None else resolution
+        resolution = self._side(resolution)
         check_side("resolution", resolution, 8)
         DrawConfig(steps=steps, palette_hold=hold)
         levels = normal_levels(self.schedule, steps)
-        latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style) if one is not None]))
         empty = self.condition("")
         predict = guided(self.predict_noise, levels, lambda index: (empty, empty), cfg=1.0)
-        noisiest = levels.z_t(invert(predict, levels.sigmas, latents, on_sample)[0], 0)
-        return noisiest if style is None else with_statistics(noisiest[:-1], noisiest[-1:], hold)
+
+        def backwards(latents: Tensor) -> Tensor:
+            return levels.z_t(invert(predict, levels.sigmas, latents, on_sample)[0], 0)
+
+        return own_noise(self.encode, backwards, photo, style, resolution, hold)[0]
 
     def _guided(self, levels: Levels, prompt: str, negative: str, members: Members, cfg: float, batch: int) -> Predict:
         """The sampler's noise prediction with the adapters as they act at each level."""

@@ -12,13 +12,14 @@ from pathlib import Path
 from torch import Tensor
 
 from .. import __version__
-from ..config import PLACEHOLDER, DrawConfig, Strengths
+from ..config import PLACEHOLDER, DrawConfig
 from ..diffusion.palette import Palette
 from ..errors import ACFunError
 from ..images import square
 from ..masks import notice_of_empty
 from ..method.mixing import Members
 from ..storage import adapter_file
+from ..strengths import Strengths
 from . import output
 from .base import DEMO_BASE, add_base, load_base
 from .flags import add_flags, add_list_flags, given, given_lists

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .schedule import NoiseSchedule
+from .schedule import NoiseSchedule, share_done
 
 PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """DM, the UNet: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
@@ -67,14 +67,14 @@ def normal_levels(schedule: NoiseSchedule, steps: int, denoise: float = 1.0) -> 
     between = (1 - share) * logs[t.floor().long()] + share * logs[t.ceil().long()]
     sigmas = torch.cat([between.exp(), torch.zeros(1)])[-steps - 1 :]
     told = torch.stack([nearest_timestep(schedule, sigma) for sigma in sigmas[:-1]])
-    return Levels(sigmas, told, tuple(1 - one.item() / (len(schedule) - 1) for one in t[-steps:]))
+    return Levels(sigmas, told, tuple(share_done(one, len(schedule)) for one in t[-steps:].tolist()))
 
 
 def even_levels(schedule: NoiseSchedule, steps: int) -> Levels:
     """Whole timesteps, evenly spread from the last one and never the first: few steps, as previews take, spend none on it."""
     t = torch.linspace(len(schedule) - 1, 0, steps + 1).round().long()[:-1]
     sigmas = torch.cat([schedule.sigma(t), torch.zeros(1)])
-    return Levels(sigmas, t, tuple(1 - one.item() / (len(schedule) - 1) for one in t))
+    return Levels(sigmas, t, tuple(share_done(one, len(schedule)) for one in t.tolist()))
 
 
 def nearest_timestep(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:

@@ -6,6 +6,12 @@ import torch
 from torch import Tensor
 
 
+def share_done(t, steps: int):
+    """Share of the sampling that is over at timestep t, a number or a tensor, of a schedule of so many steps: 0 at pure noise,
+    1 at the picture."""
+    return 1 - t / (steps - 1)
+
+
 class NoiseSchedule:
     """Discrete schedule.
 

@@ -17,15 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..config import COPY_LIMIT
 from ..errors import ACFunError
-from ..images import explained_share, square
+from ..images import explained_share, is_copy, square
 from .detector import NoFace
 
 DETAIL = 48
 """Side in pixels at which pictures are compared: where everything lies, but not the grain."""
-
-COPY_LIMIT = 0.8
-"""Copied share from which on a picture counts as a copy or a blend, as in the benchmark; a VAE leaves copies far above it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Score:
     copy: float
 
     def is_copy(self, limit: float = COPY_LIMIT) -> bool:
-        return self.copy >= limit
+        return is_copy(self.copy, limit)
 
     def overall(self, identity_weight: float = 0.5, limit: float = COPY_LIMIT) -> float:
         """The weighted harmonic mean of both, which a picture that has only one of them does not win; 0 for copies."""

@@ -247,11 +247,6 @@ def weighted_sum(layers: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     return total
 
 
-def pyramid_blend(layers: Tensor, masks: Tensor) -> Tensor:
-    """:func:`pyramid_sum` of (N, 3, H, W) with masks (N, 1, H, W) that add up to 1. -> (1, 3, H, W)."""
-    return pyramid_sum(zip(layers.split(1), masks.split(1)))
-
-
 def pyramid_sum(layers: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Blend each band of frequencies over its own width (Burt and Adelson 1983).
 

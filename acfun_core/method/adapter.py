@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..config import AdapterConfig
 from ..errors import ACFunError
-from ..host import TextSide
+from ..host import StyledText, TextSide
 from .afun import AFun, interpolate_row
 from .cfun import CFunStack
 
@@ -104,7 +104,7 @@ class StyleAdapter(nn.Module):
         """What the UNet is conditioned with in training, (1, T, width), differentiable."""
         return text.encode(self.fuse(text)) if self.is_token else self._fused_sequence(text)
 
-    def context(self, text: TextSide, strength: float = 1.0) -> Tensor:
+    def context(self, text: StyledText, strength: float = 1.0) -> Tensor:
         """What the UNet is conditioned with at inference for any text that holds S*, (1, T, width).
 
         Args:
@@ -115,12 +115,15 @@ class StyleAdapter(nn.Module):
         plain = text.encode(self.afun.initial_row)
         return plain if strength == 0 else torch.lerp(plain, self._fused_sequence(text), strength)
 
-    def _fused_sequence(self, text: TextSide) -> Tensor:
+    def _fused_sequence(self, text: StyledText) -> Tensor:
         return self.afun.sequence(text.encode(self.afun.row), self.style_tokens[None])
 
     @torch.no_grad()
     def settle(self, text: TextSide) -> None:
-        """Fix e_a after training and round all weights to what the file keeps, so that a saved adapter is the same one."""
+        """Fix e_a after training and round all weights to half precision, so that a saved adapter is the same one.
+
+        The file holds the rows in float32: ``e_a`` is not rounded, and what stands in ``afun.row`` is, which costs nothing.
+        """
         self.eval()
         for tensor in (*self.parameters(), self.style_tokens):
             tensor.copy_(tensor.half().float())

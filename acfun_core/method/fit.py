@@ -37,10 +37,14 @@ def check_fits(
     wrong = misfits(sites, wanted, place)
     if wrong:
         name = wrong[0]
-        has = sites[name].channels if name in sites else "no"
+        if name not in sites:
+            differs = f"there is no block {name}"
+        elif sites[name].channels != wanted[name]:
+            differs = f"block {name} has {sites[name].channels} channels, the adapter {wanted[name]}"
+        else:
+            differs = f"block {name} has nothing at the adapter's place, {place}"
         raise ACFunError(
-            f"The adapter does not fit {base}: {len(wrong)} of {len(wanted)} blocks differ (block {name} has {has} channels, "
-            f"the adapter {wanted[name]} at its {place}).",
+            f"The adapter does not fit {base}: {len(wrong)} of {len(wanted)} blocks differ ({differs}).",
             _EXPECTED,
             _FIX,
         )

@@ -7,16 +7,16 @@ abstract strengths. As soon as one adapter is of a sequence mode, the same sum i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..config import Strengths
 from ..errors import ACFunError
-from ..host import Base, TextSide
+from ..host import Base, StyledText
+from ..strengths import Strengths
 from ..unet.blocks import address
 from ..unet.injection import Transform, injected
 from ..unet.windows import Moment, factor, open_at
@@ -58,7 +58,7 @@ def mixed_row(members: Members) -> Tensor:
     return row
 
 
-def mixed_context(members: Members, text: TextSide) -> Tensor:
+def mixed_context(members: Members, text: StyledText) -> Tensor:
     """What the UNet is conditioned with for any text that holds S*, (1, T, width)."""
     if all(adapter.is_token for adapter, _ in members):
         return text.encode(mixed_row(members))
@@ -72,6 +72,23 @@ def mixed_context(members: Members, text: TextSide) -> Tensor:
         if strengths.abstract_share != 0:
             context += strengths.abstract_share * (adapter.context(text).to(plain) - plain)
     return context
+
+
+def mixed_pooled(members: Members, pooled: Callable[[Tensor], Tensor]) -> Tensor:
+    """The pooled embedding that belongs to :func:`mixed_context`, (1, P): SDXL's UNet is conditioned with it too.
+
+    In the sequence modes it is that of the prompt with AFun's row in S*'s place, at the same shares as the context.
+
+    Args:
+        pooled: what stands for S* (text_width,) -> the prompt's pooled embedding.
+    """
+    if all(adapter.is_token for adapter, _ in members):
+        return pooled(mixed_row(members))
+    mixed = plain = pooled(members[0][0].afun.initial_row)
+    for adapter, strengths in members:
+        if strengths.abstract_share != 0:
+            mixed = mixed + strengths.abstract_share * (pooled(adapter.row()) - plain)
+    return mixed
 
 
 def block_transforms(

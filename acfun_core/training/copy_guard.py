@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..chance import generator
 from ..config import TrainConfig
 from ..diffusion.sampling import draw, even_levels
 from ..host import Base
-from ..images import explained_share
+from ..images import explained_share, is_copy
 from ..method.adapter import StyleAdapter
 from ..method.mixing import applied
 from .alignment_loss import measure_adapter, weighted
@@ -64,22 +65,20 @@ class CopyGuard:
 
     def __init__(self, base: Base, latents: Tensor, config: TrainConfig):
         self.base, self.latents, self.config = base, latents, config
-        generator = torch.Generator().manual_seed(config.seed % 2**63)
-        self.noise = torch.randn((SAMPLES, *latents.shape[1:]), generator=generator).to(latents)
+        self.noise = torch.randn((SAMPLES, *latents.shape[1:]), generator=generator(config.seed)).to(latents)
         self.looks: list[Look] = []
         self.best: tuple[Look, dict[str, Tensor]] | None = None
 
     def due(self, step: int) -> bool:
         """Whether to look after this step; the last one always counts."""
-        every = self.config.copy_guard_every
-        return every > 0 and (step % every == 0 or step == self.config.steps)
+        return self.config.due(step, self.config.copy_guard_every)
 
     def look(self, adapter: StyleAdapter, step: int) -> Look:
         """Draw and measure; the adapter is kept as it is if it is the best below the limit so far."""
         loss = weighted(measure_adapter(self.base, adapter, self.latents, LOSS_DRAWS), self.config)
         look = Look(step, largest_explained(self._draw(adapter), self.latents), loss)
         self.looks.append(look)
-        if look.copy <= self.config.copy_limit and (self.best is None or look.loss < self.best[0].loss):
+        if not self._copies(look) and (self.best is None or look.loss < self.best[0].loss):
             state = {key: value.detach().cpu().clone() for key, value in adapter.state_dict().items()}
             self.best = look, state
         return look
@@ -88,7 +87,7 @@ class CopyGuard:
     def must_stop(self) -> bool:
         """Whether the last looks were all above the limit."""
         last = self.looks[-LOOKS_ABOVE_LIMIT:]
-        return len(last) == LOOKS_ABOVE_LIMIT and all(look.copy > self.config.copy_limit for look in last)
+        return len(last) == LOOKS_ABOVE_LIMIT and all(map(self._copies, last))
 
     def restore_best(self, adapter: StyleAdapter, step: int) -> int | None:
         """Put the best adapter back in place after the last step. -> its step, or None if no look was below the limit."""
@@ -100,6 +99,9 @@ class CopyGuard:
         look, state = self.best
         adapter.load_state_dict(state)
         return look.step
+
+    def _copies(self, look: Look) -> bool:
+        return is_copy(look.copy, self.config.copy_limit)
 
     @torch.no_grad()
     def _draw(self, adapter: StyleAdapter) -> Tensor:

@@ -104,8 +104,7 @@ class StateKeeper:
         """Write the state after ``step`` steps if it is time, or if it is the last and is to be kept."""
         now = self.clock()
         if self._due is None:
-            bytes_to_write = sum(value.nbytes for value in states.captured(running, step).tensors.values())
-            self._due = now + self._pause(bytes_to_write / SUPPOSED_SPEED)
+            self._due = now + self._pause(states.size(running) / SUPPOSED_SPEED)
         if self._failed or not (now >= self._due or (last and self.keep)):
             return
         try:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..config import AdapterConfig, Strengths, TrainConfig
+from ..chance import generator
+from ..config import AdapterConfig, TrainConfig
 from ..host import Base
 from ..method.adapter import StyleAdapter, TrainingRecord
 from ..method.mixing import block_transforms
+from ..strengths import Strengths
 from ..unet.blocks import channels_to_train
 from ..unet.injection import injected
 from .alignment_loss import alignment_terms, measure_adapter, weighted
@@ -47,8 +49,9 @@ OnStep = Callable[[StepReport], bool | None]
 def seeded(seed: int, device: torch.device) -> Iterator[torch.Generator]:
     """A CPU generator for timesteps and noise; torch's own (dropout, initialisation) is seeded inside and restored after."""
     with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=True):
-        torch.manual_seed(seed % 2**63)
-        yield torch.Generator().manual_seed(seed % 2**63)
+        draws = generator(seed)
+        torch.manual_seed(draws.initial_seed())
+        yield draws
 
 
 def train_adapter(
@@ -109,8 +112,8 @@ class _Session:
             StateMisfit: the state is of another training.
         """
         base, latents = self.base, self.latents
-        with seeded(self.config.seed, base.device) as generator:
-            running = self._begun(generator)
+        with seeded(self.config.seed, base.device) as draws:
+            running = self._begun(draws)
             adapter, guard, record = running.adapter, running.guard, running.record
             step = 0
             if state is not None:
@@ -127,7 +130,7 @@ class _Session:
         adapter.record = record
         return adapter.requires_grad_(False)
 
-    def _begun(self, generator: torch.Generator) -> Running:
+    def _begun(self, draws: torch.Generator) -> Running:
         base, latents = self.base, self.latents
         channels = channels_to_train(base.sites, self.adapter_config.blocks, self.adapter_config.place)
         kind = base.family, base.key
@@ -139,7 +142,7 @@ class _Session:
         record = TrainingRecord(settings=self.config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
         record.before = measure_adapter(base, adapter, latents)
         guard = CopyGuard(base, latents, self.config)
-        return Running(adapter, optimiser, guard, record, generator, base.device)
+        return Running(adapter, optimiser, guard, record, draws, base.device)
 
     def _steps(self, running: Running, done: int) -> int:
         """All steps after ``done``, unless somebody ends the training. -> the last one."""

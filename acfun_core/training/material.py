@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..chance import generator
 from ..config import TrainConfig
 from ..errors import ACFunError
 from ..images import square
@@ -142,12 +143,12 @@ def vary(picture: Tensor, config: TrainConfig, side: int, seed: int) -> Tensor:
     Returns:
         (style_variants, side, side, C), values 0-1.
     """
-    generator = torch.Generator().manual_seed(seed % 2**63)
+    draws = generator(seed)
     whole = square(picture, min(picture.shape[1:3]))
     edge = whole.shape[1]
     variants = [square(whole, side)]
     while len(variants) < config.style_variants:
-        u = torch.rand(7, generator=generator).tolist()
+        u = torch.rand(7, generator=draws).tolist()
         size = max(16, round(edge * (1 - config.style_crop * u[0])))
         top, left = round((edge - size) * u[1]), round((edge - size) * u[2])
         variant = square(whole[:, top : top + size, left : left + size], side)

@@ -49,18 +49,15 @@ class Optimiser:
     """One optimizer over AFun and CFun together."""
 
     def __init__(self, adapter: StyleAdapter, config: TrainConfig):
-        self.parameters = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
         self.config = config
         self.scale = INITIAL_SCALE
         shares = ((adapter.afun, 1.0), (adapter.cfun, width_factor(adapter.cfun.channels.values())))
-        self.adamw = torch.optim.AdamW(
-            [
-                {"params": learned, "share": share}
-                for module, share in shares
-                if (learned := [parameter for parameter in module.parameters() if parameter.requires_grad])
-            ],
-            lr=config.learning_rate,
-        )
+        groups = [
+            {"params": [parameter for parameter in module.parameters() if parameter.requires_grad], "share": share}
+            for module, share in shares
+        ]
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        self.adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
     def step(self, loss: Tensor, number: int) -> bool:
         """Take optimizer step ``number`` (from 1). -> False if it was left out to halve an overflowing loss scale.

@@ -64,6 +64,25 @@ class State:
 
 def captured(running: Running, step: int) -> State:
     """The state after ``step`` steps. On the CPU it shares memory with the training: write it before the next step."""
+    best = running.guard.best
+    numbers = {
+        "step": step,
+        "scale": running.optimiser.scale,
+        "record": dataclasses.asdict(running.record),
+        "looks": [dataclasses.astuple(look) for look in running.guard.looks],
+        "best": None if best is None else dataclasses.astuple(best[0]),
+    }
+    tensors = _tensors(running)
+    return State({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, numbers)
+
+
+def size(running: Running) -> int:
+    """Bytes of the state's tensors; nothing is copied for that."""
+    return sum(value.nbytes for value in _tensors(running).values())
+
+
+def _tensors(running: Running) -> dict[str, Tensor]:
+    """All tensors of the state, where they lie."""
     tensors = {f"adapter.{key}": value for key, value in running.adapter.state_dict().items()}
     for index, moments in running.optimiser.adamw.state_dict()["state"].items():
         tensors |= {f"adamw.{index}.{name}": value for name, value in moments.items()}
@@ -73,14 +92,7 @@ def captured(running: Running, step: int) -> State:
     best = running.guard.best
     if best is not None:
         tensors |= {f"best.{key}": value for key, value in best[1].items()}
-    numbers = {
-        "step": step,
-        "scale": running.optimiser.scale,
-        "record": dataclasses.asdict(running.record),
-        "looks": [dataclasses.astuple(look) for look in running.guard.looks],
-        "best": None if best is None else dataclasses.astuple(best[0]),
-    }
-    return State({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, numbers)
+    return tensors
 
 
 def restore(running: Running, state: State) -> None:

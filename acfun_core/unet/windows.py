@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..block_names import part_of
+from ..diffusion.schedule import share_done
 from ..errors import ACFunError
 from ..strengths import Strengths
 
@@ -23,7 +24,7 @@ class Moment:
     """Where in the sampling one UNet call is.
 
     Attributes:
-        progress: (B,) or () share of the sampling that is done, 0 at pure noise, 1 at the picture: 1 - t / (T - 1).
+        progress: (B,) or () share of the sampling that is done, 0 at pure noise, 1 at the picture.
         conditioned: (B,) whether a row belongs to the pass with the prompt.
     """
 
@@ -33,7 +34,7 @@ class Moment:
     @classmethod
     def at(cls, t: Tensor, steps: int, conditioned: Tensor | None = None) -> Moment:
         """From timesteps (B,) of a schedule with this many steps."""
-        return cls(1 - t.float() / (steps - 1), conditioned)
+        return cls(share_done(t.float(), steps), conditioned)
 
 
 def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) -> Tensor | None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from torch import Tensor
 
-from acfun_core.config import PALETTE_HOLD, AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import PALETTE_HOLD, AdapterConfig, TrainConfig
 from acfun_core.diffusion.palette import Palette
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.storage import adapter_file
+from acfun_core.strengths import Strengths
 
 from ..lists import Image, Pair
 from ..workbench import Workbench

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from acfun_core.config import Strengths, TrainConfig
+from acfun_core.config import TrainConfig
+from acfun_core.strengths import Strengths
 from acfun_core.training.alignment_loss import alignment_terms
 from acfun_core.training.optimiser import learning_rate_at
 from acfun_core.training.targets import FACE, STYLE, PairNoise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 import comfy.clip_vision
 import comfy.latent_formats
@@ -44,6 +45,17 @@ def read_weights(part: str) -> dict:
     if len(files) != 1:
         raise ACFunError(f"{FOLDER / part} holds {len(files)} weight files.", "exactly one", "install the pack again")
     return read_floats(files[0], "part of a base")
+
+
+def check_complete(part: str, missing: Iterable[str], unknown: Iterable[str]) -> None:
+    """Raise if weights were missing or left over; but for position numbers, which some versions of transformers save."""
+    missing, unknown = list(missing), [key for key in unknown if not key.endswith("position_ids")]
+    if missing or unknown:
+        raise ACFunError(
+            f"The demo {part} does not fit: {len(missing)} weights are missing, {len(unknown)} unknown.",
+            "the base folder of the pack",
+            "install the pack again",
+        )
 
 
 class UnscaledLatent(comfy.latent_formats.LatentFormat):
@@ -104,13 +116,8 @@ def load_unet() -> comfy.model_patcher.ModelPatcher:
     config.set_inference_dtype(dtype, manual_cast)
     config.base_key = base_key(FOLDER)
     model = config.get_model({}, "", device=offload_device)
-    missing, unexpected = model.diffusion_model.load_state_dict(state, strict=False)
-    if missing or unexpected or len(state) != len(weights):
-        raise ACFunError(
-            f"The demo UNet does not fit: {len(missing)} weights are missing, {len(unexpected)} unknown.",
-            "the base folder of the pack",
-            "install the pack again",
-        )
+    missing, unknown = model.diffusion_model.load_state_dict(state, strict=False)
+    check_complete("UNet", missing, [*unknown, *(weights.keys() - names.keys())])
     model.eval()
     return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
@@ -170,9 +177,7 @@ def load_text_encoder() -> comfy.sd.CLIP:
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         parameters=sum(value.numel() for value in weights.values()),
     )
-    missing, unexpected = clip.cond_stage_model.clip_l.load_sd(weights)
-    if missing or [key for key in unexpected if not key.endswith("position_ids")]:
-        raise ACFunError("The demo text encoder does not fit.", "the base folder of the pack", "install the pack again")
+    check_complete("text encoder", *clip.cond_stage_model.clip_l.load_sd(weights))
     return clip
 
 
@@ -189,9 +194,5 @@ def load_vae() -> comfy.sd.VAE:
 
 def load_image_encoder() -> comfy.clip_vision.ClipVisionModel:
     vision = comfy.clip_vision.ClipVisionModel(str(FOLDER / "image_encoder" / "config.json"))
-    missing, unexpected = vision.load_sd(read_weights("image_encoder"))
-    if missing or [key for key in unexpected if not key.endswith("position_ids")]:
-        raise ACFunError(
-            "The demo image encoder does not fit.", "the base folder of the pack", "install the pack again"
-        )
+    check_complete("image encoder", *vision.load_sd(read_weights("image_encoder")))
     return vision

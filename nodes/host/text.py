@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Callable
+from functools import partial
 
 import comfy.sd
 import torch
@@ -11,7 +14,15 @@ from torch import Tensor
 from ...acfun_core.config import INITIAL_WORD, PLACEHOLDER
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.fit import check_text_fits
-from ...acfun_core.method.mixing import Members, abstract_intervals, is_plain, mixed_context, mixed_row, windowed
+from ...acfun_core.method.mixing import (
+    Members,
+    abstract_intervals,
+    is_plain,
+    mixed_context,
+    mixed_pooled,
+    mixed_row,
+    windowed,
+)
 from .families import SDXL, check_clip, embedding_tables, text_width
 
 _MARKER = "acfun_style_row"
@@ -96,6 +107,19 @@ def replace_rows(tokens: dict, old: dict[str, Tensor], new: dict[str, Tensor]) -
     return {key: replaced(key, sections) if f"clip_{key}" in old else sections for key, sections in tokens.items()}
 
 
+def style_positions(tokens: dict, rows: dict[str, Tensor]) -> dict[str, list[int]]:
+    """For each encoder's tokens, all sections one after the other, the places where one of these very tensors stands."""
+    markers = list(rows.values())
+    return {
+        key: [
+            place
+            for place, token in enumerate(itertools.chain.from_iterable(sections))
+            if any(token[0] is marker for marker in markers)
+        ]
+        for key, sections in tokens.items()
+    }
+
+
 def plain_tokenizer(tokenizer):
     """The stock tokenizer below a :class:`StyleTokenizer`."""
     return tokenizer.plain if isinstance(tokenizer, StyleTokenizer) else tokenizer
@@ -171,46 +195,53 @@ class StyledCLIP(comfy.sd.CLIP):
                 "CLIP Text Encode, ACFun Text Encode or ACFun Sampler",
                 "use one of these, or set abstract_start to 0 and abstract_end to 1",
             )
-        answers = []
-        stock = super().encode_from_tokens
-
-        class Prompt:
-            """The core's TextSide: this prompt, the marker left open."""
-
-            position = 0
-
-            def encode(side, row: Tensor) -> Tensor:
-                answers.append(stock(self._with_row(tokens, row), return_pooled, return_dict))
-                return _condition(answers[-1]).to(row)
-
-        context = mixed_context(self.members, Prompt())
-        # The last answer is the styled prompt's in all modes: its pooled part is what SDXL's UNet looks at, SD1's does not.
-        answer = answers[-1]
-        context = context.to(_condition(answer))
+        encode = partial(super().encode_from_tokens, return_pooled=return_pooled, return_dict=True)
+        prompt = _OpenPrompt(encode, tokens, self.tokenizer)
+        context = mixed_context(self.members, prompt)
+        answer = dict(prompt.answer)
+        answer["cond"] = context.to(answer["cond"])
+        if answer["pooled_output"] is not None:
+            answer["pooled_output"] = mixed_pooled(self.members, prompt.pooled).to(answer["pooled_output"])
         if return_dict:
-            return {**answer, "cond": context}
-        return (context, *answer[1:]) if return_pooled else context
+            return answer
+        return (answer["cond"], answer["pooled_output"]) if return_pooled else answer["cond"]
 
     def _holds_marker(self, tokens: dict) -> bool:
-        markers = list(self.tokenizer.rows.values())
-        return any(
-            token[0] is marker
-            for sections in tokens.values()
-            for section in sections
-            for token in section
-            for marker in markers
-        )
-
-    def _with_row(self, tokens: dict, row: Tensor) -> dict:
-        """The tokens with another embedding where the marker stands."""
-        return replace_rows(tokens, self.tokenizer.rows, split_row(row.cpu(), self.tokenizer))
+        return any(style_positions(tokens, self.tokenizer.rows).values())
 
 
-def _condition(answer) -> Tensor:
-    """The hidden states in any form in which the stock CLIP gives them."""
-    if isinstance(answer, dict):
-        return answer["cond"]
-    return answer[0] if isinstance(answer, tuple) else answer
+class _OpenPrompt:
+    """The core's StyledText: a prompt whose marker is still to be replaced. Each meaning of S* is encoded once.
+
+    Args:
+        encode: the stock CLIP's, from tokens to a dictionary.
+
+    Attributes:
+        answer: the last of the dictionaries.
+    """
+
+    def __init__(self, encode: Callable[[dict], dict], tokens: dict, tokenizer: StyleTokenizer):
+        self._encode, self._tokens, self._tokenizer = encode, tokens, tokenizer
+        self._answers: list[tuple[Tensor, dict]] = []
+
+    @property
+    def answer(self) -> dict:
+        return self._answers[-1][1]
+
+    def encode(self, row: Tensor) -> Tensor:
+        return self._answer(row)["cond"].to(row)
+
+    def pooled(self, row: Tensor) -> Tensor:
+        """What stands for S* (width,) -> (1, P)."""
+        return self._answer(row)["pooled_output"].to(row)
+
+    def _answer(self, row: Tensor) -> dict:
+        for known, answer in self._answers:
+            if torch.equal(known, row):
+                return answer
+        tokens = replace_rows(self._tokens, self._tokenizer.rows, split_row(row.cpu(), self._tokenizer))
+        self._answers.append((row, self._encode(tokens)))
+        return self.answer
 
 
 class DescriptionSide:
@@ -230,9 +261,7 @@ class DescriptionSide:
             )
         self._styled = StyleTokenizer(clip.tokenizer, torch.zeros(len(self.initial_row)))
         self._tokens = self._styled.tokenize_with_weights(description)
-        markers = list(self._styled.rows.values())
-        flat = [token[0] for section in self._tokens["l"] for token in section]
-        self.position = next(index for index, token in enumerate(flat) if any(token is one for one in markers))
+        self.position = style_positions(self._tokens, self._styled.rows)["l"][0]
 
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device; honours clip skip and prompt weights, differentiable."""

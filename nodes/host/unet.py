@@ -10,11 +10,11 @@ import comfy.patcher_extension
 import torch
 from torch import Tensor
 
-from ...acfun_core.config import Strengths
 from ...acfun_core.diffusion.schedule import NoiseSchedule
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.method.fit import check_fits
 from ...acfun_core.method.mixing import Members, block_transforms
+from ...acfun_core.strengths import Strengths
 from ...acfun_core.unet.blocks import find_sites
 from ...acfun_core.unet.injection import injected
 from ...acfun_core.unet.windows import Moment

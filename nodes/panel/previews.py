@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ...acfun_core.chance import generator
 from ...acfun_core.diffusion import sampling
 from ...acfun_core.host import Base
 from ...acfun_core.method.adapter import StyleAdapter
@@ -78,8 +79,7 @@ class PortraitPreview:
 
     def __init__(self, base: Base, model, clip, vae, latent_size, seed: int):
         self.base, self.model, self.vae = base, model, vae
-        generator = torch.Generator().manual_seed(seed % 2**63)
-        self.noise = torch.randn(1, 4, *latent_size, generator=generator).to(base.device)
+        self.noise = torch.randn(1, 4, *latent_size, generator=generator(seed)).to(base.device)
         with torch.no_grad():
             self.empty = encode_tokens(clip, clip.tokenize(""))[0].to(base.device)
 

@@ -23,13 +23,14 @@ from acfun_core import __version__, whole_files
 from acfun_core.backends.pictures import read_picture
 from acfun_core.command_line import build_parser, flags, info, main, output, sample, train
 from acfun_core.command_line.train import NOT_CHOSEN, RENAMED
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.palette import Palette
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.options import options_of
 from acfun_core.storage import adapter_file
+from acfun_core.strengths import Strengths
 from acfun_core.training import keeper
 
 from .conftest import BASE, PROMPT, REPO, SIDE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acfun_core.config import Strengths
+from acfun_core.strengths import Strengths
 from tools import parity
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from acfun_core.config import Strengths
 from acfun_core.diffusion.palette import Palette
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
+from acfun_core.strengths import Strengths
 
 from .conftest import PROMPT, SIDE
 

@@ -28,10 +28,11 @@ from safetensors.torch import save_file
 
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.weights import Parts
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.palette import Palette
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.storage.adapter_file import to_tensors
+from acfun_core.strengths import Strengths
 from acfun_core.training.loop import train_adapter
 from acfun_core.training.material import encode_pair
 

@@ -7,7 +7,7 @@ import torch
 
 from acfun_core.errors import ACFunError
 from acfun_core.faces.landmarks import Similarity, check_landmarks, warp
-from acfun_core.faces.splice import PARTS, SEAMS, blurred, part_map, pyramid_blend, splice_parts, toned
+from acfun_core.faces.splice import PARTS, SEAMS, blurred, part_map, pyramid_sum, splice_parts, toned
 from tools.fuzz import forget_peak, peak, resident
 
 POINTS = torch.tensor([[40.0, 45.0], [80.0, 45.0], [60.0, 68.0], [45.0, 88.0], [75.0, 88.0]])
@@ -114,7 +114,7 @@ def test_tones_are_matched():
 
 def test_a_pyramid_of_one_layer_is_that_layer():
     layer = torch.rand(1, 3, 37, 50, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(pyramid_blend(layer, torch.ones(1, 1, 37, 50)), layer)
+    torch.testing.assert_close(pyramid_sum([(layer, torch.ones(1, 1, 37, 50))]), layer)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,11 @@ def test_one_layer_after_the_other_is_what_all_at_once_are(seam):
     hard = torch.stack([(owners == number).float() for number in (1, 2, 3)])[:, None]
     eyes = (POINTS[1] - POINTS[0]).norm().item()
     layers, soft = torch.cat(faces).movedim(-1, 1), hard if seam == "hard" else blurred(hard, 0.3 * eyes / 2)
-    wanted = pyramid_blend(layers, hard) if seam == "pyramid" else (soft * layers).sum(dim=0, keepdim=True)
+    wanted = (
+        pyramid_sum(zip(layers.split(1), hard.split(1)))
+        if seam == "pyramid"
+        else (soft * layers).sum(dim=0, keepdim=True)
+    )
     torch.testing.assert_close(spliced.picture, wanted.clamp(0, 1).movedim(1, -1), atol=1e-5, rtol=0)
     torch.testing.assert_close(spliced.shares, soft[:, 0], atol=1e-5, rtol=0)
 

@@ -7,10 +7,11 @@ import torch
 
 from acfun_core.backends.pictures import clip_pixels, to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.demo_base import base_key
 from acfun_core.errors import ACFunError
 from acfun_core.storage.adapter_file import load, save, to_tensors
+from acfun_core.strengths import Strengths
 
 from .conftest import BASE, PROMPT, SIDE
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
+from acfun_core.strengths import Strengths
 
 
 @pytest.mark.parametrize("text", ["", "   ", None, "a painting of a woman", "S* in S* style"])

@@ -4,13 +4,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.method.mixing import block_transforms
 from acfun_core.method.steering import LowRank
 from acfun_core.storage import adapter_file
 from acfun_core.storage.export import compact, embedding, full_map, low_rank, save_embedding
+from acfun_core.strengths import Strengths
 from acfun_core.training.loop import train_adapter
 
 TEXT = "a painting in S* style"

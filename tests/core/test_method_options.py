@@ -5,13 +5,14 @@ import dataclasses
 import pytest
 import torch
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.method.cfun import CFun, channel_sigma
 from acfun_core.method.mixing import block_transforms
 from acfun_core.options import default_of, options_of
 from acfun_core.storage import adapter_file
+from acfun_core.strengths import Strengths
 from acfun_core.training.loop import train_adapter
 from acfun_core.unet.injection import injected
 

@@ -3,9 +3,18 @@
 import pytest
 import torch
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.method.mixing import abstract_intervals, block_transforms, is_plain, mixed_context, mixed_row, windowed
+from acfun_core.method.mixing import (
+    abstract_intervals,
+    block_transforms,
+    is_plain,
+    mixed_context,
+    mixed_pooled,
+    mixed_row,
+    windowed,
+)
+from acfun_core.strengths import Strengths
 from acfun_core.training.alignment_loss import measure_alignment
 from acfun_core.training.loop import train_adapter
 from acfun_core.training.targets import FACE, STYLE
@@ -76,6 +85,21 @@ def test_contexts_are_mixed_when_one_is_a_sequence(base, latents, style_tokens, 
     assert torch.equal(mixed_context(members[:1], base.text), base.text.encode(pair[0].row(0.5)))
     off = [(adapter, Strengths(abstract=0.0)) for adapter in (pair[0], sequence)]
     assert torch.equal(mixed_context(off, base.text), plain)
+
+
+def test_the_pooled_embedding_of_a_mix_follows_the_abstract_strengths(base, latents, style_tokens, pair):
+    """Beside a sequence adapter, the pooled embedding was the last prompt's, at full strength whatever the strengths were."""
+    sequence = train(base, latents, style_tokens, 4, abstract_mode="sequence")
+
+    def pooled(row):
+        return base.text.encode(row)[:, -1]
+
+    plain, first, second = (pooled(row) for row in (base.text.initial_row, pair[0].row(), sequence.afun.row))
+    members = [(pair[0], Strengths(weight=0.5)), (sequence, Strengths(abstract=0.25))]
+    torch.testing.assert_close(mixed_pooled(members, pooled), plain + 0.5 * (first - plain) + 0.25 * (second - plain))
+    assert torch.equal(mixed_pooled(members[:1], pooled), pooled(pair[0].row(0.5)))
+    off = [(adapter, Strengths(abstract=0.0)) for adapter in (pair[0], sequence)]
+    assert torch.equal(mixed_pooled(off, pooled), plain)
 
 
 def test_adapters_of_different_text_encoders_do_not_mix(base, latents, style_tokens, pair):

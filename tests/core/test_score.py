@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from acfun_core.backends.pictures import read_picture
+from acfun_core.config import COPY_LIMIT
 from acfun_core.errors import ACFunError
 from acfun_core.faces.detector import NoFace
 from acfun_core.faces.score import (
-    COPY_LIMIT,
     LikenessByCLIP,
     Score,
     copied_share,

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.mixing import block_transforms
+from acfun_core.strengths import Strengths
 from acfun_core.training.loop import train_adapter
 from acfun_core.unet.windows import Moment
 

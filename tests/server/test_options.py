@@ -7,9 +7,10 @@ import json
 import pytest
 from safetensors import safe_open
 
-from acfun_core.config import AdapterConfig, Strengths, TrainConfig
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.options import default_of, options_of
 from acfun_core.storage import adapter_file
+from acfun_core.strengths import Strengths
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import (
     PROMPT,

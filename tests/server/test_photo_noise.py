@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from acfun_core.config import PALETTE_HOLD, Strengths
+from acfun_core.config import PALETTE_HOLD
 from acfun_core.diffusion.palette import Palette
 from acfun_core.images import square
 from acfun_core.storage import adapter_file
+from acfun_core.strengths import Strengths
 from tools import parity
 from tools.comfy.client import Interrupted
 from tools.comfy.graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node, sampler_node, train_node
