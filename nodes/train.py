@@ -16,15 +16,15 @@ from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image, check_side
 from ..acfun_core.masks import check_mask_of
 from ..acfun_core.method.adapter import StyleAdapter
-from ..acfun_core.training.identity import training_key
 from ..acfun_core.training.keeper import StateKeeper
+from ..acfun_core.training.key import training_key
 from ..acfun_core.training.loop import StepReport, train_adapter
 from ..acfun_core.training.material import encode_pair
-from .host import files, trained
+from .host import files, resume
 from .host.encoding import encode_material, encode_pictures, style_tokens
 from .host.families import check_together
-from .host.trained import base_identity
-from .host.training import load_for_training, trainable
+from .host.frozen_base import load_for_training, trainable
+from .host.resume import base_identity
 from .panel import events
 from .panel.previews import PortraitPreview, draw_loss_curve
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
@@ -206,7 +206,7 @@ class TrainACFunStyle(io.ComfyNode):
                     on_step = following(watch, preview, preview_every, config)
                     return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
 
-            adapter, path = trained.once(key, name, path, config.steps, train, watch.notice)
+            adapter, path = resume.once(key, name, path, config.steps, train, watch.notice)
             watch.saved(path, adapter.record.kept_step)
 
         if adapter.record.skipped_steps:

@@ -20,8 +20,8 @@ from ..masks import check_mask_of
 from ..method.adapter import StyleAdapter
 from ..method.fit import check_fits, check_text_fits
 from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
-from ..training.identity import training_key, weights_identity
 from ..training.keeper import StateKeeper
+from ..training.key import training_key, weights_identity
 from ..training.loop import OnStep, train_adapter
 from ..training.material import encode_material, encode_pair
 from ..unet.blocks import find_sites

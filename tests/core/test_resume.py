@@ -17,8 +17,8 @@ from acfun_core.storage import adapter_file
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training import keeper as keeping
 from acfun_core.training import state as states
-from acfun_core.training.identity import training_key, weights_identity
 from acfun_core.training.keeper import StateKeeper
+from acfun_core.training.key import training_key, weights_identity
 from acfun_core.training.loop import train_adapter
 
 CONFIG = AdapterConfig("a painting in S* style")

@@ -12,8 +12,8 @@ import comfy.model_management
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.storage.rescue import rescued, save_or_rescue
-from ...acfun_core.training.identity import weights_identity
 from ...acfun_core.training.keeper import StateKeeper
+from ...acfun_core.training.key import weights_identity
 from . import files
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
-from .frozen import differentiable
+from .gradients import differentiable
 from .text import DescriptionSide
 from .unet import NoisePredictor, base_key_of, schedule_of
 
