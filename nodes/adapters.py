@@ -11,6 +11,7 @@ from ..acfun_core.strengths import Strengths, product_of_masks
 from .host import files
 from .host.text import with_style
 from .host.unet import apply_adapters
+from .host.written import vanished, wrote
 from .schema import Adapter, LinkedAdapter, options_input, schema, strength_inputs
 
 
@@ -151,9 +152,9 @@ class SaveACFunAdapter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name=None, **inputs):
-        return files.vanished(name)
+        return vanished(name)
 
     @classmethod
     def execute(cls, adapter, name) -> io.NodeOutput:
         path = adapter_file.save(adapter.single("saved"), files.new_adapter_path(name))
-        return io.NodeOutput(str(files.wrote(name, path)))
+        return io.NodeOutput(str(wrote(name, path)))

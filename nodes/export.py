@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..acfun_core.storage import adapter_file, export
 from .host import files
+from .host.written import vanished, wrote
 from .schema import Adapter, schema
 
 SMALL, EMBEDDING = "adapter", "embedding"
@@ -70,16 +71,16 @@ class ACFunExportAdapter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name=None, **inputs):
-        return files.vanished(name)
+        return vanished(name)
 
     @classmethod
     def execute(cls, adapter, kind, rank, compact, name) -> io.NodeOutput:
         trained = adapter.single("exported")
         if kind == EMBEDDING:
             path = export.save_embedding(trained, files.new_embedding_path(name))
-            return io.NodeOutput(adapter, str(files.wrote(name, path)), 1.0)
+            return io.NodeOutput(adapter, str(wrote(name, path)), 1.0)
         small, kept = export.low_rank(trained, rank) if rank > 0 else (trained, 1.0)
         if compact:
             small = export.compact(small)
         path = adapter_file.save(small, files.new_adapter_path(name))
-        return io.NodeOutput(type(adapter)(small, adapter.strengths), str(files.wrote(name, path)), kept)
+        return io.NodeOutput(type(adapter)(small, adapter.strengths), str(wrote(name, path)), kept)

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..acfun_core.config import COPY_LIMIT
 from ..acfun_core.faces.score import Score
+from .panel.ink import FACE, GREY, INK, LINES, PAPER, STYLE, WARNING, as_image
 
 MOST_ROWS = 24
-_COLOURS = {"identity": (46, 110, 172), "style": (214, 93, 57), "copy": (120, 116, 108)}
-_PAPER, _INK, _FAINT, _WARNING = (250, 249, 246), (60, 58, 54), (226, 223, 216), (190, 30, 45)
+_COLOURS = {"identity": FACE, "style": STYLE, "copy": GREY}
 _NUMBER, _BAR, _GAP, _HEAD, _ROW = 34, 120, 56, 34, 26  # pixels
 
 
 def draw_scores(scores: Sequence[Score]) -> Tensor:
     """-> IMAGE (1, H, W, 3), values 0-1. Bars start at 0; a red line on the copy bar is its limit."""
     width = _NUMBER + len(_COLOURS) * (_BAR + _GAP)
-    image = Image.new("RGB", (width, _HEAD + _ROW * len(scores) + 8), _PAPER)
+    image = Image.new("RGB", (width, _HEAD + _ROW * len(scores) + 8), PAPER)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
     for column, (name, colour) in enumerate(_COLOURS.items()):
         left = _NUMBER + column * (_BAR + _GAP)
@@ -29,14 +27,14 @@ def draw_scores(scores: Sequence[Score]) -> Tensor:
         for row, score in enumerate(scores):
             top, value = _HEAD + row * _ROW, getattr(score, name)
             copied = name == "copy" and score.is_copy()
-            shown = _WARNING if copied else colour
-            draw.rectangle([left, top, left + _BAR, top + _ROW - 10], fill=_FAINT)
+            shown = WARNING if copied else colour
+            draw.rectangle([left, top, left + _BAR, top + _ROW - 10], fill=LINES)
             if value > 0:
                 draw.rectangle([left, top, left + _BAR * min(value, 1), top + _ROW - 10], fill=shown)
-            draw.text((left + _BAR + 6, top - 1), f"{value:.2f}", fill=_WARNING if copied else _INK, font=font)
+            draw.text((left + _BAR + 6, top - 1), f"{value:.2f}", fill=WARNING if copied else INK, font=font)
         if name == "copy":
             limit = left + _BAR * COPY_LIMIT
-            draw.line([(limit, _HEAD - 4), (limit, _HEAD + _ROW * len(scores) - 6)], fill=_WARNING, width=1)
+            draw.line([(limit, _HEAD - 4), (limit, _HEAD + _ROW * len(scores) - 6)], fill=WARNING, width=1)
     for row in range(len(scores)):
-        draw.text((10, _HEAD + row * _ROW - 1), str(row + 1), fill=_INK, font=font)
-    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None]
+        draw.text((10, _HEAD + row * _ROW - 1), str(row + 1), fill=INK, font=font)
+    return as_image(image)

@@ -25,6 +25,7 @@ from .host.encoding import encode_material, encode_pictures, style_tokens
 from .host.families import check_together
 from .host.frozen_base import load_for_training, trainable
 from .host.resume import base_identity
+from .host.written import vanished
 from .panel import events
 from .panel.previews import PortraitPreview, draw_loss_curve
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
@@ -146,7 +147,7 @@ class TrainACFunStyle(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, name=None, **inputs):
-        return files.vanished(name)
+        return vanished(name)
 
     @classmethod
     def execute(

@@ -22,7 +22,7 @@ def save_or_rescue(
     """Write a trained adapter. -> the path it got.
 
     Args:
-        key: which training it is, from :func:`~acfun_core.training.identity.training_key`.
+        key: which training it is, from :func:`~acfun_core.training.key.training_key`.
         elsewhere: folders that are tried in order if ``path`` cannot be written.
         overwrite: see :func:`~acfun_core.storage.adapter_file.save`.
 

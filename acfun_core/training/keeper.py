@@ -31,7 +31,7 @@ class StateKeeper:
 
     Args:
         folder: where the file lies.
-        key: which training it is, from :func:`~acfun_core.training.identity.training_key`.
+        key: which training it is, from :func:`~acfun_core.training.key.training_key`.
         resume: go on from a state that is found; without, begin anew.
         keep: leave the state of the last step there at the end, so that the training can be continued.
         say: is told in a sentence what was found, and what went wrong.

@@ -1,10 +1,13 @@
-"""Pictures as the training sees them: latents by the graph's VAE, tokens by its CLIP vision."""
+"""Pictures as the training sees them: latents by the graph's VAE and back for previews, tokens by its CLIP vision."""
 
 from __future__ import annotations
 
 from functools import partial
 
+import comfy.taesd.taesd
+import latent_preview
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...acfun_core.config import TrainConfig
@@ -53,3 +56,17 @@ def seen_by(clip_vision, pictures: Tensor) -> tuple[Tensor, Tensor]:
         tokens.append(seen["penultimate_hidden_states"].cpu())
         embeddings.append(seen["image_embeds"].double().cpu())
     return torch.cat(tokens), torch.cat(embeddings)
+
+
+def quick_picture(latent: Tensor, model, vae) -> Image.Image:
+    """A picture of a clean UNet latent (1, 4, h, w): by the VAE if it is a tiny one, else by ComfyUI's linear latent preview.
+
+    A full VAE is not used here: it could push the UNet off the device in mid-training.
+    """
+    if isinstance(vae.first_stage_model, comfy.taesd.taesd.TAESD):
+        pixels = vae.decode(model.model.process_latent_out(latent))[0]
+        return Image.fromarray((pixels.detach().cpu().clamp(0, 1) * 255).round().byte().numpy())
+    factors = model.model.latent_format.latent_rgb_factors
+    bias = model.model.latent_format.latent_rgb_factors_bias
+    small = latent_preview.Latent2RGBPreviewer(factors, bias).decode_latent_to_preview(latent)
+    return small.resize((small.width * 8, small.height * 8), Image.Resampling.BILINEAR)

@@ -15,6 +15,7 @@ from ...acfun_core.storage.rescue import rescued, save_or_rescue
 from ...acfun_core.training.keeper import StateKeeper
 from ...acfun_core.training.key import weights_identity
 from . import files
+from .written import wrote
 
 
 @dataclass
@@ -41,7 +42,7 @@ def once(
     """Train and save, or take what is left of the same training. -> the adapter, and the path of its file.
 
     Args:
-        key: which training it is, from :func:`~...acfun_core.training.identity.training_key`.
+        key: which training it is, from :func:`~...acfun_core.training.key.training_key`.
         name: under which the user wants it.
         path: a free path for that name.
         steps: how many are wanted.
@@ -55,7 +56,7 @@ def once(
     keeper = StateKeeper(path.parent, key, say=say)
     adapter = _found(key, name, steps, elsewhere)
     if adapter is not None and _last is not None and _last.adapter is adapter and _last.path and _last.path.exists():
-        return adapter, files.wrote(name, _last.path)
+        return adapter, wrote(name, _last.path)
     if adapter is None:
         try:
             adapter = train(keeper)
@@ -66,7 +67,7 @@ def once(
     else:
         say("This training was done before, and its file is missing. It is written without training again.")
     _last = _Last(key, name, adapter)
-    _last.path = files.wrote(name, save_or_rescue(adapter, path, key, elsewhere))
+    _last.path = wrote(name, save_or_rescue(adapter, path, key, elsewhere))
     keeper.end()
     return adapter, _last.path
 

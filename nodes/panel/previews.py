@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import comfy.taesd.taesd
-import latent_preview
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -14,10 +12,11 @@ from ...acfun_core.diffusion import sampling
 from ...acfun_core.host import Base
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.method.mixing import applied
+from ..host.encoding import quick_picture
 from ..host.text import encode_tokens
+from .ink import FACE, INK, LINES, PAPER, STYLE, as_image
 
 SAMPLER_STEPS, GUIDANCE = 10, 3.0
-_STYLE_COLOUR, _FACE_COLOUR = (214, 93, 57), (46, 110, 172)
 
 
 def smooth(values: list[float], window: int) -> np.ndarray:
@@ -32,7 +31,7 @@ def draw_loss_curve(style: list[float], face: list[float], size: tuple[int, int]
     """Both terms over the steps, smoothed, single values as dots. -> IMAGE (1, H, W, 3), values 0-1."""
     width, height = size
     left, top, right, bottom = 64, 40, width - 20, height - 44
-    image = Image.new("RGB", size, (250, 249, 246))
+    image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     highest = max(max(style), max(face), 1e-6) * 1.05
     steps = len(style)
@@ -43,11 +42,11 @@ def draw_loss_curve(style: list[float], face: list[float], size: tuple[int, int]
     for part in range(5):
         value = highest * part / 4
         y = at(0, value)[1]
-        draw.line([(left, y), (right, y)], fill=(226, 223, 216))
-        draw.text((left - 8, y), f"{value:.3f}", fill=(90, 88, 84), anchor="rm")
+        draw.line([(left, y), (right, y)], fill=LINES)
+        draw.text((left - 8, y), f"{value:.3f}", fill=INK, anchor="rm")
     for values, colour, name, x in (
-        (style, _STYLE_COLOUR, "style term", left),
-        (face, _FACE_COLOUR, "face term", left + 130),
+        (style, STYLE, "style term", left),
+        (face, FACE, "face term", left + 130),
     ):
         for index, value in enumerate(values):
             px, py = at(index, value)
@@ -55,23 +54,9 @@ def draw_loss_curve(style: list[float], face: list[float], size: tuple[int, int]
         curve = smooth(values, max(1, steps // 12))
         draw.line([at(index, value) for index, value in enumerate(curve)], fill=colour, width=3)
         draw.text((x, 14), name, fill=colour)
-    draw.text((left, bottom + 16), "1", fill=(90, 88, 84), anchor="mm")
-    draw.text((right, bottom + 16), f"step {steps}", fill=(90, 88, 84), anchor="rm")
-    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)[None]
-
-
-def preview_image(latent: Tensor, model, vae) -> Image.Image:
-    """A picture of a clean UNet latent (1, 4, h, w): by the VAE if it is a tiny one, else by ComfyUI's linear latent preview.
-
-    A full VAE is not used here: it could push the UNet off the device in mid-training.
-    """
-    if isinstance(vae.first_stage_model, comfy.taesd.taesd.TAESD):
-        pixels = vae.decode(model.model.process_latent_out(latent))[0]
-        return Image.fromarray((pixels.detach().cpu().clamp(0, 1) * 255).round().byte().numpy())
-    factors = model.model.latent_format.latent_rgb_factors
-    bias = model.model.latent_format.latent_rgb_factors_bias
-    small = latent_preview.Latent2RGBPreviewer(factors, bias).decode_latent_to_preview(latent)
-    return small.resize((small.width * 8, small.height * 8), Image.Resampling.BILINEAR)
+    draw.text((left, bottom + 16), "1", fill=INK, anchor="mm")
+    draw.text((right, bottom + 16), f"step {steps}", fill=INK, anchor="rm")
+    return as_image(image)
 
 
 class PortraitPreview:
@@ -88,4 +73,4 @@ class PortraitPreview:
         levels = sampling.even_levels(self.base.schedule, SAMPLER_STEPS)
         with applied(self.base, adapter) as context:
             latent = sampling.draw(self.base.predict_noise, levels, self.noise, context, self.empty, GUIDANCE)
-        return preview_image(latent, self.model, self.vae)
+        return quick_picture(latent, self.model, self.vae)
