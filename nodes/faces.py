@@ -38,18 +38,77 @@ MOST_PREVIEWS = 4
 _MARK = (40, 200, 90)
 
 
+def _box(name: str, what: str) -> io.Input:
+    return io.Int.Input(
+        name,
+        default=0,
+        min=0,
+        max=16_384,
+        tooltip=f"{what} of a box that you draw around the face, in pixels. Good: 0, which means no box.",
+    )
+
+
+def _pictures_and_finder() -> list[io.Input]:
+    """The pictures, and what finds the faces in them."""
+    return [
+        io.Image.Input("image", tooltip="One or more pictures."),
+        io.Combo.Input(
+            "detector",
+            options=list_models(DETECTORS),
+            tooltip=(
+                f"A YuNet file in models/{FOLDER} (face_detection_yunet_2023mar.onnx of OpenCV Zoo). Good: "
+                "that file; none leaves the finding to you."
+            ),
+        ),
+        io.Combo.Input(
+            "if_none",
+            options=[MIDDLE, STOP, UNTOUCHED],
+            default=MIDDLE,
+            tooltip=(
+                "What to do with a picture without a face: use its middle square and say so, stop with an error, "
+                "or leave it untouched, so that Paste Face gives it back as it was. Good: middle square for one "
+                "picture, leave untouched for the frames of a video."
+            ),
+        ),
+    ]
+
+
+def _faces_of_ones_own() -> list[io.Input]:
+    """Where a face is, said by the user; and which of several."""
+    return [
+        _box("box_x", "Left edge"),
+        _box("box_y", "Top edge"),
+        _box("box_width", "Width"),
+        _box("box_height", "Height"),
+        io.Mask.Input(
+            "mask",
+            optional=True,
+            tooltip=(
+                "A mask over the face, from the mask editor or a face mask node; one for all pictures, or one a "
+                "picture. It overrules the detector."
+            ),
+        ),
+        io.Combo.Input(
+            "order",
+            options=list(ORDERS),
+            default=LARGEST_FIRST,
+            optional=True,
+            tooltip="How the faces of a picture with several are counted. Good: largest first.",
+        ),
+        io.Int.Input(
+            "face_number",
+            default=1,
+            min=1,
+            max=100,
+            optional=True,
+            tooltip="Which of the faces that the detector finds is used; the node says how many there are. Good: 1.",
+        ),
+    ]
+
+
 class FindFace(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        def box(name: str, what: str) -> io.Input:
-            return io.Int.Input(
-                name,
-                default=0,
-                min=0,
-                max=16_384,
-                tooltip=f"{what} of a box that you draw around the face, in pixels. Good: 0, which means no box.",
-            )
-
         return schema(
             node_id="ACFunFindFace",
             display_name="Find Face",
@@ -59,54 +118,7 @@ class FindFace(io.ComfyNode):
             ),
             search_aliases=["face detection", "face landmarks", "yunet"],
             is_output_node=True,
-            inputs=[
-                io.Image.Input("image", tooltip="One or more pictures."),
-                io.Combo.Input(
-                    "detector",
-                    options=list_models(DETECTORS),
-                    tooltip=(
-                        f"A YuNet file in models/{FOLDER} (face_detection_yunet_2023mar.onnx of OpenCV Zoo). Good: "
-                        "that file; none leaves the finding to you."
-                    ),
-                ),
-                io.Combo.Input(
-                    "if_none",
-                    options=[MIDDLE, STOP, UNTOUCHED],
-                    default=MIDDLE,
-                    tooltip=(
-                        "What to do with a picture without a face: use its middle square and say so, stop with an error, "
-                        "or leave it untouched, so that Paste Face gives it back as it was. Good: middle square for one "
-                        "picture, leave untouched for the frames of a video."
-                    ),
-                ),
-                box("box_x", "Left edge"),
-                box("box_y", "Top edge"),
-                box("box_width", "Width"),
-                box("box_height", "Height"),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip=(
-                        "A mask over the face, from the mask editor or a face mask node; one for all pictures, or one a "
-                        "picture. It overrules the detector."
-                    ),
-                ),
-                io.Combo.Input(
-                    "order",
-                    options=list(ORDERS),
-                    default=LARGEST_FIRST,
-                    optional=True,
-                    tooltip="How the faces of a picture with several are counted. Good: largest first.",
-                ),
-                io.Int.Input(
-                    "face_number",
-                    default=1,
-                    min=1,
-                    max=100,
-                    optional=True,
-                    tooltip="Which of the faces that the detector finds is used; the node says how many there are. Good: 1.",
-                ),
-            ],
+            inputs=[*_pictures_and_finder(), *_faces_of_ones_own()],
             outputs=[
                 Landmarks.Output(
                     display_name="landmarks",

@@ -62,6 +62,82 @@ class ACFunTextEncode(io.ComfyNode):
         return io.NodeOutput(encode(clip, adapter, text))
 
 
+def _what_to_draw() -> list[io.Input]:
+    """The patched base, and the prompt."""
+    return [
+        io.Model.Input(
+            "model",
+            tooltip=("The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between)."),
+        ),
+        io.Clip.Input("clip", tooltip="The CLIP of the base; patched or not makes no difference."),
+        Adapter.Input("adapter", tooltip="The adapter output of Load or Apply ACFun Adapter."),
+        io.String.Input(
+            "prompt",
+            default=f"a painting of a woman in {PLACEHOLDER} style",
+            multiline=True,
+            dynamic_prompts=True,
+            tooltip=(
+                f"What to draw, with {PLACEHOLDER} for the style. Change the words around it to edit: 'a "
+                f"painting of a smiling woman in {PLACEHOLDER} style'."
+            ),
+        ),
+        io.String.Input(
+            "negative", default="", multiline=True, dynamic_prompts=True, tooltip="What to avoid. Good: empty."
+        ),
+    ]
+
+
+def _how_to_draw() -> list[io.Input]:
+    """The sampler's settings, and where it starts."""
+    return [
+        widget(DrawConfig, "seed", "The noise the portrait starts from. Try several.", control_after_generate=True),
+        widget(DrawConfig, "steps", "Sampling steps. Good: 40, as in the paper."),
+        widget(
+            DrawConfig,
+            "cfg",
+            "How strictly the prompt is followed. Good: 5 to 7.5, or 3 on the demo base.",
+            round=0.01,
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default="ddim",
+            tooltip="The sampling method. Good: ddim.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default="normal",
+            tooltip="How the steps are spread over the noise levels. Good: normal.",
+        ),
+        io.Int.Input(
+            "width",
+            default=512,
+            min=64,
+            max=4096,
+            step=8,
+            tooltip="Width in pixels. Good: the resolution of the training.",
+        ),
+        io.Int.Input(
+            "height",
+            default=512,
+            min=64,
+            max=4096,
+            step=8,
+            tooltip="Height in pixels. Good: the resolution of the training.",
+        ),
+        widget(DrawConfig, "batch", "How many portraits at once. Good: 1 to 4.", name="batch_size"),
+        io.Latent.Input(
+            "start",
+            optional=True,
+            tooltip=(
+                "The noise of a photo, from ACFun Photo Noise: the portrait keeps the person. Seed, width, height and "
+                "batch_size then have no say. Good with it: cfg 1."
+            ),
+        ),
+    ]
+
+
 class ACFunSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -69,76 +145,7 @@ class ACFunSampler(io.ComfyNode):
             node_id="ACFunSampler",
             display_name="ACFun Sampler",
             description="Draws the face in the style from pure noise or from a photo's, with ComfyUI's own samplers.",
-            inputs=[
-                io.Model.Input(
-                    "model",
-                    tooltip=(
-                        "The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between)."
-                    ),
-                ),
-                io.Clip.Input("clip", tooltip="The CLIP of the base; patched or not makes no difference."),
-                Adapter.Input("adapter", tooltip="The adapter output of Load or Apply ACFun Adapter."),
-                io.String.Input(
-                    "prompt",
-                    default=f"a painting of a woman in {PLACEHOLDER} style",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    tooltip=(
-                        f"What to draw, with {PLACEHOLDER} for the style. Change the words around it to edit: 'a "
-                        f"painting of a smiling woman in {PLACEHOLDER} style'."
-                    ),
-                ),
-                io.String.Input(
-                    "negative", default="", multiline=True, dynamic_prompts=True, tooltip="What to avoid. Good: empty."
-                ),
-                widget(
-                    DrawConfig, "seed", "The noise the portrait starts from. Try several.", control_after_generate=True
-                ),
-                widget(DrawConfig, "steps", "Sampling steps. Good: 40, as in the paper."),
-                widget(
-                    DrawConfig,
-                    "cfg",
-                    "How strictly the prompt is followed. Good: 5 to 7.5, or 3 on the demo base.",
-                    round=0.01,
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="ddim",
-                    tooltip="The sampling method. Good: ddim.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    default="normal",
-                    tooltip="How the steps are spread over the noise levels. Good: normal.",
-                ),
-                io.Int.Input(
-                    "width",
-                    default=512,
-                    min=64,
-                    max=4096,
-                    step=8,
-                    tooltip="Width in pixels. Good: the resolution of the training.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=512,
-                    min=64,
-                    max=4096,
-                    step=8,
-                    tooltip="Height in pixels. Good: the resolution of the training.",
-                ),
-                widget(DrawConfig, "batch", "How many portraits at once. Good: 1 to 4.", name="batch_size"),
-                io.Latent.Input(
-                    "start",
-                    optional=True,
-                    tooltip=(
-                        "The noise of a photo, from ACFun Photo Noise: the portrait keeps the person. Seed, width, height and "
-                        "batch_size then have no say. Good with it: cfg 1."
-                    ),
-                ),
-            ],
+            inputs=[*_what_to_draw(), *_how_to_draw()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The portraits, for VAE Decode.")],
         )
 

@@ -28,6 +28,41 @@ from .score_chart import MOST_ROWS, draw_scores
 Scores = io.Custom("ACFUN_SCORES")
 
 
+def _pictures_to_score() -> list[io.Input]:
+    """The portraits, and what they were made from."""
+    return [
+        io.Image.Input("image", tooltip="One or more portraits of the same face in the same style."),
+        io.Image.Input("style_image", tooltip="The style picture of the training."),
+        io.Image.Input("face_image", tooltip="The photo of the training."),
+        io.ClipVision.Input(
+            "clip_vision", tooltip="CLIP vision, which measures the style. Good: the one of the training."
+        ),
+    ]
+
+
+def _measures() -> list[io.Input]:
+    """What measures the identity."""
+    return [
+        io.Combo.Input(
+            "face_encoder",
+            options=list_models(FACE_ENCODERS),
+            tooltip=(
+                f"What measures identity: an SFace file in models/{FOLDER} (face_recognition_sface_2021dec.onnx "
+                "of OpenCV Zoo) compares faces. With none, CLIP vision compares whole pictures, which says "
+                "little about who it is. Good: the file."
+            ),
+        ),
+        io.Combo.Input(
+            "detector",
+            options=list_models(DETECTORS),
+            tooltip=(
+                f"A YuNet file in models/{FOLDER}, which finds the faces for the face encoder. With face_encoder "
+                "none it is not used. Good: the file."
+            ),
+        ),
+    ]
+
+
 class ScoreACFunResult(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -40,31 +75,7 @@ class ScoreACFunResult(io.ComfyNode):
             ),
             search_aliases=["evaluate", "similarity", "metric", "identity score"],
             is_output_node=True,
-            inputs=[
-                io.Image.Input("image", tooltip="One or more portraits of the same face in the same style."),
-                io.Image.Input("style_image", tooltip="The style picture of the training."),
-                io.Image.Input("face_image", tooltip="The photo of the training."),
-                io.ClipVision.Input(
-                    "clip_vision", tooltip="CLIP vision, which measures the style. Good: the one of the training."
-                ),
-                io.Combo.Input(
-                    "face_encoder",
-                    options=list_models(FACE_ENCODERS),
-                    tooltip=(
-                        f"What measures identity: an SFace file in models/{FOLDER} (face_recognition_sface_2021dec.onnx "
-                        "of OpenCV Zoo) compares faces. With none, CLIP vision compares whole pictures, which says "
-                        "little about who it is. Good: the file."
-                    ),
-                ),
-                io.Combo.Input(
-                    "detector",
-                    options=list_models(DETECTORS),
-                    tooltip=(
-                        f"A YuNet file in models/{FOLDER}, which finds the faces for the face encoder. With face_encoder "
-                        "none it is not used. Good: the file."
-                    ),
-                ),
-            ],
+            inputs=[*_pictures_to_score(), *_measures()],
             outputs=[
                 Scores.Output(display_name="scores", tooltip="All numbers of all portraits, for Pick Best of N."),
                 io.Float.Output(

@@ -9,6 +9,7 @@ from functools import partial
 import comfy.model_management
 import comfy.utils
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..acfun_core.demo_base import NATIVE_SIDE
@@ -19,7 +20,7 @@ from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.key import training_key
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import encode_pair
+from ..acfun_core.training.material import Material, encode_pair
 from .host import files, resume
 from .host.encoding import encode_material, encode_pictures, style_tokens
 from .host.families import check_together
@@ -34,6 +35,111 @@ from .train_options import ChosenOptions
 PREVIEW_LARGEST_SIDE = 512
 
 
+def _base_and_pictures() -> list[io.Input]:
+    """What is learned from, on which base."""
+    return [
+        io.Model.Input(
+            "model",
+            tooltip="A Stable Diffusion 1.x or SDXL MODEL. It is only read: what is learned goes into the adapter.",
+        ),
+        io.Clip.Input("clip", tooltip="The text encoder of the same checkpoint."),
+        io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
+        io.ClipVision.Input(
+            "clip_vision",
+            tooltip="Reads the style image. For Stable Diffusion 1.x: CLIP ViT-L/14 or ViT-H/14 vision.",
+        ),
+        io.Image.Input(
+            "style_image",
+            tooltip="One picture in the wanted style, best a portrait. The middle square of it is used.",
+        ),
+        io.Image.Input(
+            "face_image", tooltip="One photo of the face, head and shoulders. The middle square of it is used."
+        ),
+    ]
+
+
+def _what_is_learned() -> list[io.Input]:
+    """The description, and the settings of the loss and the steps."""
+    return [
+        io.String.Input(
+            "description",
+            default=f"a painting of a woman in {PLACEHOLDER} style",
+            multiline=True,
+            tooltip=(
+                f"Describes the face, with {PLACEHOLDER} where the name of the style would stand. Good: 'a"
+                f" painting of a man in {PLACEHOLDER} style'."
+            ),
+        ),
+        widget(
+            TrainConfig,
+            "steps",
+            "Training steps, each with one style pass and one face pass. More copies the two pictures, fewer forgets "
+            "them. Good: 500.",
+        ),
+        widget(
+            TrainConfig,
+            "learning_rate",
+            "How far each step goes. The same value serves small and large bases. Good: 0.0001.",
+        ),
+        widget(
+            TrainConfig,
+            "style_weight",
+            "Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
+        ),
+        widget(
+            TrainConfig,
+            "face_weight",
+            "Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
+        ),
+        widget(
+            TrainConfig,
+            "seed",
+            "Start of all chance in training. The same seed and inputs give the same adapter. Any number is good.",
+            control_after_generate=False,
+        ),
+    ]
+
+
+def _how_it_goes() -> list[io.Input]:
+    """Size, previews, name, and more choices."""
+    return [
+        io.Int.Input(
+            "resolution",
+            default=512,
+            min=64,
+            max=2048,
+            step=64,
+            tooltip=(
+                "Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, "
+                f"1024 for SDXL, {NATIVE_SIDE} for the demo base."
+            ),
+        ),
+        io.Int.Input(
+            "preview_every",
+            default=50,
+            min=0,
+            max=10_000,
+            tooltip=(
+                "Shows a quick portrait every so many steps; each costs about four training steps. 0 "
+                "shows none. Good: 50."
+            ),
+        ),
+        io.String.Input(
+            "name",
+            default="my_style",
+            tooltip=(
+                "File name of the adapter in models/acfun; a number is added, nothing is overwritten. "
+                "Good: the style's name."
+            ),
+        ),
+        TrainOptions.Input(
+            "options",
+            optional=True,
+            tooltip="More choices, from ACFun Train Options. Good: left open.",
+        ),
+    ]
+
+
 class TrainACFunStyle(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -46,95 +152,7 @@ class TrainACFunStyle(io.ComfyNode):
             ),
             search_aliases=["face style transfer", "stylize portrait", "train style"],
             is_output_node=True,
-            inputs=[
-                io.Model.Input(
-                    "model",
-                    tooltip="A Stable Diffusion 1.x or SDXL MODEL. It is only read: what is learned goes into the adapter.",
-                ),
-                io.Clip.Input("clip", tooltip="The text encoder of the same checkpoint."),
-                io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
-                io.ClipVision.Input(
-                    "clip_vision",
-                    tooltip="Reads the style image. For Stable Diffusion 1.x: CLIP ViT-L/14 or ViT-H/14 vision.",
-                ),
-                io.Image.Input(
-                    "style_image",
-                    tooltip="One picture in the wanted style, best a portrait. The middle square of it is used.",
-                ),
-                io.Image.Input(
-                    "face_image", tooltip="One photo of the face, head and shoulders. The middle square of it is used."
-                ),
-                io.String.Input(
-                    "description",
-                    default=f"a painting of a woman in {PLACEHOLDER} style",
-                    multiline=True,
-                    tooltip=(
-                        f"Describes the face, with {PLACEHOLDER} where the name of the style would stand. Good: 'a"
-                        f" painting of a man in {PLACEHOLDER} style'."
-                    ),
-                ),
-                widget(
-                    TrainConfig,
-                    "steps",
-                    "Training steps, each with one style pass and one face pass. More copies the two pictures, fewer forgets "
-                    "them. Good: 500.",
-                ),
-                widget(
-                    TrainConfig,
-                    "learning_rate",
-                    "How far each step goes. The same value serves small and large bases. Good: 0.0001.",
-                ),
-                widget(
-                    TrainConfig,
-                    "style_weight",
-                    "Weight of the style image in the loss. Higher: more style, less person. Good: 0.8.",
-                ),
-                widget(
-                    TrainConfig,
-                    "face_weight",
-                    "Weight of the face photo in the loss. Higher: more person, less style. Good: 1.0.",
-                ),
-                widget(
-                    TrainConfig,
-                    "seed",
-                    "Start of all chance in training. The same seed and inputs give the same adapter. Any number is good.",
-                    control_after_generate=False,
-                ),
-                io.Int.Input(
-                    "resolution",
-                    default=512,
-                    min=64,
-                    max=2048,
-                    step=64,
-                    tooltip=(
-                        "Side in pixels at which both pictures are learned. Good: 512 for Stable Diffusion 1.x, "
-                        f"1024 for SDXL, {NATIVE_SIDE} for the demo base."
-                    ),
-                ),
-                io.Int.Input(
-                    "preview_every",
-                    default=50,
-                    min=0,
-                    max=10_000,
-                    tooltip=(
-                        "Shows a quick portrait every so many steps; each costs about four training steps. 0 "
-                        "shows none. Good: 50."
-                    ),
-                ),
-                io.String.Input(
-                    "name",
-                    default="my_style",
-                    tooltip=(
-                        "File name of the adapter in models/acfun; a number is added, nothing is overwritten. "
-                        "Good: the style's name."
-                    ),
-                ),
-                TrainOptions.Input(
-                    "options",
-                    optional=True,
-                    tooltip="More choices, from ACFun Train Options. Good: left open.",
-                ),
-            ],
+            inputs=[*_base_and_pictures(), *_what_is_learned(), *_how_it_goes()],
             outputs=[
                 Adapter.Output(
                     display_name="adapter",
@@ -183,25 +201,17 @@ class TrainACFunStyle(io.ComfyNode):
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_together(model, clip)
-        style = check_image(style_image, "style image", contrast=True)
-        face = check_image(face_image, "face image", contrast=True)
-        masks = (
-            check_mask_of(options.style_mask, style, "style"),
-            check_mask_of(options.face_mask, face, "face"),
-        )
+        pictures = checked_pictures(style_image, face_image, options)
         path = files.new_adapter_path(name)
         files.check_writable(path)
 
         with events.watch(config.steps, cls.hidden) as watch:
-            latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
-            material = encode_material(model, vae, style, config, resolution, *masks)
-            tokens = style_tokens(clip_vision, style)
-            load_for_training(model, clip, latents)
-            pictures = dict(zip(("style", "face", "style_mask", "face_mask"), (style, face, *masks)))
+            seen = what_is_seen(model, clip, vae, clip_vision, pictures, config, resolution)
             identity = base_identity(model, clip, vae, clip_vision)
             key = training_key(adapter_config, config, resolution, pictures, identity)
 
             def train(keeper: StateKeeper) -> StyleAdapter:
+                latents, tokens, material = seen
                 with trainable(model, clip, adapter_config.training_text) as base:
                     preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
                     on_step = following(watch, preview, preview_every, config)
@@ -216,6 +226,30 @@ class TrainACFunStyle(io.ComfyNode):
             )
         curve = draw_loss_curve(adapter.record.style_loss, adapter.record.face_loss)
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
+
+
+def checked_pictures(style_image, face_image, options: ChosenOptions) -> dict[str, Tensor | None]:
+    """Both pictures (1, H, W, 3) and their masks (1, H, W) by name, or an error about the first that cannot be used."""
+    style = check_image(style_image, "style image", contrast=True)
+    face = check_image(face_image, "face image", contrast=True)
+    return {
+        "style": style,
+        "face": face,
+        "style_mask": check_mask_of(options.style_mask, style, "style"),
+        "face_mask": check_mask_of(options.face_mask, face, "face"),
+    }
+
+
+def what_is_seen(
+    model, clip, vae, clip_vision, pictures: dict[str, Tensor | None], config: TrainConfig, resolution: int
+) -> tuple[Tensor, Tensor, Material]:
+    """Latents (2, 4, h, w), the style's tokens (N, width) and further material; then UNet and text encoder are loaded."""
+    style, face, *masks = pictures.values()
+    latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
+    material = encode_material(model, vae, style, config, resolution, *masks)
+    tokens = style_tokens(clip_vision, style)
+    load_for_training(model, clip, latents)
+    return latents, tokens, material
 
 
 def following(

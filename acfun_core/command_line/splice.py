@@ -41,7 +41,18 @@ def add(commands) -> None:
         metavar="FILE.png",
         help="also write who gave what: a PNG whose pixel values are face numbers",
     )
-    parts = parser.add_argument_group("part by part")
+    _add_parts(parser.add_argument_group("part by part"))
+    bands = parser.add_argument_group("bands")
+    bands.add_argument(
+        "--cuts", metavar="X[,X...]", help="heights between 0 and 1 where the next face begins, one fewer than faces"
+    )
+    bands.add_argument(
+        "--size", type=int, default=512, metavar="N", help="side of the result with --cuts (default: 512)"
+    )
+    output.add_common(parser)
+
+
+def _add_parts(parts) -> None:
     parts.add_argument(
         "--landmarks",
         action="append",
@@ -86,14 +97,6 @@ def add(commands) -> None:
         "--cuts as part of the height (default: 0, hard)",
     )
     parts.add_argument("--match-tone", action="store_true", help="give the moved faces the skin tone of the first")
-    bands = parser.add_argument_group("bands")
-    bands.add_argument(
-        "--cuts", metavar="X[,X...]", help="heights between 0 and 1 where the next face begins, one fewer than faces"
-    )
-    bands.add_argument(
-        "--size", type=int, default=512, metavar="N", help="side of the result with --cuts (default: 512)"
-    )
-    output.add_common(parser)
 
 
 def run(arguments: argparse.Namespace) -> dict:

@@ -158,16 +158,7 @@ def video_frames(types: NodeTypes) -> Graph:
         applied = apply(graph, base, trained["adapter"])
     with graph.group("3  Frames", BLUE):
         graph.column(x=1280, width=340)
-        frames = None
-        for number in range(4):
-            cut = graph.add(
-                "ImageCrop", f"Frame {number + 1}", image=face["image"], width=448, height=448, x=16 * number, y=32
-            )
-            frames = (
-                cut
-                if frames is None
-                else graph.add("ImageBatch", f"Frames 1-{number + 1}", image1=frames["image"], image2=cut["image"])
-            )
+        frames = _frames(graph, face)
         scaled = graph.add(
             "ImageScale",
             "Frames",
@@ -213,6 +204,20 @@ def video_frames(types: NodeTypes) -> Graph:
             method="default",
         )
     return graph
+
+
+def _frames(graph: Graph, face: Node) -> Node:
+    """Four cuts of one photo, each a little to the right of the one before: a camera that moves."""
+
+    def cut(number: int) -> Node:
+        size = {"width": 448, "height": 448}
+        return graph.add("ImageCrop", f"Frame {number}", image=face["image"], **size, x=16 * (number - 1), y=32)
+
+    frames = cut(1)
+    for number in (2, 3, 4):
+        further = cut(number)
+        frames = graph.add("ImageBatch", f"Frames 1-{number}", image1=frames["image"], image2=further["image"])
+    return frames
 
 
 def any_photo(types: NodeTypes) -> Graph:
