@@ -25,24 +25,24 @@ def differentiable(*modules: nn.Module) -> Iterator[None]:
     """
     swapped: list[tuple[dict, str, Tensor | nn.Parameter]] = []
     in_training = getattr(comfy.model_management, "in_training", None)
-    hooks, thawed = [], []
+    hooks, unfrozen = [], []
     with torch.inference_mode(False), torch.enable_grad():
         try:
             hooks.extend(_copy_layer_norm_inputs(modules))
             if in_training is not None:
                 comfy.model_management.in_training = True
             for module in modules:
-                thawed.extend(p for p in module.parameters() if p.requires_grad and not p.is_inference())
+                unfrozen.extend(p for p in module.parameters() if p.requires_grad and not p.is_inference())
                 for owner in module.modules():
                     _swap(owner._parameters, swapped, lambda view: nn.Parameter(view, requires_grad=False))
                     _swap(owner._buffers, swapped, lambda view: view)
-            for parameter in thawed:
+            for parameter in unfrozen:
                 parameter.requires_grad_(False)
             yield
         finally:
             for hook in hooks:
                 hook.remove()
-            for parameter in thawed:
+            for parameter in unfrozen:
                 parameter.requires_grad_(True)
             for slots, name, original in swapped:
                 slots[name] = original

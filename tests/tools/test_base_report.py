@@ -15,7 +15,7 @@ from tools.comfy.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import common, draw, gallery, judges, likeness, media, report, traits  # noqa: E402
+from tools.base import common, draw, gallery, classifiers, likeness, media, report, traits  # noqa: E402
 from tools.base.report_table import table  # noqa: E402
 from tools.base.sampling import REPORT_GRID, asked  # noqa: E402
 from tools.measure.faces import Face  # noqa: E402
@@ -116,7 +116,7 @@ def test_the_linear_judge_tells_textures_apart_and_counts_classes_alike():
     ).astype(np.uint8)
     labels = np.arange(24) % 2
     few = [k for k in range(16) if labels[k] == 0 or k < 4]
-    judge = judges.LinearJudge(("noise", "stripes"), roughness).fit(pictures[few], labels[few])
+    judge = classifiers.LinearJudge(("noise", "stripes"), roughness).fit(pictures[few], labels[few])
     assert (judge(pictures[16:]) == labels[16:]).all()
 
 
@@ -126,16 +126,16 @@ def test_a_judge_is_checked_on_people_it_has_not_learnt_from():
     people, labels = np.arange(200) // 2, (rng.random(100) < 0.5).astype(int).repeat(2)
     features = rng.normal(size=(100, 300)).repeat(2, axis=0) + 0.01 * rng.normal(size=(200, 300))
     checked = np.arange(200) % 2 == 0
-    judge = judges.LinearJudge(("no", "yes"), judges.as_it_is)
-    said = judges.cross_validated(judge, features, labels, people, checked)
+    judge = classifiers.LinearJudge(("no", "yes"), classifiers.as_it_is)
+    said = classifiers.cross_validated(judge, features, labels, people, checked)
     assert (said[~checked] == -1).all() and 0.3 < (said[checked] == labels[checked]).mean() < 0.7
-    said = judges.cross_validated(judge, features, labels, np.arange(200), checked)
+    said = classifiers.cross_validated(judge, features, labels, np.arange(200), checked)
     assert (said[checked] == labels[checked]).mean() > 0.8, "a twin in another part gives it away"
 
 
 def test_accuracy_gives_no_credit_for_the_commonest_class():
     labels = np.array([0] * 9 + [1])
-    assert judges.accuracy(np.zeros(10, int), labels, ("bare", "glasses"))["balanced"] == 0.5
+    assert classifiers.accuracy(np.zeros(10, int), labels, ("bare", "glasses"))["balanced"] == 0.5
 
 
 class Found:

@@ -22,10 +22,10 @@ from tools.measure.faces import FaceFinder
 from tools.measure.pictures import share, unexplained_chroma
 
 from . import likeness
+from .classifiers import LinearJudge, NetJudge, accuracy, medium_judge, sex_judge
 from .common import arguments, sheet, to_tensor
 from .draw import OPTIONS, decode, drawn, exported, native_side
 from .gallery import MEDIA, SEXES, Gallery, Shown, decoded, in_media, sitter
-from .judges import LinearJudge, NetJudge, accuracy, medium_judge, sex_judge
 from .report_table import table
 from .sampling import Wanted, asked, contexts, sample
 from .tokenizer import CLIPTokenizer

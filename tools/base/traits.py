@@ -9,8 +9,8 @@ import numpy as np
 from tools.measure.faces import FaceFinder
 from tools.measure.pictures import share
 
+from .classifiers import LinearJudge, accuracy, around, as_it_is, cross_validated
 from .gallery import Gallery, Shown, sitter
-from .judges import LinearJudge, accuracy, around, as_it_is, cross_validated
 from .pictures.album import Album
 from .pictures.spectacles import with_glasses
 from .sampling import Wanted
