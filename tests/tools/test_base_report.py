@@ -15,7 +15,7 @@ from tools.comfy.launcher import define_torchvision_operators
 
 define_torchvision_operators()
 
-from tools.base import common, draw, gallery, classifiers, likeness, media, report, traits  # noqa: E402
+from tools.base import classifiers, common, draw, gallery, likeness, media, report, traits  # noqa: E402
 from tools.base.report_table import table  # noqa: E402
 from tools.base.sampling import REPORT_GRID, asked  # noqa: E402
 from tools.measure.faces import Face  # noqa: E402
