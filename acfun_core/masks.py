@@ -44,13 +44,19 @@ def check_masks(mask: Tensor, role: str, high: float = 1.0, count: int | None = 
             f"values from 0 to {high:g}" + (", where 1 is the style as trained" if high > 1 else ""),
             "check the node that makes the mask; divide by 255 if it counts to 255",
         )
-    if count is not None and len(masks) not in (1, count):
+    if count is not None:
+        check_one_a_picture(len(masks), count, role)
+    return masks.clamp(0, high)
+
+
+def check_one_a_picture(masks: int, pictures: int, role: str) -> None:
+    """Raise unless there is one mask for all pictures, or one for each."""
+    if masks not in (1, pictures):
         raise ACFunError(
-            f"The {role} is a batch of {len(masks)} for {count} picture{'s' if count > 1 else ''}.",
-            f"one mask, or {count}: one a picture" if count > 1 else "one mask",
+            f"The {role} is a batch of {masks} for {pictures} picture{'s' if pictures > 1 else ''}.",
+            f"one mask, or {pictures}: one a picture" if pictures > 1 else "one mask",
             "make the masks from the same batch, or pick one of them",
         )
-    return masks.clamp(0, high)
 
 
 def check_mask_of(mask: Tensor | None, picture: Tensor, role: str) -> Tensor | None:

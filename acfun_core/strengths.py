@@ -20,8 +20,9 @@ class Strengths:
     """How much of each part is used at inference: 0 is the base, 1 is as trained, up to 2.
 
     Attributes:
-        mask: (H, W) or (1, H, W) factor of CFun's change at each place, 0 to 2, stretched over the picture; None is 1
-            everywhere, and so is a mask of ones. It is kept as (1, 1, H, W) and is not compared.
+        mask: (H, W) or (N, H, W) factor of CFun's change at each place, 0 to 2, stretched over the picture: one mask for all
+            pictures that are drawn, or one a picture. None is 1 everywhere, and so is a mask of ones. It is kept as
+            (N, 1, H, W) and is not compared.
     """
 
     abstract: float = number(1.0, 0.0, 2.0, "How far S* has moved from its initial word to the fused embedding e_a.")
@@ -73,7 +74,8 @@ class Strengths:
     @property
     def needs_moment(self) -> bool:
         """Whether CFun's change depends on where in the sampling it is."""
-        return self.guidance == "cond" or any(self.window(part) != (0.0, 1.0) for part in ("encoder", "decoder"))
+        windowed = any(self.window(part) != (0.0, 1.0) for part in ("encoder", "decoder"))
+        return windowed or self.guidance == "cond" or (self.mask is not None and len(self.mask) > 1)
 
     @property
     def abstract_share(self) -> float:
@@ -86,17 +88,27 @@ def _in_range(value: float) -> bool:
 
 
 def check_mask(mask: Tensor) -> Tensor:
-    """One mask in any form that :func:`~acfun_core.masks.check_masks` takes, with values 0 to 2 -> (1, 1, H, W), float32.
+    """Masks in any form that :func:`~acfun_core.masks.check_masks` takes, with values 0 to 2 -> (N, 1, H, W), float32.
 
     Raises:
         ACFunError: as there.
     """
-    return check_masks(mask, "mask", high=2.0, count=1)[None]
+    return check_masks(mask, "mask", high=2.0)[:, None]
 
 
 def product_of_masks(one: Tensor | None, two: Tensor | None) -> Tensor | None:
-    """Two masks (1, 1, H, W) at once, at the size of the first; None is 1 everywhere."""
+    """Two masks (N, 1, H, W) at once, at the size of the first; None is 1 everywhere, and one mask is for all pictures.
+
+    Raises:
+        ACFunError: they are for different numbers of pictures.
+    """
     if one is None or two is None:
         return two if one is None else one
+    require(
+        len(one) == len(two) or 1 in (len(one), len(two)),
+        f"One mask is a batch of {len(one)}, the other of {len(two)}.",
+        "one mask, or as many as there are pictures",
+        "make both from the same pictures",
+    )
     two = F.interpolate(two, size=one.shape[-2:], mode="bilinear", antialias=True)
     return (one * two).clamp(0, 2)

@@ -32,7 +32,7 @@ class ACFunAdapterOptions(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "Scales what encoder and decoder change at each place: 0 leaves the base, 1 is as trained. It is "
-                        "stretched over the picture. Good: the output of ACFun Face Parts."
+                        "stretched over the picture; a batch has one mask a picture. Good: the output of ACFun Face Parts."
                     ),
                 ),
             ],

@@ -16,7 +16,7 @@ from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, norm
 from ..errors import ACFunError
 from ..host import Base
 from ..images import check_side
-from ..masks import check_mask_of
+from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
 from ..method.fit import check_fits, check_text_fits
 from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
@@ -232,8 +232,10 @@ class StableDiffusion:
         if members:
             check_prompt(prompt)
         DrawConfig(seed, steps, cfg, batch)
-        for adapter, _ in members:
+        for adapter, strengths in members:
             self.check_fits(adapter)
+            if strengths.mask is not None:
+                check_one_a_picture(len(strengths.mask), batch, "mask of the adapter")
 
     def _drawn_size(self, batch: int, size: tuple[int, int] | None, noise: Tensor | None) -> tuple[int, int, int]:
         """Number, height and width of the portraits."""
@@ -290,7 +292,7 @@ class StableDiffusion:
 
         def predict_noise(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
             conditioned = torch.arange(len(z_t), device=self.device) < batch
-            with injected(self.sites, block_transforms(members, Moment.at(t, len(self.schedule), conditioned))):
+            with injected(self.sites, block_transforms(members, Moment.at(t, len(self.schedule), conditioned, batch))):
                 # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
                 return self.predict_noise(z_t.contiguous(), t, context)
 

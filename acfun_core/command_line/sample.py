@@ -63,7 +63,11 @@ def add(commands) -> None:
     )
     add_list_flags(strengths, Strengths)
     strengths.add_argument(
-        "--mask", type=Path, metavar="PICTURE", help="white where the adapters act in full, black where not at all"
+        "--mask",
+        type=Path,
+        action="append",
+        metavar="PICTURE",
+        help="white where the adapters act in full, black where not at all; given --batch times, one a portrait",
     )
     add_base(parser, training=False)
     output.add_common(parser)
@@ -177,12 +181,25 @@ def told_start(arguments: argparse.Namespace, palette_hold: float) -> dict:
 def read_members(arguments: argparse.Namespace) -> Members:
     """The adapters of the command line with their strengths."""
     chosen = given_lists(arguments, Strengths, len(arguments.adapters)) if arguments.adapters else []
-    mask = read_mask(arguments.mask, "mask")
+    mask = read_masks(arguments.mask or [])
     notice = mask is not None and notice_of_empty(mask, "mask", "the adapters change nothing")
     if notice:
         logging.warning("ACFun: %s", notice)
     strengths = [Strengths(**values, mask=mask) for values in chosen]
     return [(adapter_file.load(path), strength) for path, strength in zip(arguments.adapters, strengths)]
+
+
+def read_masks(paths: list[Path]) -> Tensor | None:
+    """Masks (N, H, W) of one size, or None if there are none."""
+    import torch
+
+    masks = [read_mask(path, f"mask {path.name}") for path in paths]
+    sizes = {f"{mask.shape[2]} x {mask.shape[1]}" for mask in masks}
+    if len(sizes) > 1:
+        raise ACFunError(
+            f"The masks have different sizes: {', '.join(sorted(sizes))}.", "masks of one size", "resize some of them"
+        )
+    return torch.cat(masks) if masks else None
 
 
 def told_strengths(strengths: Strengths) -> dict:

@@ -6,6 +6,7 @@ All factors are tensors, never Python decisions on their values: reading one wou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -13,7 +14,10 @@ from torch.nn import functional as F
 from ..block_names import part_of
 from ..diffusion.schedule import share_done
 from ..errors import ACFunError
+from ..masks import check_one_a_picture
 from ..strengths import Strengths
+
+T = TypeVar("T")
 
 TOLERANCE = 1e-4
 """Timesteps come rounded from samplers: a boundary of a window counts as inside."""
@@ -26,15 +30,17 @@ class Moment:
     Attributes:
         progress: (B,) or () share of the sampling that is done, 0 at pure noise, 1 at the picture.
         conditioned: (B,) whether a row belongs to the pass with the prompt.
+        pictures: how many pictures are drawn: each pass holds them all, one pass after the other.
     """
 
     progress: Tensor | None = None
     conditioned: Tensor | None = None
+    pictures: int | None = None
 
     @classmethod
-    def at(cls, t: Tensor, steps: int, conditioned: Tensor | None = None) -> Moment:
+    def at(cls, t: Tensor, steps: int, conditioned: Tensor | None = None, pictures: int | None = None) -> Moment:
         """From timesteps (B,) of a schedule with this many steps."""
-        return cls(share_done(t.float(), steps), conditioned)
+        return cls(share_done(t.float(), steps), conditioned, pictures)
 
 
 def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) -> Tensor | None:
@@ -47,7 +53,8 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
         None, or a tensor that broadcasts over h.
 
     Raises:
-        ACFunError: a window or cond-only is set and the host does not say where in the sampling it is.
+        ACFunError: a window, cond-only or a mask for each picture is set and the host does not say where in the sampling it
+            is, or there are not as many masks as pictures.
     """
     factors, moment = [], moment or Moment()
     start, end = strengths.window(part_of(name))
@@ -59,7 +66,7 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
         rows = _known(moment.conditioned, "which rows carry the prompt", "guidance cond")
         factors.append(rows.to(h.device, h.dtype).reshape(-1, 1, 1, 1))
     if strengths.mask is not None:
-        factors.append(_resized(strengths.mask, h))
+        factors.append(_resized(_of_rows(strengths.mask, len(h), moment), h))
     if not factors:
         return None
     product = factors[0]
@@ -74,18 +81,27 @@ def open_at(window: tuple[float, float], done):
     return (done >= start - TOLERANCE) & (done <= end + TOLERANCE)
 
 
-def _known(value: Tensor | None, what: str, needed_for: str) -> Tensor:
+def _known(value: T | None, what: str, needed_for: str) -> T:
     if value is None:
         raise ACFunError(
             f"The sampler does not say {what}, which {needed_for} needs.",
             "a sampler that hands its timesteps and passes to the UNet",
-            "use a stock sampler, or set start 0, end 1 and guidance both",
+            "use a stock sampler, or set start 0, end 1, guidance both and no more than one mask",
         )
     return value
 
 
+def _of_rows(mask: Tensor, rows: int, moment: Moment) -> Tensor:
+    """(N, 1, H, W) -> (1 or B, 1, H, W): the mask of the picture that each row draws."""
+    if len(mask) == 1:
+        return mask
+    pictures = _known(moment.pictures, "how many pictures it draws", "a mask for each of them")
+    check_one_a_picture(len(mask), pictures, "mask of the adapter")
+    return mask.repeat(rows // pictures, 1, 1, 1)
+
+
 def _resized(mask: Tensor, h: Tensor) -> Tensor:
-    """(1, 1, H', W') -> the size of h, (1, 1, H, W): each value is the mean of what it covers."""
+    """(N, 1, H', W') -> the size of h, (N, 1, H, W): each value is the mean of what it covers."""
     size = h.shape[-2:]
     if mask.shape[-2:] != size:
         mask = F.interpolate(mask.float(), size=size, mode="bilinear", antialias=True, align_corners=False)

@@ -114,8 +114,9 @@ class AdapterWrapper:
         x, timesteps, *_, options = arguments
         moment = None
         if self._needs_moment:
-            rows = rows_with_prompt(options.get("cond_or_uncond"), len(x))
-            moment = Moment.at(timesteps, self.timesteps, rows)
+            passes = options.get("cond_or_uncond")
+            rows, pictures = rows_with_prompt(passes, len(x)), pictures_of_a_pass(passes, len(x))
+            moment = Moment.at(timesteps, self.timesteps, rows, pictures)
         transforms = block_transforms(self._adapters_on(x.device), moment)
         if not transforms:
             return executor(*arguments, **kwargs)
@@ -136,15 +137,23 @@ def is_compiled(transformer_options: dict) -> bool:
     return COMPILE_KEY in wrappers.get(comfy.patcher_extension.WrappersMP.APPLY_MODEL, {})
 
 
+def pictures_of_a_pass(passes: list[int] | None, rows: int) -> int | None:
+    """How many pictures are drawn: ComfyUI puts all of them into each pass, one pass after the other.
+
+    Returns:
+        None if the host does not say, as outside of sampling.
+    """
+    return None if not passes or rows % len(passes) else rows // len(passes)
+
+
 def rows_with_prompt(passes: list[int] | None, rows: int) -> Tensor | None:
     """Which rows of a batch belong to the pass with the prompt, (rows,) bool; ComfyUI says 0 for those passes.
 
     Returns:
         None if the host does not say, as outside of sampling.
     """
-    if not passes or rows % len(passes):
-        return None
-    return torch.tensor([one == 0 for one in passes for _ in range(rows // len(passes))])
+    pictures = pictures_of_a_pass(passes, rows)
+    return None if pictures is None else torch.tensor([one == 0 for one in passes for _ in range(pictures)])
 
 
 def _masks_on(strengths: Strengths, device: torch.device) -> Strengths:

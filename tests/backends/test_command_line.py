@@ -119,7 +119,20 @@ def loaded(base, monkeypatch) -> None:
 
 def test_a_batch_of_a_mix_is_numbered(trained, loaded, tmp_path):
     path, _ = trained
-    mix = [path, path, "--weight", "0.5,0.5", "--decoder-end", 0.5, "--guidance", "cond", "--mask", FACE]
+    mix = [
+        path,
+        path,
+        "--weight",
+        "0.5,0.5",
+        "--decoder-end",
+        0.5,
+        "--guidance",
+        "cond",
+        "--mask",
+        FACE,
+        "--mask",
+        FACE,
+    ]
     size = ["--batch", 2, "--steps", 1, "--width", 64, "--height", 96]
     assert main(list(map(str, ["sample", *mix, *size, "--out", tmp_path / "p.png"]))) == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p_1.png", "p_2.png"]
@@ -127,6 +140,19 @@ def test_a_batch_of_a_mix_is_numbered(trained, loaded, tmp_path):
         told = json.loads(picture.text["acfun"])
         assert picture.size == (64, 96) and told["index"] == 1
     assert [one["weight"] for one in told["adapters"]] == [0.5, 0.5] and told["adapters"][0]["masked"]
+
+
+def test_masks_are_one_for_all_portraits_or_one_a_portrait(trained, loaded, tmp_path, capsys):
+    path, _ = trained
+    Image.open(FACE).resize((64, 96)).save(tmp_path / "small.png")
+    three = ["--mask", FACE, "--mask", FACE, "--mask", FACE]
+    for masks, says in (
+        (three, "mask of the adapter is a batch of 3 for 2 pictures"),
+        ([*three[:2], "--mask", tmp_path / "small.png"], "masks have different sizes: .*64 x 96"),
+    ):
+        drawn = ["sample", path, *masks, "--batch", 2, "--steps", 1, "--out", tmp_path / "p.png"]
+        assert main(list(map(str, drawn))) == 1
+        assert re.search(says, capsys.readouterr().err)
 
 
 def test_a_portrait_starts_from_a_photo(trained, loaded, base, tmp_path, capsys):

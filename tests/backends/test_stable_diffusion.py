@@ -113,6 +113,20 @@ def test_a_mask_scales_what_it_covers(base, adapter):
     assert (drawn(half) - plain).abs().max() > 1e-4 and (drawn(half) - full).abs().max() > 1e-4
 
 
+def test_a_batch_of_masks_has_one_a_portrait(base, adapter):
+    masks = torch.zeros(2, SIDE, SIDE)
+    masks[0, :, : SIDE // 2] = 1.0
+
+    def drawn(mask):
+        return base.sample(PROMPT, members=[(adapter, Strengths(mask=mask))], batch=2, **SHORT)
+
+    both, first, second = (drawn(mask) for mask in (masks, masks[0], masks[1]))
+    torch.testing.assert_close(both, torch.stack([first[0], second[1]]), atol=1e-4, rtol=0)
+    assert (first[1] - second[1]).abs().max() > 1e-3, "the masks differ in what they do"
+    with pytest.raises(ACFunError, match="mask of the adapter is a batch of 3 for 2 pictures"):
+        drawn(torch.rand(3, 8, 8))
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -6,7 +6,7 @@ import torch
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.mixing import block_transforms
-from acfun_core.strengths import Strengths
+from acfun_core.strengths import Strengths, product_of_masks
 from acfun_core.training.loop import train_adapter
 from acfun_core.unet.windows import Moment
 
@@ -81,10 +81,35 @@ def test_a_mask_scales_each_place(adapter):
     assert change(adapter, Strengths(mask=torch.zeros(1, 8, 8))).abs().max() == 0
 
 
+def test_a_batch_of_masks_was_refused(adapter):
+    """One mask a picture; rows of ComfyUI: all pictures with the prompt, then all without."""
+    masks = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    h, pictures = features(6), Moment(pictures=3)
+    found = change(adapter, Strengths(mask=masks), pictures, h=h)
+    for row in range(6):
+        alone = change(adapter, Strengths(mask=masks[row % 3]), h=h[row : row + 1])
+        torch.testing.assert_close(found[row : row + 1], alone)
+    same = change(adapter, Strengths(mask=masks[:1].expand(3, -1, -1)), pictures, h=h)
+    torch.testing.assert_close(same, change(adapter, Strengths(mask=masks[0]), h=h))
+
+
+def test_masks_of_another_number_of_pictures_are_named(adapter):
+    strengths = Strengths(mask=torch.rand(3, 8, 8))
+    assert strengths.needs_moment and not Strengths(mask=torch.rand(8, 8)).needs_moment
+    with pytest.raises(ACFunError, match="mask of the adapter is a batch of 3 for 2 pictures.*one mask, or 2"):
+        change(adapter, strengths, Moment(pictures=2), h=features(4))
+    with pytest.raises(ACFunError, match="does not say how many pictures"):
+        change(adapter, strengths)
+    with pytest.raises(ACFunError, match="One mask is a batch of 3, the other of 2"):
+        product_of_masks(strengths.mask, torch.rand(2, 1, 8, 8))
+    assert product_of_masks(strengths.mask, torch.rand(1, 1, 4, 4)).shape == (3, 1, 8, 8)
+    assert product_of_masks(torch.rand(1, 1, 4, 4), strengths.mask).shape == (3, 1, 4, 4)
+
+
 @pytest.mark.parametrize(
     "mask",
-    [torch.ones(2, 8, 8), torch.ones(8), torch.zeros(1, 0, 8), -torch.ones(1, 8, 8), 3 * torch.ones(8, 8), [1, 0]],
-    ids=["batch", "rank", "empty", "negative", "too strong", "list"],
+    [torch.ones(2, 8, 8, 3), torch.ones(8), torch.zeros(1, 0, 8), -torch.ones(1, 8, 8), 3 * torch.ones(8, 8), [1, 0]],
+    ids=["picture", "rank", "empty", "negative", "too strong", "list"],
 )
 def test_bad_masks_are_named(mask):
     with pytest.raises(ACFunError, match="The mask"):

@@ -252,6 +252,52 @@ def test_windows_guidance_blocks_and_masks(client):
     assert all(change > 1e-4 for change in found.values()), found
 
 
+def test_a_batch_of_masks_has_one_a_picture(client):
+    """Each picture of a batch as it is drawn with its own mask for all; with options, and with a mix."""
+    graph = {
+        **base_graph(),
+        "train": small_training(name="usage"),
+        "nothing": node("SolidMask", value=0.0, width=32, height=32),
+        "everything": node("SolidMask", value=1.0, width=32, height=32),
+        "white": node("MaskToImage", mask=["everything", 0]),
+        "black": node("MaskToImage", mask=["nothing", 0]),
+        "pictures": node("ImageBatch", image1=["black", 0], image2=["white", 0]),
+        "batch": node("ImageToMask", image=["pictures", 0], channel="red"),
+        "three": node("RepeatImageBatch", image=["black", 0], amount=3),
+        "three_masks": node("ImageToMask", image=["three", 0], channel="red"),
+    }
+    for name, mask in (("one", "batch"), ("without", "nothing"), ("with", "everything")):
+        graph |= {
+            f"{name}_options": adapter_options(mask=[mask, 0]),
+            f"{name}_apply": apply_node(),
+            name: portrait(f"{name}_apply", batch_size=2),
+        }
+        graph[f"{name}_apply"]["inputs"]["options"] = [f"{name}_options", 0]
+    halves = {f"adapter_{number}": ["train", 0] for number in (1, 2)} | {f"weight_{number}": 0.5 for number in (1, 2)}
+    masks = {f"mask_{number}": ["batch", 0] for number in (1, 2)}
+    graph |= {
+        "mix": node("ACFunMixAdapters", **halves, **masks),
+        "mix_apply": apply_node(adapter=["mix", 0]),
+        "mixed": portrait("mix_apply", batch_size=2),
+    }
+    for name in ("one", "without", "with", "mixed"):
+        for index in (0, 1):
+            graph[f"{name}_{index}"] = node("LatentFromBatch", samples=[name, 0], batch_index=index, length=1)
+    pairs = {
+        "first_is_without": (["one_0", 0], ["without_0", 0]),
+        "second_is_with": (["one_1", 0], ["with_1", 0]),
+        "mix_first": (["mixed_0", 0], ["without_0", 0]),
+        "mix_second": (["mixed_1", 0], ["with_1", 0]),
+        "differ": (["without_1", 0], ["with_1", 0]),
+    }
+    found = differences(client, graph, **pairs)
+    assert found.pop("differ") > 1e-3
+    assert all(difference < 1e-3 for difference in found.values()), found
+    graph["one_options"]["inputs"]["mask"] = ["three_masks", 0]
+    with pytest.raises(NodeError, match="batch of 3 for 2 pictures"):
+        differences(client, graph, one=(["one", 0], ["with", 0]))
+
+
 def test_a_mix_of_one_adapter_with_itself_is_that_adapter(client):
     graph = {
         **base_graph(),
