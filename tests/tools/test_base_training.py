@@ -218,6 +218,13 @@ def test_late_times_are_drawn_more_often_where_the_config_says_so():
         assert (t >= 450).float().mean() == pytest.approx(above, abs=0.015)
 
 
+def test_errors_at_pure_noise_count_as_errors_of_the_clean_latent():
+    """The epsilon loss alone gives them next to nothing, and colours went on being those of captions long corrected."""
+    snr = torch.tensor([1e-6, 0.005, 0.1, 1.0, 5.0, 100.0])
+    weights = unet.loss_weights(snr, gamma=5, most=40)
+    torch.testing.assert_close(weights, torch.tensor([40, 40, 11, 2, 1.2, 0.05 * 1.01]))
+
+
 def test_compiling_waits_for_a_budget_that_pays_for_it():
     cfg = common.load_config(CONFIG).unet
     assert [unet.how_to_compile(s, True, cfg) for s in (100, 400, 1200)] == ["", "blocks", "whole"]

@@ -1,4 +1,4 @@
-"""Train the UNet on latents: epsilon prediction, min-SNR weights (Hang et al. 2023), averaged weights, some empty captions."""
+"""Train the UNet on latents: epsilon prediction, weighted at both ends of the noise, averaged weights, some empty captions."""
 
 from __future__ import annotations
 
@@ -31,13 +31,25 @@ def steps_of_noise(count: int, cfg, device: str) -> Tensor:
     return (low + torch.rand(count, device=device) * (1000 - low)).long().clamp(max=999)
 
 
-def diffusion_loss(unet, z: Tensor, context: Tensor, t: Tensor, alphas: Tensor, gamma: float) -> Tensor:
-    """Epsilon loss with min-SNR weights: min(SNR, gamma) / SNR."""
+def loss_weights(snr: Tensor, gamma: float, most: float) -> Tensor:
+    """Weights of the epsilon loss by signal-to-noise ratio, [n]: min(SNR, gamma) / SNR (Hang et al. 2023) times
+    min(1 + 1 / SNR, most).
+
+    1 + 1 / SNR makes the epsilon loss that of the velocity. Without it an error of the clean latent at pure noise counts 0.005
+    of what it is, and a sample's colour and composition, which are settled there, are hardly learned: a base went on drawing
+    every fourth photo of a man in sepia after 3,000 samples that had none, and no longer after 1,200 with this weight.
+    """
+    return snr.clamp(max=gamma) / snr * (1 + 1 / snr).clamp(max=most)
+
+
+def diffusion_loss(unet, z: Tensor, context: Tensor, t: Tensor, alphas: Tensor, cfg) -> Tensor:
+    """Epsilon loss, weighted by :func:`loss_weights`."""
     a = alphas[t].view(-1, 1, 1, 1)
     noise = torch.randn_like(z)
     predicted = unet(a.sqrt() * z + (1 - a).sqrt() * noise, t, context, return_dict=False)[0]
     snr = (a / (1 - a)).flatten()
-    return ((predicted.float() - noise).square().mean(dim=(1, 2, 3)) * snr.clamp(max=gamma) / snr).mean()
+    errors = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
+    return (errors * loss_weights(snr, cfg.min_snr, cfg.most_weight)).mean()
 
 
 def how_to_compile(seconds: float, cuda: bool, cfg) -> str:
@@ -86,7 +98,7 @@ def train(run: Run) -> None:
             with torch.no_grad():
                 context = text(words).last_hidden_state
             t = steps_of_noise(len(z), cfg, run.device)
-            loss = diffusion_loss(unet, z, context, t, alphas, cfg.min_snr)
+            loss = diffusion_loss(unet, z, context, t, alphas, cfg)
         loop.learn(loss)
     loop.finish()
     unet.eval().requires_grad_(False)
