@@ -12,7 +12,8 @@ from ..acfun_core.diffusion.palette import Palette, own_noise
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_batch, check_image
 from .host.families import check_together
-from .host.photo_noise import photo_noise, without_adapters
+from .host.photo_noise import photo_noise
+from .host.unet import without_adapters
 from .schema import schema, widget
 
 MARK = "acfun_photo_noise"

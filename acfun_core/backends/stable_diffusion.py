@@ -291,12 +291,19 @@ class StableDiffusion:
             return encoded(members_at(members, levels.done[index]))
 
         def predict_noise(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-            conditioned = torch.arange(len(z_t), device=self.device) < batch
-            with injected(self.sites, block_transforms(members, Moment.at(t, len(self.schedule), conditioned, batch))):
-                # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
-                return self.predict_noise(z_t.contiguous(), t, context)
+            # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
+            return self.predict_noise(z_t.contiguous(), t, context)
 
-        return guided(predict_noise, levels, conditions, cfg)
+        plain = guided(predict_noise, levels, conditions, cfg)
+        # As `guided` lays them out: all pictures with the prompt, then all without.
+        conditioned = torch.arange(batch if cfg == 1 else 2 * batch, device=self.device) < batch
+
+        def predict(x: Tensor, index: int) -> Tensor:
+            moment = Moment(torch.tensor(levels.done[index]), conditioned, batch)
+            with injected(self.sites, block_transforms(members, moment)):
+                return plain(x, index)
+
+        return predict
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, 4, h, w) -> (B, 8 h, 8 w, 3), values 0-1, on the CPU."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..block_names import part_of
-from ..diffusion.schedule import share_done
 from ..errors import ACFunError
 from ..masks import check_one_a_picture
 from ..strengths import Strengths
@@ -20,7 +19,7 @@ from ..strengths import Strengths
 T = TypeVar("T")
 
 TOLERANCE = 1e-4
-"""Timesteps come rounded from samplers: a boundary of a window counts as inside."""
+"""Noise levels come rounded from samplers: a boundary of a window counts as inside."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,6 @@ class Moment:
     progress: Tensor | None = None
     conditioned: Tensor | None = None
     pictures: int | None = None
-
-    @classmethod
-    def at(cls, t: Tensor, steps: int, conditioned: Tensor | None = None, pictures: int | None = None) -> Moment:
-        """From timesteps (B,) of a schedule with this many steps."""
-        return cls(share_done(t.float(), steps), conditioned, pictures)
 
 
 def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) -> Tensor | None:

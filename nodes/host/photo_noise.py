@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import comfy.patcher_extension
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -14,16 +13,8 @@ from torch import Tensor
 
 from ...acfun_core.diffusion.palette import Palette
 from ...acfun_core.diffusion.sampling import invert
-from .unet import WRAPPER_KEY
 
 SCHEDULER = "normal"
-
-
-def without_adapters(model):
-    """The MODEL as it was before adapters were applied to it."""
-    clone = model.clone()
-    clone.remove_wrappers_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, WRAPPER_KEY)
-    return clone
 
 
 def photo_noise(model, positive, latents: Tensor, steps: int) -> Tensor:

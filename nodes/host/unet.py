@@ -17,8 +17,8 @@ from ...acfun_core.method.mixing import Members, block_transforms
 from ...acfun_core.strengths import Strengths
 from ...acfun_core.unet.blocks import find_sites
 from ...acfun_core.unet.injection import injected
-from ...acfun_core.unet.windows import Moment
 from .families import check_model
+from .moment import moment_of, note_sampling
 from .text import DescriptionSide
 
 WRAPPER_KEY = "acfun"
@@ -72,14 +72,10 @@ class AdapterWrapper:
 
     A UNet under torch.compile runs uncompiled while hooks are in it: compiled code does not look whether a module's hooks have
     come or gone since it was made, and would draw with half of another picture's adapter.
-
-    Args:
-        timesteps: number of timesteps of the model's schedule.
     """
 
-    def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...], timesteps: int):
+    def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...]):
         self.adapters = adapters
-        self.timesteps = timesteps
         self._needs_moment = any(strengths.needs_moment for _, strengths in adapters)
         self._hooks_blocks = bool(block_transforms(adapters))
         self._on_device: dict[torch.device, tuple] = {}
@@ -111,12 +107,8 @@ class AdapterWrapper:
         return self._draw(executor, arguments, kwargs)
 
     def _draw(self, executor, arguments: tuple, kwargs: dict):
-        x, timesteps, *_, options = arguments
-        moment = None
-        if self._needs_moment:
-            passes = options.get("cond_or_uncond")
-            rows, pictures = rows_with_prompt(passes, len(x)), pictures_of_a_pass(passes, len(x))
-            moment = Moment.at(timesteps, self.timesteps, rows, pictures)
+        x, *_, options = arguments
+        moment = moment_of(options, len(x)) if self._needs_moment else None
         transforms = block_transforms(self._adapters_on(x.device), moment)
         if not transforms:
             return executor(*arguments, **kwargs)
@@ -135,25 +127,6 @@ def is_compiled(transformer_options: dict) -> bool:
     """Whether ComfyUI has put torch.compile's module in the place of the UNet for this call."""
     wrappers = transformer_options.get("wrappers", {})
     return COMPILE_KEY in wrappers.get(comfy.patcher_extension.WrappersMP.APPLY_MODEL, {})
-
-
-def pictures_of_a_pass(passes: list[int] | None, rows: int) -> int | None:
-    """How many pictures are drawn: ComfyUI puts all of them into each pass, one pass after the other.
-
-    Returns:
-        None if the host does not say, as outside of sampling.
-    """
-    return None if not passes or rows % len(passes) else rows // len(passes)
-
-
-def rows_with_prompt(passes: list[int] | None, rows: int) -> Tensor | None:
-    """Which rows of a batch belong to the pass with the prompt, (rows,) bool; ComfyUI says 0 for those passes.
-
-    Returns:
-        None if the host does not say, as outside of sampling.
-    """
-    pictures = pictures_of_a_pass(passes, rows)
-    return None if pictures is None else torch.tensor([one == 0 for one in passes for _ in range(pictures)])
 
 
 def _masks_on(strengths: Strengths, device: torch.device) -> Strengths:
@@ -176,9 +149,17 @@ def apply_adapters(model, members: Members):
     family, sites = check_model(model).name, find_sites(model.model.diffusion_model)
     for adapter, _ in members:
         check_fits(adapter, family, sites, "this MODEL", key=base_key_of(model))
-    kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
     adapters = (*applied_adapters(model), *members)
+    clone = without_adapters(model)
+    kinds = comfy.patcher_extension.WrappersMP
+    clone.add_wrapper_with_key(kinds.PREDICT_NOISE, WRAPPER_KEY, note_sampling)
+    clone.add_wrapper_with_key(kinds.DIFFUSION_MODEL, WRAPPER_KEY, AdapterWrapper(adapters))
+    return clone
+
+
+def without_adapters(model):
+    """A clone of the MODEL as it was before adapters were applied to it."""
     clone = model.clone()
-    clone.remove_wrappers_with_key(kind, WRAPPER_KEY)
-    clone.add_wrapper_with_key(kind, WRAPPER_KEY, AdapterWrapper(adapters, len(schedule_of(model))))
+    for kind in (comfy.patcher_extension.WrappersMP.PREDICT_NOISE, comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL):
+        clone.remove_wrappers_with_key(kind, WRAPPER_KEY)
     return clone
