@@ -7,7 +7,7 @@ import dataclasses
 from comfy_api.latest import io
 
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.method.mixing import check_same_text
+from ..acfun_core.method.pseudo_word import check_same_text
 from ..acfun_core.strengths import Strengths, check_mask, product_of_masks
 from .faces import tell_of_empty
 from .schema import Adapter, LinkedAdapter, schema, widget

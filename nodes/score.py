@@ -19,9 +19,9 @@ from ..acfun_core.faces.score import LikenessByCLIP, Score, copied_share, likene
 from ..acfun_core.images import check_batch, check_image
 from ..acfun_core.options import check_range
 from .faces import tell
-from .host.encoding import seen_by
 from .host.files import FOLDER
 from .host.model_files import DETECTORS, FACE_ENCODERS, NO_MODEL, is_there, list_models, model_path
+from .host.pictures import seen_by
 from .schema import schema
 from .score_chart import MOST_ROWS, draw_scores
 

@@ -22,13 +22,14 @@ from ..acfun_core.training.key import training_key
 from ..acfun_core.training.loop import StepReport, train_adapter
 from ..acfun_core.training.material import Material, encode_pair
 from .host import files, resume
-from .host.encoding import encode_material, encode_pictures, style_tokens
 from .host.families import check_together
 from .host.frozen_base import load_for_training, trainable
+from .host.pictures import encode_material, encode_pictures, style_tokens
 from .host.resume import base_identity
 from .host.written import vanished
 from .panel import events
-from .panel.previews import PortraitPreview, draw_loss_curve
+from .panel.loss_curve import draw_loss_curve
+from .panel.previews import PortraitPreview
 from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
 from .train_options import ChosenOptions
 

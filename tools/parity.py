@@ -22,7 +22,7 @@ from torch import Tensor
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig
 from acfun_core.method.adapter import StyleAdapter
-from acfun_core.method.mixing import Members
+from acfun_core.method.pseudo_word import Members
 from acfun_core.storage import adapter_file
 from acfun_core.strengths import PARTS, Strengths
 from acfun_core.training.loop import seeded

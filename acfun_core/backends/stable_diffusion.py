@@ -18,8 +18,9 @@ from ..host import Base
 from ..images import check_side
 from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
+from ..method.applied import block_transforms
 from ..method.fit import check_fits, check_text_fits
-from ..method.mixing import Members, block_transforms, is_plain, members_at, mixed_context
+from ..method.pseudo_word import Members, is_plain, members_at, style_context
 from ..training.keeper import StateKeeper
 from ..training.key import training_key, weights_identity
 from ..training.loop import OnStep, train_adapter
@@ -187,7 +188,7 @@ class StableDiffusion:
         """(1, T, width) for a prompt; without adapters, or with all abstract strengths 0, S* is the plain initial word."""
         if PLACEHOLDER not in prompt or is_plain(members):
             return self.text.encode(self.text.sections(prompt, styled=False))
-        return mixed_context(members, PromptSide(self.text, prompt))
+        return style_context(members, PromptSide(self.text, prompt))
 
     @torch.no_grad()
     def sample(

@@ -17,7 +17,7 @@ from ..diffusion.palette import Palette
 from ..errors import ACFunError
 from ..images import square
 from ..masks import notice_of_empty
-from ..method.mixing import Members
+from ..method.pseudo_word import Members
 from ..storage import adapter_file
 from ..strengths import Strengths
 from . import output

@@ -19,7 +19,7 @@ from ..diffusion.sampling import PredictNoise
 from ..diffusion.schedule import NoiseSchedule
 from ..host import Base
 from ..method.adapter import StyleAdapter
-from ..method.mixing import applied
+from ..method.applied import applied
 from .targets import FACE, STYLE, PairNoise, noise_between, timestep_weight
 
 

@@ -22,7 +22,7 @@ from ..diffusion.sampling import draw, even_levels
 from ..host import Base
 from ..images import explained_share, is_copy
 from ..method.adapter import StyleAdapter
-from ..method.mixing import applied
+from ..method.applied import applied
 from .alignment_loss import measure_adapter, weighted
 
 SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4

@@ -13,7 +13,7 @@ from ..chance import generator
 from ..config import AdapterConfig, TrainConfig
 from ..host import Base
 from ..method.adapter import StyleAdapter, TrainingRecord
-from ..method.mixing import block_transforms
+from ..method.applied import block_transforms
 from ..strengths import Strengths
 from ..unet.blocks import channels_to_train
 from ..unet.injection import injected

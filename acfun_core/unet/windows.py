@@ -27,12 +27,12 @@ class Moment:
     """Where in the sampling one UNet call is.
 
     Attributes:
-        progress: (B,) or () share of the sampling that is done, 0 at pure noise, 1 at the picture.
+        done: (B,) or () share of the sampling that is done, 0 at pure noise, 1 at the picture.
         conditioned: (B,) whether a row belongs to the pass with the prompt.
         pictures: how many pictures are drawn: each pass holds them all, one pass after the other.
     """
 
-    progress: Tensor | None = None
+    done: Tensor | None = None
     conditioned: Tensor | None = None
     pictures: int | None = None
 
@@ -53,8 +53,8 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
     factors, moment = [], moment or Moment()
     start, end = strengths.window(part_of(name))
     if (start, end) != (0.0, 1.0):
-        progress = _known(moment.progress, "how far the sampling is", "a start or end of a strength").to(h.device)
-        inside = open_at((start, end), progress)
+        done = _known(moment.done, "how far the sampling is", "a start or end of a strength").to(h.device)
+        inside = is_open((start, end), done)
         factors.append(inside.to(h.dtype).reshape(-1, 1, 1, 1))
     if strengths.guidance == "cond":
         rows = _known(moment.conditioned, "which rows carry the prompt", "guidance cond")
@@ -69,7 +69,7 @@ def factor(strengths: Strengths, name: str, moment: Moment | None, h: Tensor) ->
     return product
 
 
-def open_at(window: tuple[float, float], done):
+def is_open(window: tuple[float, float], done):
     """Whether a share of the sampling that is over, a number or a tensor of them, lies in a window of shares."""
     start, end = window
     return (done >= start - TOLERANCE) & (done <= end + TOLERANCE)

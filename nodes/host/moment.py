@@ -56,11 +56,11 @@ def moment_of(options: dict, rows: int) -> Moment:
         return Moment()
     pictures = rows // len(passes)
     conditioned = torch.tensor([one not in sampling.without_prompt for one in passes for _ in range(pictures)])
-    progress = share_done(sampling.model_sampling, sigmas).expand(pictures).repeat(len(passes))
-    return Moment(progress, conditioned, pictures)
+    done = share_done_at(sampling.model_sampling, sigmas).expand(pictures).repeat(len(passes))
+    return Moment(done, conditioned, pictures)
 
 
-def share_done(model_sampling, sigma: Tensor) -> Tensor:
+def share_done_at(model_sampling, sigma: Tensor) -> Tensor:
     """The share of the sampling that is over at noise levels (B,), as the host's start_percent and end_percent count it.
 
     The inverse of ``percent_to_sigma``, log-linear between its values as the host's schedules are: it holds for every kind of

@@ -14,13 +14,13 @@ from torch import Tensor
 from ...acfun_core.config import INITIAL_WORD, PLACEHOLDER
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.fit import check_text_fits
-from ...acfun_core.method.mixing import (
+from ...acfun_core.method.pseudo_word import (
     Members,
     abstract_intervals,
     is_plain,
-    mixed_context,
-    mixed_pooled,
-    mixed_row,
+    style_context,
+    style_embedding,
+    style_pooled,
     windowed,
 )
 from .families import SDXL, check_clip, embedding_tables, text_width
@@ -133,7 +133,7 @@ def with_style(clip, members: Members):
     if simple or is_plain(members):
         # Not a StyledCLIP's own clone: that would go on meaning its adapters by S*.
         clone = comfy.sd.CLIP.clone(clip) if isinstance(clip, StyledCLIP) else clip.clone()
-        row = None if is_plain(members) else mixed_row(members).detach().cpu()
+        row = None if is_plain(members) else style_embedding(members).detach().cpu()
         clone.tokenizer = StyleTokenizer(clip.tokenizer, row)
         return clone
     return StyledCLIP.of(clip, members)
@@ -197,11 +197,11 @@ class StyledCLIP(comfy.sd.CLIP):
             )
         encode = partial(super().encode_from_tokens, return_pooled=return_pooled, return_dict=True)
         prompt = _OpenPrompt(encode, tokens, self.tokenizer)
-        context = mixed_context(self.members, prompt)
+        context = style_context(self.members, prompt)
         answer = dict(prompt.answer)
         answer["cond"] = context.to(answer["cond"])
         if answer["pooled_output"] is not None:
-            answer["pooled_output"] = mixed_pooled(self.members, prompt.pooled).to(answer["pooled_output"])
+            answer["pooled_output"] = style_pooled(self.members, prompt.pooled).to(answer["pooled_output"])
         if return_dict:
             return answer
         return (answer["cond"], answer["pooled_output"]) if return_pooled else answer["cond"]

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ...acfun_core.diffusion.schedule import NoiseSchedule
 from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.method.applied import block_transforms
 from ...acfun_core.method.fit import check_fits
-from ...acfun_core.method.mixing import Members, block_transforms
+from ...acfun_core.method.pseudo_word import Members
 from ...acfun_core.strengths import Strengths
 from ...acfun_core.unet.blocks import find_sites
 from ...acfun_core.unet.injection import injected

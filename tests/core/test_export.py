@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
-from acfun_core.method.mixing import block_transforms
+from acfun_core.method.applied import block_transforms
 from acfun_core.method.steering import LowRank
 from acfun_core.storage import adapter_file
 from acfun_core.storage.export import compact, embedding, full_map, low_rank, save_embedding

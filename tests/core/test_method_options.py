@@ -8,8 +8,8 @@ import torch
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
+from acfun_core.method.applied import block_transforms
 from acfun_core.method.cfun import CFun, channel_sigma
-from acfun_core.method.mixing import block_transforms
 from acfun_core.options import default_of, options_of
 from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths

@@ -5,13 +5,13 @@ import torch
 
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.method.mixing import (
+from acfun_core.method.applied import block_transforms
+from acfun_core.method.pseudo_word import (
     abstract_intervals,
-    block_transforms,
     is_plain,
-    mixed_context,
-    mixed_pooled,
-    mixed_row,
+    style_context,
+    style_embedding,
+    style_pooled,
     windowed,
 )
 from acfun_core.strengths import Strengths
@@ -56,7 +56,7 @@ def test_half_and_half_of_one_adapter_is_that_adapter(base, latents, pair):
         expected = base.predict_noise(latents, t, context)
     with injected(base.sites, block_transforms([(one, half), (one, half)])):
         torch.testing.assert_close(base.predict_noise(latents, t, context), expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(mixed_row([(one, half), (one, half)]), one.row())
+    torch.testing.assert_close(style_embedding([(one, half), (one, half)]), one.row())
 
 
 def test_adapters_of_different_places_meet_in_one_unet(base, latents, style_tokens, pair):
@@ -68,9 +68,9 @@ def test_adapters_of_different_places_meet_in_one_unet(base, latents, style_toke
 def test_rows_are_mixed_by_weight_and_strength(pair):
     one, two = pair
     start = one.afun.initial_row
-    mixed = mixed_row([(one, Strengths(abstract=0.5)), (two, Strengths(weight=0.5))])
+    mixed = style_embedding([(one, Strengths(abstract=0.5)), (two, Strengths(weight=0.5))])
     torch.testing.assert_close(mixed, start + 0.5 * (one.e_a - start) + 0.5 * (two.e_a - start))
-    assert torch.equal(mixed_row([(one, Strengths(abstract=0.7))]), one.row(0.7))
+    assert torch.equal(style_embedding([(one, Strengths(abstract=0.7))]), one.row(0.7))
     assert is_plain([(one, Strengths(abstract=0.0)), (two, Strengths(weight=0.0))])
     assert not is_plain([(one, Strengths())])
 
@@ -80,11 +80,11 @@ def test_contexts_are_mixed_when_one_is_a_sequence(base, latents, style_tokens, 
     plain = base.text.encode(base.text.initial_row)
     members = [(pair[0], Strengths(weight=0.5)), (sequence, Strengths(abstract=0.5))]
     expected = plain + 0.5 * (base.text.encode(pair[0].row()) - plain) + 0.5 * (sequence.context(base.text) - plain)
-    torch.testing.assert_close(mixed_context(members, base.text), expected)
-    assert torch.equal(mixed_context(members[1:], base.text), sequence.context(base.text, 0.5))
-    assert torch.equal(mixed_context(members[:1], base.text), base.text.encode(pair[0].row(0.5)))
+    torch.testing.assert_close(style_context(members, base.text), expected)
+    assert torch.equal(style_context(members[1:], base.text), sequence.context(base.text, 0.5))
+    assert torch.equal(style_context(members[:1], base.text), base.text.encode(pair[0].row(0.5)))
     off = [(adapter, Strengths(abstract=0.0)) for adapter in (pair[0], sequence)]
-    assert torch.equal(mixed_context(off, base.text), plain)
+    assert torch.equal(style_context(off, base.text), plain)
 
 
 def test_the_pooled_embedding_of_a_mix_follows_the_abstract_strengths(base, latents, style_tokens, pair):
@@ -96,10 +96,10 @@ def test_the_pooled_embedding_of_a_mix_follows_the_abstract_strengths(base, late
 
     plain, first, second = (pooled(row) for row in (base.text.initial_row, pair[0].row(), sequence.afun.row))
     members = [(pair[0], Strengths(weight=0.5)), (sequence, Strengths(abstract=0.25))]
-    torch.testing.assert_close(mixed_pooled(members, pooled), plain + 0.5 * (first - plain) + 0.25 * (second - plain))
-    assert torch.equal(mixed_pooled(members[:1], pooled), pooled(pair[0].row(0.5)))
+    torch.testing.assert_close(style_pooled(members, pooled), plain + 0.5 * (first - plain) + 0.25 * (second - plain))
+    assert torch.equal(style_pooled(members[:1], pooled), pooled(pair[0].row(0.5)))
     off = [(adapter, Strengths(abstract=0.0)) for adapter in (pair[0], sequence)]
-    assert torch.equal(mixed_pooled(off, pooled), plain)
+    assert torch.equal(style_pooled(off, pooled), plain)
 
 
 def test_adapters_of_different_text_encoders_do_not_mix(base, latents, style_tokens, pair):
@@ -109,7 +109,7 @@ def test_adapters_of_different_text_encoders_do_not_mix(base, latents, style_tok
         type(base)(base.predict_noise, base.sites, foreign, base.schedule, base.device), latents, style_tokens, 5
     )
     with pytest.raises(ACFunError, match="different text encoders"):
-        mixed_row([(pair[0], Strengths()), (other, Strengths())])
+        style_embedding([(pair[0], Strengths()), (other, Strengths())])
 
 
 def test_the_sampling_is_cut_where_a_meaning_changes(pair):
@@ -133,7 +133,7 @@ def test_halves_trained_apart_are_composed(base, latents, style_tokens):
     style, face = half(face_weight=0.0), half(style_weight=0.0, seed=1)
     members = [(style, Strengths(weight=0.5)), (face, Strengths(weight=0.5))]
     with torch.no_grad(), injected(base.sites, block_transforms(members)):
-        context = mixed_context(members, base.text)
+        context = style_context(members, base.text)
         both = measure_alignment(base.predict_noise, base.schedule, latents, context)
     before = torch.tensor(style.record.before)
     assert style.record.after[STYLE] < style.record.before[STYLE] and face.record.after[FACE] < face.record.before[FACE]

@@ -15,7 +15,7 @@ from acfun_core.faces.regions import (
     region_strengths,
     weighted_mask,
 )
-from acfun_core.method.mixing import block_transforms
+from acfun_core.method.applied import block_transforms
 from acfun_core.strengths import Strengths
 from acfun_core.training.loop import train_adapter
 

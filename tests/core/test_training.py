@@ -7,7 +7,7 @@ import torch
 
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
-from acfun_core.method.mixing import block_transforms
+from acfun_core.method.applied import block_transforms
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.strengths import Strengths
 from acfun_core.training import optimiser

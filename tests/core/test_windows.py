@@ -6,7 +6,7 @@ import torch
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.schedule import share_done
 from acfun_core.errors import ACFunError
-from acfun_core.method.mixing import block_transforms
+from acfun_core.method.applied import block_transforms
 from acfun_core.strengths import Strengths, product_of_masks
 from acfun_core.training.loop import train_adapter
 from acfun_core.unet.windows import Moment

@@ -1,27 +1,23 @@
-"""Several adapters in one picture: CFun's changes add up, and so do the meanings of S*.
+"""What S* stands for in a prompt, for one adapter or several at once.
 
 In token mode ``e = e_0 + sum_i w_i a_i (e_a,i - e_0)`` with e_0 the initial word, w_i the weights of the mix and a_i the
-abstract strengths. As soon as one adapter is of a sequence mode, the same sum is taken over encoded prompts.
+abstract strengths; AFun was asked for e_a,i at the end of the training. As soon as one adapter is of a sequence mode, the same
+sum is taken over encoded prompts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ACFunError
-from ..host import Base, StyledText
+from ..host import StyledText
 from ..strengths import Strengths
-from ..unet.blocks import address
-from ..unet.injection import Transform, injected
-from ..unet.windows import Moment, factor, open_at
+from ..unet.windows import is_open
 from .adapter import StyleAdapter
-from .cfun import CFun
 
 Members = Sequence[tuple[StyleAdapter, Strengths]]
 
@@ -45,7 +41,7 @@ def is_plain(members: Members) -> bool:
     return all(strengths.abstract_share == 0 for _, strengths in members)
 
 
-def mixed_row(members: Members) -> Tensor:
+def style_embedding(members: Members) -> Tensor:
     """What stands for S* in a prompt, (text_width,), for adapters of token mode."""
     if len(members) == 1:
         [(adapter, strengths)] = members
@@ -58,10 +54,10 @@ def mixed_row(members: Members) -> Tensor:
     return row
 
 
-def mixed_context(members: Members, text: StyledText) -> Tensor:
+def style_context(members: Members, text: StyledText) -> Tensor:
     """What the UNet is conditioned with for any text that holds S*, (1, T, width)."""
     if all(adapter.is_token for adapter, _ in members):
-        return text.encode(mixed_row(members))
+        return text.encode(style_embedding(members))
     if len(members) == 1:
         [(adapter, strengths)] = members
         return adapter.context(text, strengths.abstract_share)
@@ -74,8 +70,8 @@ def mixed_context(members: Members, text: StyledText) -> Tensor:
     return context
 
 
-def mixed_pooled(members: Members, pooled: Callable[[Tensor], Tensor]) -> Tensor:
-    """The pooled embedding that belongs to :func:`mixed_context`, (1, P): SDXL's UNet is conditioned with it too.
+def style_pooled(members: Members, pooled: Callable[[Tensor], Tensor]) -> Tensor:
+    """The pooled embedding that belongs to :func:`style_context`, (1, P): SDXL's UNet is conditioned with it too.
 
     In the sequence modes it is that of the prompt with AFun's row in S*'s place, at the same shares as the context.
 
@@ -83,53 +79,12 @@ def mixed_pooled(members: Members, pooled: Callable[[Tensor], Tensor]) -> Tensor
         pooled: what stands for S* (text_width,) -> the prompt's pooled embedding.
     """
     if all(adapter.is_token for adapter, _ in members):
-        return pooled(mixed_row(members))
+        return pooled(style_embedding(members))
     mixed = plain = pooled(members[0][0].afun.initial_row)
     for adapter, strengths in members:
         if strengths.abstract_share != 0:
             mixed = mixed + strengths.abstract_share * (pooled(adapter.row()) - plain)
     return mixed
-
-
-def block_transforms(
-    adapters: Sequence[tuple[StyleAdapter, Strengths]], moment: Moment | None = None
-) -> dict[str, Transform]:
-    """Transforms for several adapters at once, by the address of what they change (:func:`~acfun_core.unet.blocks.address`).
-
-    Changes add up: ``h + sum_i factor_i strength_i (CFun_i(h) - h)``. Blocks whose strengths are all 0 get no transform at all,
-    so that strength 0 is the base bit for bit.
-
-    Args:
-        moment: where in the sampling the UNet call is; needed by windows and by guidance ``cond``.
-    """
-    parts: dict[str, list] = {}
-    for adapter, strengths in adapters:
-        for name in adapter.cfun.names():
-            if strengths.for_block(name) != 0:
-                member = _Member(adapter.cfun[name], strengths, name)
-                parts.setdefault(address(name, adapter.config.place), []).append(member)
-    return {key: _sum_of_changes(members, moment) for key, members in parts.items()}
-
-
-class _Member(NamedTuple):
-    cfun: CFun
-    strengths: Strengths
-    name: str
-
-    def change(self, h: Tensor, moment: Moment | None) -> Tensor:
-        change = self.strengths.for_block(self.name) * self.cfun.delta(h)
-        scale = factor(self.strengths, self.name, moment, h)
-        return change if scale is None else scale * change
-
-
-def _sum_of_changes(members: list[_Member], moment: Moment | None) -> Transform:
-    def transform(h: Tensor) -> Tensor:
-        changed = h
-        for member in members:
-            changed = changed + member.change(h, moment)
-        return changed
-
-    return transform
 
 
 def windowed(members: Members) -> bool:
@@ -146,7 +101,7 @@ def members_at(members: Members, done: float) -> Members:
         (
             adapter,
             dataclasses.replace(
-                own, abstract=own.abstract if open_at(own.window("abstract"), done) else 0.0, **_ALWAYS
+                own, abstract=own.abstract if is_open(own.window("abstract"), done) else 0.0, **_ALWAYS
             ),
         )
         for adapter, own in members
@@ -161,21 +116,3 @@ def abstract_intervals(members: Members) -> list[tuple[float, float, Members]]:
     """
     borders = sorted({0.0, 1.0, *(border for _, strengths in members for border in strengths.window("abstract"))})
     return [(start, end, members_at(members, (start + end) / 2)) for start, end in zip(borders, borders[1:])]
-
-
-@contextmanager
-def applied(base: Base, adapter: StyleAdapter) -> Iterator[Tensor]:
-    """While active, an adapter is in the base's UNet as trained, without dropout. Yields its context, (1, T, width)."""
-    with evaluating(adapter), injected(base.sites, block_transforms([(adapter, Strengths())])):
-        yield adapter.condition(base.text)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """While active, a module is in evaluation mode; then again in the one it was in."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
