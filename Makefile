@@ -1,9 +1,9 @@
-# make demo | make test | make parity | make kill | make fuzz | make test-browser | make base-report | make pages | make setup | make clean
+# make demo | make test | make parity | make kill | make soak | make fuzz | make test-browser | make base-report | make pages | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test parity kill fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup clean
+.PHONY: help setup demo test parity kill soak fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup clean
 
 VENV_PYTHON := .venv/bin/python
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
@@ -13,6 +13,7 @@ help:
 	@echo "make test   run all tests (ARGS='-k name' selects)"
 	@echo "make parity draw one portrait in ComfyUI and in diffusers, print how far apart they are"
 	@echo "make kill   kill small trainings 20 times, resume them, compare with one that was not killed, print one JSON line"
+	@echo "make soak   100 trainings and portraits in one server: memory and open files stay flat, print one JSON line"
 	@echo "make fuzz   10,000 damaged adapter files and wrong inputs against the loader, print one JSON line"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
 	@echo "make base-report  measure the embedded base, print a table and one JSON line (BASE_DATA=folder of the training data)"
@@ -47,6 +48,9 @@ parity: setup
 
 kill: setup
 	@$(VENV_PYTHON) -m tools.kill $(ARGS)
+
+soak: setup
+	@$(VENV_PYTHON) -m tools.soak $(ARGS)
 
 fuzz: setup
 	@$(VENV_PYTHON) -m tools.fuzz $(ARGS)
