@@ -6,6 +6,9 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +60,60 @@ def weights_identity(*modules: nn.Module) -> str:
             flat = tensor.detach().flatten()
             whole.update(_digest([flat[:: max(1, flat.numel() // SAMPLED)]]).encode())
     return whole.hexdigest()
+
+
+def described(value: Any, deep: int = 8) -> str:
+    """Text that stands for what a host or another pack has put on a model: patches, wrappers, options.
+
+    Two descriptions differ where the names of classes and functions differ, or what these hold: numbers, texts, weights, and
+    what a function was made with. Private attributes, which count and cache, are left out, so that the text stays the same
+    in another process.
+
+    Args:
+        deep: so many levels of what is held are looked at.
+    """
+    if isinstance(value, (str, bytes, bool, int, float, complex, type(None), torch.dtype, torch.device)):
+        return repr(value)
+    if isinstance(value, Tensor):
+        flat = value.detach().flatten()
+        return f"{tuple(value.shape)} {_digest([flat[:: max(1, flat.numel() // SAMPLED)]])}"
+    if isinstance(value, nn.Module):
+        return f"{_name(type(value))} {weights_identity(value)}"
+    if isinstance(value, type):
+        return _name(value)
+    if deep == 0:
+        return _name(type(value))
+
+    def further(held: Iterable[Any]) -> str:
+        return ", ".join(described(one, deep - 1) for one in held)
+
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(sorted(f"{key!s}: {further([one])}" for key, one in value.items())) + "}"
+    if isinstance(value, (list, tuple)):
+        return f"[{further(value)}]"
+    if isinstance(value, (set, frozenset)):
+        return "{" + ", ".join(sorted(described(one, deep - 1) for one in value)) + "}"
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        return f"{_name(value)}({further([*cells, *(value.__defaults__ or ())])})"
+    if isinstance(value, MethodType):
+        return f"{_name(value.__func__)}({further([value.__self__])})"
+    if isinstance(value, partial):
+        return f"partial({further([value.func, value.args, value.keywords])})"
+    public = {name: one for name, one in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
+    return f"{_name(type(value))}({further([public])})"
+
+
+def _name(what: Any) -> str:
+    return f"{getattr(what, '__module__', '')}.{getattr(what, '__qualname__', '')}"
+
+
+def _is_filled(cell: CellType) -> bool:
+    """Whether a name that a function takes from around it has a value yet."""
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
 
 
 def _digest(tensors: Iterable[Tensor]) -> str:

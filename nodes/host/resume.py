@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.storage.rescue import rescued, save_or_rescue
 from ...acfun_core.training.keeper import StateKeeper
-from ...acfun_core.training.key import weights_identity
+from ...acfun_core.training.key import described, weights_identity
 from . import files
 from .written import wrote
 
@@ -80,10 +79,10 @@ def _found(key: str, name: str, steps: int, elsewhere: list[Path]) -> StyleAdapt
 
 
 def base_identity(model, clip, vae, clip_vision) -> str:
-    """What of a graph's models decides a training: their weights as they are loaded, and the patches on them."""
-    patches = [
-        {str(key): [patch[0] for patch in each] for key, each in patcher.patches.items()}
+    """What of a graph's models decides a training: weights as they are loaded, patches, and options such as a skipped layer."""
+    patched = [
+        (patcher.patches, patcher.object_patches, patcher.model_options.get("transformer_options", {}))
         for patcher in (model, clip.patcher)
     ]
     modules = (model.model.diffusion_model, clip.cond_stage_model, vae.first_stage_model, clip_vision.model)
-    return weights_identity(*modules) + json.dumps(patches, sort_keys=True, default=str)
+    return weights_identity(*modules) + described([patched, clip.layer_idx, getattr(clip, "tokenizer_options", {})])

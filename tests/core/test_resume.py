@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training import keeper as keeping
 from acfun_core.training import state as states
 from acfun_core.training.keeper import StateKeeper
-from acfun_core.training.key import training_key, weights_identity
+from acfun_core.training.key import described, training_key, weights_identity
 from acfun_core.training.loop import train_adapter
 
 CONFIG = AdapterConfig("a painting in S* style")
@@ -205,6 +206,49 @@ def test_the_key_stands_for_all_inputs():
     ]
     assert len({key(), *changed}) == 1 + len(changed)
     assert key(steps=7) == key() and len(key()) == 32
+
+
+def patch_of(scale, *, weights=None):
+    def patch(h):
+        return h * scale if weights is None else h @ weights
+
+    return patch
+
+
+class Wrapper:
+    """As other packs put them on a model: an object that is called, and counts."""
+
+    def __init__(self, **held):
+        self.held, self._calls = held, random.random()
+
+
+def test_what_lies_on_a_model_is_told_apart_by_what_it_holds():
+    tensor = torch.rand(4, 4, generator=torch.Generator().manual_seed(2))
+    alike = [
+        lambda: {
+            "attn2": [patch_of(1.5)],
+            "wrappers": (Wrapper(strength=0.5, adapters=[torch.nn.Linear])),
+            "cfg": None,
+        },
+        lambda: {"lora": [(0.8, partial(patch_of, 2, weights=tensor.clone()))]},
+        lambda: {"wrapper": Wrapper(adapter=AdapterConfig("a photo in S* style")), "method": Wrapper(a=1).__init__},
+    ]
+    for make in alike:
+        assert described(make()) == described(make())
+    different = [
+        *(patch_of(scale) for scale in (1.5, 1.6)),
+        *(patch_of(1.5, weights=weights) for weights in (tensor, tensor.T)),
+        *(Wrapper(strength=strength) for strength in (0.5, 0.6)),
+        *(Wrapper(adapter=AdapterConfig(f"{words} in S* style")) for words in ("a photo", "a painting")),
+        {"layer": -2},
+        {"layer": None},
+        torch.nn.Linear(2, 2),
+        [tensor],
+    ]
+    assert len({described(each) for each in different}) == len(different)
+    ring = Wrapper()
+    ring.held["ring"] = ring
+    assert described(ring)
 
 
 def test_a_base_is_known_by_its_weights(unet):

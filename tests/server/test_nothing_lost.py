@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import base_graph, node, train_node
+from tools.comfy.graphs import apply_node, base_graph, node, train_node
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer
 
@@ -78,6 +78,23 @@ def test_a_deleted_adapter_is_written_again_and_path_names_it(client, comfy):
     assert again.texts("show") == [str(path)] and path.is_file() and same_tensors(path, kept)
     assert trained_steps(again) == 0, "it was trained again"
     assert "train" in client.run(graph(seed=82, steps=2, name="deleted")).cached
+
+
+def test_a_training_on_a_changed_model_was_taken_for_the_one_before(client):
+    """The same inputs and weights, but another adapter on the MODEL, a skipped layer of CLIP: the former adapter came back."""
+    settings = {"seed": 86, "steps": 2, "name": "changed"}
+    client.run(graph(**settings))
+    other = {
+        **graph(**settings),
+        "other": train_node(seed=87, steps=1, name="other"),
+        "apply": apply_node(["base", 0], ["other", 0]),
+    }
+    skipping = {**graph(**settings), "skip": node("CLIPSetLastLayer", clip=["base", 1], stop_at_clip_layer=-2)}
+    other["train"]["inputs"]["model"] = ["apply", 0]
+    skipping["train"]["inputs"]["clip"] = ["skip", 0]
+    for changed in (other, skipping):
+        steps = [event["step"] for event in live_events(client.run(changed)) if event["steps"] == 2]
+        assert max(steps) == 2, "it was not trained"
 
 
 def test_a_deleted_copy_is_saved_again(client, comfy):
