@@ -218,7 +218,7 @@ class TrainACFunStyle(io.ComfyNode):
                     on_step = following(watch, preview, preview_every, config)
                     return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
 
-            adapter, path = resume.once(key, name, path, config.steps, train, watch.notice)
+            adapter, path = resume.once(key, name, path, config.steps, train, watch.notice, options.keep_state)
             watch.saved(path, adapter.record.kept_step)
 
         if adapter.record.skipped_steps:

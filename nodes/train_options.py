@@ -33,12 +33,14 @@ class ChosenOptions:
     Attributes:
         adapter, train: fields of AdapterConfig and of TrainConfig.
         style_mask, face_mask: MASKs of the size of their pictures, or None.
+        keep_state: leave the training's state there at the end, so that more steps can continue it.
     """
 
     adapter: dict[str, Any] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     style_mask: Tensor | None = None
     face_mask: Tensor | None = None
+    keep_state: bool = False
 
 
 def adapter_widgets() -> list[io.Input]:
@@ -79,6 +81,15 @@ class ACFunTrainOptions(io.ComfyNode):
                         "Good: the head."
                     ),
                 ),
+                io.Boolean.Input(
+                    "keep_state",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "Keeps the training's state in models/acfun, about six times as large as the adapter. The same inputs "
+                        "with more steps then go on from there; not with learning_rate_end below 1. Good: no."
+                    ),
+                ),
             ],
             outputs=[
                 TrainOptions.Output(display_name="options", tooltip="For the options input of Train ACFun Style.")
@@ -86,10 +97,10 @@ class ACFunTrainOptions(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, style_mask=None, face_mask=None, **values) -> io.NodeOutput:
+    def execute(cls, style_mask=None, face_mask=None, keep_state=False, **values) -> io.NodeOutput:
         adapter = {name: values[name] for name in OF_THE_ADAPTER}
         train = {name: values[name] for name in OF_THE_TRAINING}
         # Bad values are named here already, not after the pictures were encoded.
         AdapterConfig(description=PLACEHOLDER, **adapter)
         TrainConfig(**train)
-        return io.NodeOutput(ChosenOptions(adapter, train, style_mask, face_mask))
+        return io.NodeOutput(ChosenOptions(adapter, train, style_mask, face_mask, keep_state))

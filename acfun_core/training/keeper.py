@@ -59,6 +59,7 @@ class StateKeeper:
         self.written: int | None = None
         self._seconds_between = SECONDS_BETWEEN if seconds_between is None else seconds_between
         self._due: float | None = None
+        self._began = self._spent = 0.0
         self._failed = False
         clean(folder)
         _clear_old(folder, self.path)
@@ -104,7 +105,8 @@ class StateKeeper:
         """Write the state after ``step`` steps if it is time, or if it is the last and is to be kept."""
         now = self.clock()
         if self._due is None:
-            self._due = now + self._pause(states.size(running) / SUPPOSED_SPEED)
+            self._began = now
+            self._due = self._due_after(now, states.size(running) / SUPPOSED_SPEED)
         if self._failed or not (now >= self._due or (last and self.keep)):
             return
         try:
@@ -114,11 +116,13 @@ class StateKeeper:
             self.say(f"{error.what} The training goes on without a state to resume from.")
         else:
             self.written = step
-            self._due = self.clock() + self._pause(self.clock() - now)
+            cost = self.clock() - now
+            self._spent += cost
+            self._due = self._due_after(self.clock(), cost)
 
-    def _pause(self, cost: float) -> float:
-        """Seconds until the next write, if one costs so many."""
-        return max(self._seconds_between, cost / LARGEST_SHARE)
+    def _due_after(self, now: float, cost: float) -> float:
+        """When the next write may come, if it costs so many seconds: after it, all of them are within their share."""
+        return max(now + self._seconds_between, self._began + (self._spent + cost) / LARGEST_SHARE)
 
     def end(self) -> None:
         """The adapter is safe: the state goes, unless it is to be kept."""

@@ -37,6 +37,7 @@ def once(
     steps: int,
     train: Callable[[StateKeeper], StyleAdapter],
     say: Callable[[str], None],
+    keep: bool = False,
 ) -> tuple[StyleAdapter, Path]:
     """Train and save, or take what is left of the same training. -> the adapter, and the path of its file.
 
@@ -46,13 +47,14 @@ def once(
         path: a free path for that name.
         steps: how many are wanted.
         train: does the training; is given what keeps its state.
+        keep: leave the state there at the end, so that more steps can continue it.
 
     Raises:
         ACFunError: the training failed, or its file could not be written; in that case the adapter is kept.
     """
     global _last
     elsewhere = files.folders_elsewhere()
-    keeper = StateKeeper(path.parent, key, say=say)
+    keeper = StateKeeper(path.parent, key, keep=keep, say=say)
     adapter = _found(key, name, steps, elsewhere)
     if adapter is not None and _last is not None and _last.adapter is adapter and _last.path and _last.path.exists():
         return adapter, wrote(name, _last.path)
@@ -61,7 +63,8 @@ def once(
             adapter = train(keeper)
         except (comfy.model_management.InterruptProcessingException, ACFunError):
             # Cancelled, or failed in a way that would come again. A training that breaks off otherwise may go on.
-            keeper.discard()
+            # One that is to be kept may be that of a training which had ended well before it was continued.
+            keeper.end()
             raise
     else:
         say("This training was done before, and its file is missing. It is written without training again.")

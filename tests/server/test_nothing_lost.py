@@ -16,6 +16,8 @@ from tools.comfy.graphs import apply_node, base_graph, node, train_node
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer
 
+from .test_options import DEFAULTS
+
 
 def graph(**changes) -> dict:
     return {**base_graph(), "train": train_node(**changes), "show": node("PreviewAny", source=["train", 2])}
@@ -78,6 +80,29 @@ def test_a_deleted_adapter_is_written_again_and_path_names_it(client, comfy):
     assert again.texts("show") == [str(path)] and path.is_file() and same_tensors(path, kept)
     assert trained_steps(again) == 0, "it was trained again"
     assert "train" in client.run(graph(seed=82, steps=2, name="deleted")).cached
+
+
+def test_a_finished_training_was_not_continued_with_more_steps(client, comfy):
+    """With its state kept; what comes out is the same bit for bit as all steps at once."""
+    settings = {"seed": 88, "resolution": 64}
+    kept = {"options": node("ACFunTrainOptions", **DEFAULTS, keep_state=True)}
+
+    def trained(name, steps, more):
+        given = {**graph(name=name, steps=steps, **settings), **more}
+        if more:
+            given["train"]["inputs"]["options"] = ["options", 0]
+        run = client.run(given)
+        return live_events(run)[-1], *comfy.folder("models/acfun").glob(f"{name}_*")
+
+    states = comfy.folder("models/acfun").glob
+    trained("short", 3, kept)
+    assert len(list(states(".acfun-*.state"))) == 1
+    last, longer = trained("longer", 5, kept)
+    assert "up to step 3 before" in last["notice"] and last["step"] == 5 and len(list(states(".acfun-*.state"))) == 1
+    _, whole = trained("whole", 5, {})
+    assert same_tensors(longer, whole)
+    last, _ = trained("longest", 6, {"options": node("ACFunTrainOptions", **DEFAULTS)})
+    assert last["step"] == 6 and not list(states(".acfun-*.state")), "no longer wanted, so it goes"
 
 
 def test_a_training_on_a_changed_model_was_taken_for_the_one_before(client):

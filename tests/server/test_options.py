@@ -35,12 +35,14 @@ SHOWN = {
     ),
 }
 DEFAULTS = {name: default_of(config, name) for config, names in SHOWN.items() for name in names}
+BESIDE = {"style_mask", "face_mask", "keep_state"}
+"""Inputs of the node that are no option of the method."""
 USAGE = {name: default_of(Strengths, name) for name in options_of(Strengths)}
 USAGE = {name: value for name, value in USAGE.items() if "_" in name or name in ("blocks", "guidance")}
 
 
 def train_options(**changes) -> dict:
-    assert changes.keys() <= DEFAULTS.keys() | {"style_mask", "face_mask"}
+    assert changes.keys() <= DEFAULTS.keys() | BESIDE
     return node("ACFunTrainOptions", **{**DEFAULTS, **changes})
 
 
@@ -73,7 +75,7 @@ def differences(client, graph: dict, **pairs) -> dict[str, float]:
 def test_the_widgets_are_the_declarations(client):
     """Ranges and defaults are the config's, and the simple node keeps the inputs it had."""
     shown = client.object_info("ACFunTrainOptions")["input"]
-    assert list(shown["required"]) == list(DEFAULTS) and set(shown["optional"]) == {"style_mask", "face_mask"}
+    assert list(shown["required"]) == list(DEFAULTS) and set(shown["optional"]) == BESIDE
     for name, value in DEFAULTS.items():
         assert shown["required"][name][1]["default"] == value, name
     simple = client.object_info("ACFunTrainStyle")["input"]
@@ -199,13 +201,14 @@ def test_every_option_is_kept_by_the_file_and_by_a_saved_workflow(client, comfy,
 @pytest.mark.parametrize("kind", ["ACFunTrainOptions", "ACFunAdapterOptions"])
 def test_every_option_is_a_value_of_its_own_in_an_editors_file(client, kind):
     """The editor saves widgets by their order: what it reads back is what was chosen."""
-    chosen = EVERY[0] | EVERY[1] if kind == "ACFunTrainOptions" else OTHER_USAGE
+    chosen = {**EVERY[0], **EVERY[1], "keep_state": True} if kind == "ACFunTrainOptions" else OTHER_USAGE
     info = client.object_info(kind)
     values = [chosen[name] for name, _ in widgets_of(info)]
     saved = {"id": 1, "type": kind, "title": kind, "inputs": [], "widgets_values": values}
     ui = json.loads(json.dumps({"nodes": [saved], "links": []}))
     assert queued_by_the_editor(ui, {kind: info})["1"]["inputs"] == chosen
-    assert chosen.keys() == (DEFAULTS if kind == "ACFunTrainOptions" else USAGE).keys()
+    assert list(chosen.keys() - {*DEFAULTS, *USAGE}) == (["keep_state"] if kind == "ACFunTrainOptions" else [])
+    assert chosen.keys() >= (DEFAULTS if kind == "ACFunTrainOptions" else USAGE).keys()
 
 
 OTHER_USAGE = {
