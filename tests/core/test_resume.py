@@ -21,6 +21,7 @@ from acfun_core.training import state as states
 from acfun_core.training.keeper import StateKeeper
 from acfun_core.training.key import described, training_key, weights_identity
 from acfun_core.training.loop import train_adapter
+from acfun_core.training.material import Material
 
 CONFIG = AdapterConfig("a painting in S* style")
 SETTINGS = {"steps": 8, "learning_rate": 1e-2, "warmup_steps": 3, "seed": 5}
@@ -36,7 +37,7 @@ def training(base, latents, style_tokens, tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(keeping, "LARGEST_SHARE", float("inf"))
 
-    def run(killed_after=None, said=None, keep=False, resume=True, state=True, **settings):
+    def run(killed_after=None, said=None, keep=False, resume=True, state=True, kind=CONFIG, material=None, **settings):
         def on_step(report):
             if report.step == killed_after:
                 raise Killed
@@ -44,7 +45,7 @@ def training(base, latents, style_tokens, tmp_path, monkeypatch):
         config = TrainConfig(**{**SETTINGS, **settings})
         said = [] if said is None else said
         kept = StateKeeper(tmp_path, "key", resume, keep, said.append) if state else None
-        adapter = train_adapter(base, latents, style_tokens, CONFIG, config, on_step, keeper=kept)
+        adapter = train_adapter(base, latents, style_tokens, kind, config, on_step, material, kept)
         if kept:
             kept.end()
         return adapter
@@ -70,6 +71,36 @@ def test_a_killed_training_ends_as_if_it_had_not_been_killed(training, tmp_path,
     assert said == [f"This training was done up to step {killed_after} before. It goes on from there."]
     assert same(resumed, whole) and resumed.record == whole.record
     assert list(tmp_path.iterdir()) == []
+
+
+EVERY_KIND = {
+    "variants and masks": {"style_flip": True, "style_variants": 3, "timestep_split": 0.4},
+    "abstract alone": {"kind": AdapterConfig("a painting in S* style", blocks="none", dropout=0.5)},
+    "sequence": {
+        "kind": AdapterConfig(
+            "a painting in S* style", abstract_mode="sequence", form="low_rank", rank=2, stats="mean_std"
+        ),
+        **{"noisy_source": "random", "min_snr_gamma": 5.0, "learning_rate_end": 0.1},
+    },
+}
+
+
+@pytest.mark.parametrize("settings", EVERY_KIND.values(), ids=EVERY_KIND)
+def test_every_kind_of_training_goes_on_bit_for_bit(training, latents, settings):
+    settings = {**settings, "steps": 4}
+    if "style_flip" in settings:
+        draws = torch.Generator().manual_seed(3)
+        variants = torch.randn(3, *latents.shape[1:], generator=draws)
+        masks = torch.rand(2, 1, *latents.shape[2:], generator=draws)
+        settings["material"] = Material(variants, masks[:1], masks[1:])
+    whole = training(state=False, **settings)
+    for killed_after in (1, 3):
+        with pytest.raises(Killed):
+            training(killed_after, **settings)
+    said = []
+    resumed = training(said=said, **settings)
+    assert "up to step 3 before" in said[0]
+    assert same(resumed, whole) and resumed.record == whole.record
 
 
 def test_a_finished_training_is_continued_with_more_steps(training, tmp_path):
