@@ -14,14 +14,16 @@ define_torchvision_operators()
 
 from acfun_core.backends.pictures import read_picture  # noqa: E402
 from acfun_core.backends.stable_diffusion import StableDiffusion  # noqa: E402
+from acfun_core.command_line import sample, train  # noqa: E402
 from acfun_core.config import AdapterConfig, TrainConfig  # noqa: E402
-from acfun_core.demo_base import NATIVE_SIDE  # noqa: E402
 from acfun_core.method.adapter import StyleAdapter  # noqa: E402
+
+from .acfun_command import TRAIN, Ended, acfun  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[2]
 BASE = REPO / "base"
 PROMPT = "a painting of a woman in S* style"
-SIDE = NATIVE_SIDE
+SIDE = 64  # of what is trained and drawn where nothing depends on what it looks like
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +55,17 @@ def gentle(base, style, face) -> StyleAdapter:
     return base.train(
         style, face, AdapterConfig(PROMPT), TrainConfig(steps=3, learning_rate=3e-4, warmup_steps=0), SIDE
     )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> tuple[Path, Ended]:
+    """An adapter that the command line trained, and how the command ended."""
+    path = tmp_path_factory.mktemp("trained") / "woodblock.safetensors"
+    return path, acfun(*TRAIN, "--steps", 3, "--out", path, "--json")
+
+
+@pytest.fixture
+def loaded(base, monkeypatch) -> None:
+    """The base of the session in place of loading it anew, for commands that run in this process."""
+    for command in (sample, train):
+        monkeypatch.setattr(command, "load_base", lambda arguments: base)

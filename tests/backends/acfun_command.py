@@ -1,0 +1,53 @@
+"""The command ``acfun`` for tests: in a process of its own, and the arguments of a small training."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from tools.comfy.graphs import PROMPT
+from tools.comfy.install import REPO
+
+RUNNER = (sys.executable, "-m", "acfun_core")
+STYLE, FACE = REPO / "pictures" / "style_woodblock.png", REPO / "pictures" / "face_astronaut.png"
+POINTS = "200,219,311,220,253,283,204,325,306,326"
+"""Where both have eyes, nose and corners of the mouth."""
+TRAIN = [
+    "train",
+    "--style",
+    STYLE,
+    "--face",
+    FACE,
+    "--description",
+    PROMPT,
+    "--resolution",
+    64,
+    "--learning-rate",
+    3e-3,
+]
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def result(self) -> dict:
+        """The one JSON object on standard output."""
+        return json.loads(self.out)
+
+
+def offline() -> dict[str, str]:
+    """The environment without what would let a library reach a network by accident."""
+    return {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+def acfun(*arguments) -> Ended:
+    command = [*RUNNER, *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=offline(), cwd=REPO)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
