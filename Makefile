@@ -37,11 +37,12 @@ setup:
 demo: setup
 	@$(VENV_PYTHON) -m tools.demo $(ARGS)
 
-# Files of tests side by side, each process with its share of the cores and a server of its own. TEST_WORKERS=0: one process.
+# Two processes, each with its share of the cores and a server of its own; who is done takes over tests of the other.
+# TEST_WORKERS=0: one process.
 TEST_WORKERS ?= 2
 
 test: setup
-	@$(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
 
 parity: setup
 	@$(VENV_PYTHON) -m tools.parity $(ARGS)
