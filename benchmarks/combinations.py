@@ -24,9 +24,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from acfun_core.demo_base import NATIVE_SIDE
 from tools.base_key import base_key, said_of
 from tools.comfy.client import ComfyClient
-from tools.comfy.graphs import SIDE, base_graph, node, train_node
+from tools.comfy.graphs import base_graph, node, train_node
 from tools.comfy.random_files import CONTROL_NET, LORA, write_control_net, write_lora
 from tools.comfy.server import ComfyServer
 
@@ -87,13 +88,13 @@ def flagged_server(flags: Flags, folder: Path) -> ComfyServer:
     return ComfyServer(packs, extra_args=flags.arguments, env=env, base_dir=folder, log_path=log)
 
 
-def prepare(server: ComfyServer, client: ComfyClient) -> None:
+def prepare(server: ComfyServer, client: ComfyClient, side: int = NATIVE_SIDE) -> None:
     """The files that all rows use: a LoRA, a ControlNet, and an adapter of a few steep steps."""
     write_lora(server)
     write_control_net(server, client)
     adapters = server.folder("models/acfun")
     if not (adapters / ADAPTER).exists():
-        client.run({**base_graph(), "train": train_node(name="combination")})
+        client.run({**base_graph(), "train": train_node(name="combination", resolution=side)})
         max(adapters.glob("combination_*"), key=lambda path: path.stat().st_mtime_ns).rename(adapters / ADAPTER)
 
 
@@ -118,9 +119,9 @@ def difference(one: Tensor, two: Tensor) -> dict[str, float]:
     return {"max": (one - two).abs().max().item(), "relative": change.item()}
 
 
-def measure_part(server: ComfyServer, client: ComfyClient, part: Part, steps: int) -> dict:
+def measure_part(server: ComfyServer, client: ComfyClient, part: Part, steps: int, side: int = NATIVE_SIDE) -> dict:
     """One row of the first table."""
-    graph = drawing_graph(part, steps)
+    graph = drawing_graph(part, steps, side)
     found = drawn(server, client, graph, [n for n in ("alone", "off", "both", "adapter", "behind") if n in graph])
     row = {
         "finite": finite(found),
@@ -133,11 +134,13 @@ def measure_part(server: ComfyServer, client: ComfyClient, part: Part, steps: in
     return row
 
 
-def measure_flags(server: ComfyServer, client: ComfyClient, steps: int) -> tuple[dict, dict[str, Tensor]]:
+def measure_flags(
+    server: ComfyServer, client: ComfyClient, steps: int, side: int = NATIVE_SIDE
+) -> tuple[dict, dict[str, Tensor]]:
     """What one server learned, [style, face] loss before and after, and what it drew with and without a LoRA."""
-    graph = drawing_graph(dataclasses.replace(parts(LORA, "")[0], after=False), steps)
+    graph = drawing_graph(dataclasses.replace(parts(LORA, "")[0], after=False), steps, side)
     graph["base_alone"] = node("KSampler", **{**graph["alone"]["inputs"], "model": ["base", 0]})
-    graph["train"] = train_node(name="flags", model=["part", 0], **LEARNING)
+    graph["train"] = train_node(name="flags", model=["part", 0], resolution=side, **LEARNING)
     known = set(server.folder("models/acfun").glob("flags_*"))
     found = drawn(server, client, graph, ["base_alone", "adapter", "alone", "off", "both"])
     [path] = set(server.folder("models/acfun").glob("flags_*")) - known
@@ -163,7 +166,7 @@ class Combinations(Work):
     """A cell a part and a cell a server; one server at a time, all on the same folders."""
 
     def __init__(self, options: argparse.Namespace):
-        super().__init__(Store(options.out), f"{base_key(ROOT / 'base')}-side{SIDE}-steps{options.steps}")
+        super().__init__(Store(options.out), f"{base_key(ROOT / 'base')}-side{NATIVE_SIDE}-steps{options.steps}")
         self.options, self.parts = options, [*parts(LORA, CONTROL_NET), *map(compiled, options.compile)]
         self.servers = [flags for flags in FLAGS if options.only in (None, flags.name)]
         self._running: tuple[Flags, ComfyServer, ComfyClient] | None = None
@@ -264,7 +267,7 @@ def page(part_rows: list[tuple[Part, dict]], flag_rows: list[tuple[Flags, dict]]
         "combinations.md",
         weights=said_of(ROOT / "base"),
         broken=[row[0] for row in (*first, *second) if row[-1] != verdict(True)],
-        side=SIDE,
+        side=NATIVE_SIDE,
         steps=steps,
         command=command,
         parts=Table(["part", "what", "adapter off", "adapter's change", "part's change", "order", ""], first),

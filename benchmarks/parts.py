@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tools.comfy.graphs import PROMPT, SIDE, base_graph, ksampler_nodes, node
+from acfun_core.demo_base import NATIVE_SIDE
+from tools.comfy.graphs import PROMPT, base_graph, ksampler_nodes, node
 
 ADAPTER = "combination.safetensors"
 COMPILED_STEPS = 2
@@ -49,12 +50,12 @@ def patched_by(kind: str, **settings) -> Callable[[Graph, Link, str], Link]:
     return model
 
 
-def picture_nodes() -> Graph:
+def picture_nodes(side: int) -> Graph:
     """The face at the side of the drawing, as pixels and as latent, and a mask of its left half."""
-    nothing = node("SolidMask", value=0.0, width=SIDE, height=SIDE)
-    left = node("SolidMask", value=1.0, width=SIDE // 2, height=SIDE)
+    nothing = node("SolidMask", value=0.0, width=side, height=side)
+    left = node("SolidMask", value=1.0, width=side // 2, height=side)
     return {
-        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=side, height=side, crop="center"),
         "encoded": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
         "nothing": nothing,
         "left": left,
@@ -75,8 +76,8 @@ def controlled(net: str) -> Callable[[Graph, Link, Link, str], tuple[Link, Link]
     return conditions
 
 
-def parts(lora: str, net: str) -> list[Part]:
-    """All parts of the first table."""
+def parts(lora: str, net: str, side: int = NATIVE_SIDE) -> list[Part]:
+    """All parts of the first table, for pictures of so many pixels a side."""
     free_u = {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2}
     tiles = {"tile_size": 32, "swap_size": 1, "max_depth": 1, "scale_depth": False}
     return [
@@ -107,21 +108,21 @@ def parts(lora: str, net: str) -> list[Part]:
             "ControlNet",
             "random, edges of the photo; stock nodes",
             conditions=controlled(net),
-            graph=picture_nodes(),
+            graph=picture_nodes(side),
         ),
         Part(
             "img2img",
             "img2img",
             "the photo, denoise 0.6; stock nodes",
             sampler={"latent_image": ["encoded", 0], "denoise": 0.6},
-            graph=picture_nodes(),
+            graph=picture_nodes(side),
         ),
         Part(
             "inpainting",
             "inpainting",
             "the left half of the photo; Set Latent Noise Mask",
             sampler={"latent_image": ["masked", 0]},
-            graph=picture_nodes(),
+            graph=picture_nodes(side),
         ),
     ]
 
@@ -144,11 +145,11 @@ def loaded(strengths: Sequence[float], model: Link) -> dict:
     return node("ACFunLoadAdapter", model=model, clip=["base", 1], adapter_name=ADAPTER, **dict(zip(names, strengths)))
 
 
-def drawing_graph(part: Part, steps: int) -> Graph:
+def drawing_graph(part: Part, steps: int, side: int = NATIVE_SIDE) -> Graph:
     """What is drawn of one part: ``alone`` without the adapter, ``off`` and ``both`` with it, ``adapter`` without the part, and
     ``behind`` with the part put behind the adapter.
     """
-    graph = {**base_graph(), **part.graph, **ksampler_nodes()}
+    graph = {**base_graph(), **part.graph, **ksampler_nodes(side=side)}
     stock = graph.pop("stock")
     plain = [["positive", 0], ["negative", 0]]
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig
+from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.method.pseudo_word import Members
 from acfun_core.storage import adapter_file
@@ -116,13 +117,21 @@ def comfy_latents(server: ComfyServer, client: ComfyClient, members: Members, se
     return load_file(path)["latent_tensor"]
 
 
-def compare(server: ComfyServer, client: ComfyClient, base: StableDiffusion, members: Members, **changes) -> dict:
+def compare(
+    server: ComfyServer,
+    client: ComfyClient,
+    base: StableDiffusion,
+    members: Members,
+    side: int = NATIVE_SIDE,
+    **changes,
+) -> dict:
     """Draw with both. -> the largest difference, and how far the adapters themselves move the latent."""
-    settings, side = {**SETTINGS, **changes}, base.native_side
+    settings = {**SETTINGS, **changes}
     start = time.monotonic()
     in_comfy = comfy_latents(server, client, members, settings, side)
-    in_diffusers = base.sample(members=members, **settings)
-    without = base.sample(members=[(adapter, Strengths(0.0, 0.0, 0.0)) for adapter, _ in members], **settings)
+    in_diffusers = base.sample(members=members, size=(side, side), **settings)
+    off = [(adapter, Strengths(0.0, 0.0, 0.0)) for adapter, _ in members]
+    without = base.sample(members=off, size=(side, side), **settings)
     return {
         "max_abs_difference": (in_comfy - in_diffusers).abs().max().item(),
         "limit": LIMIT,

@@ -6,6 +6,7 @@ import pytest
 
 from acfun_core.strengths import Strengths
 from tools import parity
+from tools.comfy.graphs import SIDE
 
 
 @pytest.mark.server
@@ -28,7 +29,7 @@ def test_forty_steps_end_within_a_thousandth(comfy, client, base):
     ids=["weights", "long prompt", "no guidance"],
 )
 def test_prompts_and_strengths_mean_the_same(comfy, client, base, strengths, settings):
-    found = parity.compare(comfy, client, base, [(parity.random_adapter(base), strengths)], steps=7, **settings)
+    found = parity.compare(comfy, client, base, [(parity.random_adapter(base), strengths)], SIDE, steps=7, **settings)
     assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
 
 
@@ -53,5 +54,5 @@ def test_every_kind_of_adapter_means_the_same(comfy, client, base, strengths, op
 @pytest.mark.server
 def test_a_mix_means_the_same(comfy, client, base):
     members = [(parity.random_adapter(base, seed), Strengths(weight=weight)) for seed, weight in ((1, 0.7), (2, 0.4))]
-    found = parity.compare(comfy, client, base, members, steps=6)
+    found = parity.compare(comfy, client, base, members, SIDE, steps=6)
     assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
+from acfun_core.demo_base import NATIVE_SIDE as SIDE
 from acfun_core.diffusion.palette import Palette
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from acfun_core.strengths import Strengths
 
-from .conftest import PROMPT, SIDE
+from .conftest import PROMPT
 
 STEPS = 20
 

@@ -8,7 +8,7 @@ import torch
 from acfun_core.backends.pictures import clip_pixels, to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig, TrainConfig
-from acfun_core.demo_base import base_key
+from acfun_core.demo_base import NATIVE_SIDE, base_key
 from acfun_core.errors import ACFunError
 from acfun_core.storage.adapter_file import load, save, to_tensors
 from acfun_core.strengths import Strengths
@@ -16,7 +16,7 @@ from acfun_core.strengths import Strengths
 from .conftest import BASE, PROMPT, SIDE
 
 PLAIN = PROMPT.replace("S*", "painting")
-SHORT = {"seed": 3, "steps": 3, "cfg": 3.0}
+SHORT = {"seed": 3, "steps": 3, "cfg": 3.0, "size": (SIDE, SIDE)}
 
 
 def test_training_learns_something_and_leaves_the_base_alone(base, adapter, style, face):
@@ -140,11 +140,10 @@ def test_a_batch_of_masks_has_one_a_portrait(base, adapter):
 )
 def test_every_kind_of_adapter_trains_is_saved_and_draws(base, style, face, tmp_path, options):
     config = TrainConfig(steps=2, learning_rate=3e-3, warmup_steps=0)
-    trained = base.train(style, face, AdapterConfig(PROMPT, **options), config, 64)
+    trained = base.train(style, face, AdapterConfig(PROMPT, **options), config, SIDE)
     loaded = load(save(trained, tmp_path / "kind.safetensors"))
-    short = {**SHORT, "size": (64, 64)}
-    one, two = (base.sample(PROMPT, members=[(which, Strengths())], **short) for which in (trained, loaded))
-    assert torch.equal(one, two) and (one - base.sample(PLAIN, **short)).abs().max() > 1e-5
+    one, two = (base.sample(PROMPT, members=[(which, Strengths())], **SHORT) for which in (trained, loaded))
+    assert torch.equal(one, two) and (one - base.sample(PLAIN, **SHORT)).abs().max() > 1e-5
 
 
 def test_variants_and_masks_of_the_pictures_are_learned_from(base, style, face):
@@ -152,8 +151,8 @@ def test_variants_and_masks_of_the_pictures_are_learned_from(base, style, face):
     mask[:, :, : style.shape[2] // 2] = 1.0
     config = TrainConfig(steps=2, style_crop=0.3, style_flip=True, style_variants=3)
     face_mask = torch.ones(1, *face.shape[1:3])
-    adapter = base.train(style, face, AdapterConfig(PROMPT), config, 64, style_mask=mask, face_mask=face_mask)
-    plain = base.train(style, face, AdapterConfig(PROMPT), TrainConfig(steps=2), 64)
+    adapter = base.train(style, face, AdapterConfig(PROMPT), config, SIDE, style_mask=mask, face_mask=face_mask)
+    plain = base.train(style, face, AdapterConfig(PROMPT), TrainConfig(steps=2), SIDE)
     assert adapter.record.style_loss != plain.record.style_loss
     with pytest.raises(ACFunError, match="style mask is empty"):
         base.train(style, face, AdapterConfig(PROMPT), config, 64, style_mask=0 * mask)
@@ -164,7 +163,7 @@ def test_a_batch_starts_with_the_same_noise_as_one_portrait(base, adapter):
     batch = base.sample(PROMPT, members=members, batch=2, **SHORT)
     assert batch.shape == (2, 4, SIDE // 8, SIDE // 8)
     assert (batch[0] - batch[1]).abs().max() > 1e-2
-    assert base.sample(PROMPT, members=members, size=(128, 192), **SHORT).shape == (1, 4, 16, 24)
+    assert base.sample(PROMPT, members=members, **{**SHORT, "size": (128, 192)}).shape == (1, 4, 16, 24)
 
 
 def test_progress_counts_the_steps(base):
@@ -176,11 +175,11 @@ def test_progress_counts_the_steps(base):
 def test_pictures_survive_the_autoencoder(base, face):
     from acfun_core.images import square
 
-    picture = square(face, SIDE)
+    picture = square(face, NATIVE_SIDE)
     decoded = base.decode(base.encode(picture))
     assert decoded.shape == picture.shape and 0 <= decoded.min() and decoded.max() <= 1
     assert (decoded - picture).square().mean() < 0.02
-    assert to_pil(decoded[0]).size == (SIDE, SIDE)
+    assert to_pil(decoded[0]).size == (NATIVE_SIDE, NATIVE_SIDE)
 
 
 def test_clip_sees_the_middle_square():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import shutil
+from pathlib import Path
 
 import pytest
 
+from acfun_core.demo_base import NATIVE_SIDE
 from benchmarks import combinations, parts
 from tools.comfy.graphs import (
     PROMPT,
@@ -25,6 +28,7 @@ from .workflow_runs import differ, quick
 
 pytestmark = pytest.mark.server
 OFF = (0.0, 0.0, 0.0)
+TABLE_SIDE = 128  # the attention over less is one of HyperTile's tiles
 WITHOUT_COMPILE = "the MODEL runs without its torch.compile"
 
 
@@ -35,22 +39,26 @@ def control_net(comfy) -> str:
 
 
 @pytest.fixture(scope="module")
-def prepared(comfy) -> None:
+def adapter(comfy) -> Path:
+    """The file that all rows of the table use, with a LoRA and a ControlNet beside it."""
     with comfy.client() as client:
-        combinations.prepare(comfy, client)
+        combinations.prepare(comfy, client, SIDE)
+    return comfy.folder("models/acfun") / parts.ADAPTER
 
 
-@pytest.mark.parametrize("part", parts.parts(combinations.LORA, combinations.CONTROL_NET), ids=lambda part: part.name)
-def test_each_part_of_the_table_holds(comfy, client, prepared, part):
+@pytest.mark.parametrize(
+    "part", parts.parts(combinations.LORA, combinations.CONTROL_NET, TABLE_SIDE), ids=lambda part: part.name
+)
+def test_each_part_of_the_table_holds(comfy, client, adapter, part):
     """Off, the adapter leaves the part's picture alone, bit for bit; on, both are in it, whatever comes first."""
-    row = {"name": part.name, **combinations.measure_part(comfy, client, part, steps=2)}
+    row = {"name": part.name, **combinations.measure_part(comfy, client, part, steps=2, side=TABLE_SIDE)}
     assert combinations.part_holds(row), row
 
 
-def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, prepared):
+def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, adapter):
     """Code that torch.compile made of the bare UNet knew nothing of the hooks: parts of CFun were missing."""
     part = parts.compiled("eager")
-    graph = parts.drawing_graph(part, parts.COMPILED_STEPS)
+    graph = parts.drawing_graph(part, parts.COMPILED_STEPS, SIDE)
     found = {}
     for name in ("alone", "off", "both", "adapter"):
         others = {"alone", "off", "both", "adapter", "behind"} - {name}
@@ -63,12 +71,14 @@ def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, cli
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fp8"])
-def test_a_server_with_flags_holds(tmp_path, name):
+def test_a_server_with_flags_holds(adapter, tmp_path, name):
     """Weights that are cast layer by layer, or kept in 8 bits: the adapter trains and draws, and off it is not there."""
     [flags] = [one for one in combinations.FLAGS if one.name == name]
     with combinations.flagged_server(flags, tmp_path) as server, server.client() as client:
-        combinations.prepare(server, client)
-        record, found = combinations.measure_flags(server, client, steps=2)
+        write_lora(server)
+        server.folder("models/acfun").mkdir(exist_ok=True)
+        shutil.copy(adapter, server.folder("models/acfun"))
+        record, found = combinations.measure_flags(server, client, steps=2, side=SIDE)
         log = server.log()
     row = combinations.flags_row(record, found, found)
     assert combinations.flags_hold(row), row
@@ -156,7 +166,7 @@ def test_control_net_and_adapter_are_both_in_the_picture(client, control_net):
 
 def test_the_workflow_shows_lora_control_net_and_style(client, comfy, control_net):
     """Each of the three changes the picture of the workflow "lora_controlnet" when it is taken out."""
-    workflow = quick("lora_controlnet", lora=write_lora(comfy), control_net=control_net)
+    workflow = quick("lora_controlnet", side=SIDE, lora=write_lora(comfy), control_net=control_net)
     result = api.node_id(workflow, "Result")
     (picture,) = client.run(workflow, timeout=600).images(result)
     without = {
@@ -200,10 +210,12 @@ def test_inpainting_changes_the_masked_half_only(client):
     """The left half is drawn anew in the style, the right third stays what it was."""
     graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
     graph |= {
-        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "small": node(
+            "ImageScale", image=["face", 0], upscale_method="area", width=NATIVE_SIDE, height=NATIVE_SIDE, crop="center"
+        ),
         "encode": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
-        "nothing": node("SolidMask", value=0.0, width=SIDE, height=SIDE),
-        "left": node("SolidMask", value=1.0, width=SIDE // 2, height=SIDE),
+        "nothing": node("SolidMask", value=0.0, width=NATIVE_SIDE, height=NATIVE_SIDE),
+        "left": node("SolidMask", value=1.0, width=NATIVE_SIDE // 2, height=NATIVE_SIDE),
         "mask": node("MaskComposite", destination=["nothing", 0], source=["left", 0], x=0, y=0, operation="add"),
         "masked": node("SetLatentNoiseMask", samples=["encode", 0], mask=["mask", 0]),
         **ksampler_nodes(model=["apply", 0], positive=["styled", 0], latent=["masked", 0]),
@@ -211,8 +223,8 @@ def test_inpainting_changes_the_masked_half_only(client):
     }
     graph["plain"] = variant(graph["stock"], model=["base", 0], positive=["positive", 0])
     for name in ("encode", "stock", "plain"):
-        for side, x in (("left", 0), ("right", SIDE * 2 // 3)):
-            crop = node("LatentCrop", samples=[name, 0], width=SIDE // 3, height=SIDE, x=x, y=0)
+        for side, x in (("left", 0), ("right", NATIVE_SIDE * 2 // 3)):
+            crop = node("LatentCrop", samples=[name, 0], width=NATIVE_SIDE // 3, height=NATIVE_SIDE, x=x, y=0)
             graph[f"{name}_{side}"] = crop
     found = compare(
         client,

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from acfun_core.demo_base import NATIVE_SIDE
 from tools.comfy.client import ComfyClient, Interrupted, NodeError
 from tools.comfy.graphs import (
     PROMPT,
@@ -133,7 +134,7 @@ def test_cancel_ends_within_a_step_and_leaves_nothing(client, comfy):
                 client.interrupt()
 
     with pytest.raises(Interrupted):
-        client.run({**base_graph(), "train": train_node(seed=12, steps=500)}, on_event=cancel)
+        client.run({**base_graph(), "train": train_node(seed=12, steps=500, resolution=NATIVE_SIDE)}, on_event=cancel)
     assert max(seen) <= 5
     assert digest(client) == before and adapters(comfy) == files
     client.run({**base_graph(), "train": train_node(seed=12, steps=2)})
@@ -164,7 +165,8 @@ def test_same_seed_same_adapter_bit_for_bit(client, comfy):
 def test_200_steps_lower_both_terms_by_a_fifth(client, comfy):
     """On fixed timesteps and noises, with default settings, on the demo base."""
     known = adapters(comfy)
-    client.run({**base_graph(), "train": train_node(name="learns", steps=200, learning_rate=1e-4)}, timeout=900)
+    settings = {"name": "learns", "steps": 200, "learning_rate": 1e-4, "resolution": NATIVE_SIDE}
+    client.run({**base_graph(), "train": train_node(**settings)}, timeout=900)
     [name] = adapters(comfy) - known
     with safe_open(comfy.folder("models/acfun") / name, "pt") as file:
         record = json.loads(file.metadata()["training"])

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from acfun_core.config import PALETTE_HOLD
+from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.diffusion.palette import Palette
 from acfun_core.images import square
 from acfun_core.storage import adapter_file
@@ -119,7 +120,11 @@ def test_cancel_ends_it_within_a_step_and_leaves_nothing(client):
             if event.data["value"] == 3:
                 client.interrupt()
 
-    graph = {**base_graph(), "start": noise_node(steps=500), "same": compare_node(["start", 0], ["start", 0])}
+    graph = {
+        **base_graph(),
+        "start": noise_node(steps=500, resolution=NATIVE_SIDE),
+        "same": compare_node(["start", 0], ["start", 0]),
+    }
     with pytest.raises(Interrupted):
         client.run(graph, on_event=cancel)
     assert max(seen) <= 5
@@ -143,13 +148,16 @@ def test_an_adapter_on_the_model_is_left_out_and_acts_in_the_drawing(client):
 
 
 def test_the_portrait_is_the_photo_where_nothing_is_learned(comfy, client):
+    """At the size that the base was trained for."""
+    drawing = {"cfg": 1.0, "steps": 20, "prompt": "S*", "width": NATIVE_SIDE, "height": NATIVE_SIDE}
+    scaled = {"upscale_method": "area", "width": NATIVE_SIDE, "height": NATIVE_SIDE, "crop": "center"}
     graph = {
         **trained(),
         "off": apply_node(strengths=(0.0, 0.0, 0.0)),
-        "start": noise_node(steps=20),
-        "portrait": sampler_node(["off", 0], "off", start=["start", 0], cfg=1.0, steps=20, prompt="S*"),
-        "chance": sampler_node(["off", 0], "off", cfg=1.0, steps=20, prompt="S*"),
-        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "start": noise_node(steps=20, resolution=NATIVE_SIDE),
+        "portrait": sampler_node(["off", 0], "off", start=["start", 0], **drawing),
+        "chance": sampler_node(["off", 0], "off", **drawing),
+        "small": node("ImageScale", image=["face", 0], **scaled),
         "photo": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
     }
     portrait, chance, photo = saved(comfy, client, graph, "portrait", "chance", "photo")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
+from acfun_core.demo_base import NATIVE_SIDE as SIDE
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import SIDE, base_graph, node
+from tools.comfy.graphs import base_graph, node
 from tools.measure.faces import model_file
 
 OTHER = "style_oil.jpg"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 from PIL import Image, ImageStat
 
+from acfun_core.demo_base import NATIVE_SIDE
 from tools.comfy.client import ComfyClient, Run
 from tools.comfy.graphs import SIDE
 from tools.comfy.install import REPO
@@ -221,7 +222,7 @@ def test_pictures_come_back(finished):
     assert "Result" in titles
     for title in titles:
         picture = finished.picture(title)
-        assert picture.size == (SIDE, SIDE), title
+        assert picture.size == (NATIVE_SIDE, NATIVE_SIDE), title
         assert max(ImageStat.Stat(picture).stddev) > 2, f"{title} is one flat colour"
 
 
@@ -232,9 +233,9 @@ def test_training_reports_every_step_and_shows_previews(finished):
     assert len(previews) == TRAIN_STEPS // PREVIEW_EVERY
     # The server scales previews to the size that the node asks for.
     last = previews[-1].picture()
-    assert last.width == last.height >= SIDE
+    assert last.width == last.height >= NATIVE_SIDE
     assert max(ImageStat.Stat(last).stddev) > 2
-    assert finished.picture("Train").width > SIDE, "the loss curve"
+    assert finished.picture("Train").width > NATIVE_SIDE, "the loss curve"
 
 
 def test_the_adapter_is_saved_and_listed_at_once(finished, session):
@@ -277,7 +278,7 @@ def own_files(comfy, session) -> dict[str, str]:
 @pytest.mark.parametrize("name", LESSONS)
 def test_each_lesson_shows_a_difference(name, session, own_files):
     """Every saved picture comes back, and no two are the same: words, mixes, masks, frames and patches all count."""
-    workflow = quick(name, **own_files)
+    workflow = quick(name, side=SIDE, **own_files)
     run = session.run(workflow, timeout=600)
     pictures = [image for title in saved_pictures(workflow) for image in run.images(api.node_id(workflow, title))]
     assert len(pictures) >= 2
@@ -292,7 +293,7 @@ def test_each_lesson_shows_a_difference(name, session, own_files):
 @pytest.mark.parametrize("name", APPS)
 def test_what_app_mode_shows_is_there_and_works(name, session):
     """Pictures chosen in the form reach the portrait; all fields are widgets that nothing else feeds."""
-    saved, workflow = load_ui(name), quick(name)
+    saved, workflow = load_ui(name), quick(name, side=SIDE)
     form = saved["extra"]["linearData"]
     for number, widget in form["inputs"]:
         assert not isinstance(workflow[str(number)]["inputs"][widget], list)
@@ -310,7 +311,7 @@ def test_what_app_mode_shows_is_there_and_works(name, session):
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_best_is_one_of_those_drawn(name, session):
     """The chart has a row for each portrait; with all of them kept, none is left out but copies."""
-    workflow = quick(name)
+    workflow = quick(name, side=SIDE)
     for node in workflow.values():
         if node["class_type"] == "ACFunSampler":
             node["inputs"]["batch_size"] = 3

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from PIL import Image, ImageChops, ImageStat
 
+from acfun_core.demo_base import NATIVE_SIDE
 from tools.workflows import api
 from tools.workflows.stand_in import on_demo_base
 
-TRAIN_STEPS, PREVIEW_EVERY, SAMPLER_STEPS = 30, 10, 8
+TRAIN_STEPS, LEARNING_RATE, PREVIEW_EVERY, SAMPLER_STEPS = 6, 3e-3, 2, 4
+SIDES = ("width", "height", "resolution", "size")
 
 
-def quick(name: str, adapter_name: str = "workflow_test", **files: str) -> dict:
-    """The workflow with few steps, everywhere the same number, on the demo base.
+def quick(name: str, adapter_name: str = "workflow_test", side: int = NATIVE_SIDE, **files: str) -> dict:
+    """The workflow with few and steep steps, everywhere the same number, on the demo base.
 
     Args:
+        side: of its pictures, in pixels.
         adapter_name: of all its trainings. Trainings with the same pictures, settings and name run once on a server.
         files: ``lora``, ``control_net``: what to load instead of the files that only a user has.
     """
     workflow = on_demo_base(api.load(name))
     for node in workflow.values():
         kind, inputs = node["class_type"], node["inputs"]
-        if kind in ("ACFunSampler", "KSampler"):
+        inputs.update({key: side for key in SIDES if inputs.get(key) == NATIVE_SIDE})
+        if kind in ("ACFunSampler", "KSampler", "ACFunPhotoNoise"):
             inputs["steps"] = SAMPLER_STEPS
         elif kind == "ACFunTrainStyle":
-            inputs.update(steps=TRAIN_STEPS, preview_every=PREVIEW_EVERY, name=adapter_name)
+            inputs.update(
+                steps=TRAIN_STEPS, learning_rate=LEARNING_RATE, preview_every=PREVIEW_EVERY, name=adapter_name
+            )
         elif kind == "LoraLoader":
             inputs["lora_name"] = files["lora"]
         elif kind == "ControlNetLoader":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from acfun_core.demo_base import NATIVE_SIDE
-
 STYLE, FACE = "style_woodblock.png", "face_astronaut.png"
 PROMPT = "a painting of a woman in S* style"
 PLAIN_PROMPT = PROMPT.replace("S*", "painting")
-SIDE = NATIVE_SIDE
+SIDE = 64
+"""Of the pictures they train on and draw, in pixels: enough to see that something changes, too small for what it looks like."""
 
 
 def node(kind: str, /, **inputs) -> dict:
@@ -77,12 +76,12 @@ def sampler_node(model, applied: str, **changes) -> dict:
     return node("ACFunSampler", **{**settings, **changes})
 
 
-def ksampler_nodes(model=("base", 0), positive=("positive", 0), latent=("noise", 0), denoise=1.0) -> dict:
+def ksampler_nodes(model=("base", 0), positive=("positive", 0), latent=("noise", 0), denoise=1.0, side=SIDE) -> dict:
     """Stock nodes that draw the plain prompt with the settings of :func:`sampler_node`; the result is ``stock``."""
     return {
         "positive": node("CLIPTextEncode", clip=["base", 1], text=PLAIN_PROMPT),
         "negative": node("CLIPTextEncode", clip=["base", 1], text=""),
-        "noise": node("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=1),
+        "noise": node("EmptyLatentImage", width=side, height=side, batch_size=1),
         "stock": node(
             "KSampler",
             model=list(model),
