@@ -26,6 +26,12 @@ for (const widget of node.widgets) labels[widget.name] = widget.label ?? labels[
 const tooltip = node.constructor.nodeData.inputs.steps.tooltip;
 return [node.title, labels, node.outputs.map((each) => each.localized_name), tooltip];
 """
+# Before the panel's own listener, which came first but does not capture.
+HEAR_NOTHING = """
+window.acfunUnheard = 0;
+const unheard = (event) => { event.stopImmediatePropagation(); window.acfunUnheard += 1; };
+EventTarget.prototype.addEventListener.call(window.comfyAPI.api.api, 'acfun.training', unheard, {capture: true});
+"""
 
 
 def step_of(status: str) -> int:
@@ -95,6 +101,24 @@ def test_a_training_from_the_first_step_to_the_dropdown(editor: Editor, server, 
     assert (server.folder("models/acfun") / kept).is_file()
     assert editor.errors_of_the_pack() == []
     editor.js("fetch('/api/interrupt', {method: 'POST'})")
+
+
+def test_a_cancel_after_a_reload_stayed_at_cancelling_when_no_word_came(editor: Editor, server):
+    """The page hears no more of the training, as on a slow machine after a reload: it asks the server how it ended."""
+    editor.setting("Comfy.VueNodes.Enabled", False)
+    editor.load_template(QUICK_START)
+    start_training(editor, "unheard", 400)
+    editor.wait(lambda: step_of(editor.panel()) >= 2, "the panel shows a step", 180)
+    editor.reload()
+    editor.wait(lambda: step_of(editor.panel()) >= 2, "the panel shows the training again after a reload", 60)
+    editor.show(TRAIN)
+    editor.js(HEAR_NOTHING)
+    editor.press("Cancel")
+    editor.wait(lambda: editor.panel().startswith("Cancelled at step"), "the panel has asked how it ended", 90)
+    assert editor.js("return window.acfunUnheard") >= 1, "the end was told as an event, which the page did not hear"
+    assert not list(server.folder("models/acfun").glob("unheard_*"))
+    assert editor.errors_of_the_pack() == []
+    editor.reload()
 
 
 @pytest.mark.parametrize("language", ["zh", "ja", "ko", "fr", "es"])
