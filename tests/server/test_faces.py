@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import node
+from tools.comfy.graphs import adapter_options, node
 from tools.measure.faces import model_file
 
 FACE = {"photo": node("ACFunExampleImage", picture="face_astronaut.png")}
@@ -167,9 +167,7 @@ def test_a_picture_is_not_left_as_it_is_for_want_of_a_detector(client):
 
 def test_an_empty_mask_for_an_adapter_says_what_it_does(client):
     empty = node("SolidMask", value=0.0, width=64, height=64)
-    parts = ("abstract", "encoder", "decoder")
-    defaults = {f"{part}_{side}": value for part in parts for side, value in (("start", 0.0), ("end", 1.0))}
-    options = node("ACFunAdapterOptions", mask=["empty", 0], blocks="all", guidance="both", **defaults)
+    options = adapter_options(mask=["empty", 0])
     run = client.run({"empty": empty, "options": options, "end": node("PreviewAny", source=["options", 0])})
     told = [event.data["text"] for event in run.events if event.kind == "text" and event.node == "options"]
     assert told and "The mask is empty" in told[0] and "Load Image gives an empty 64 x 64 mask" in told[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools.comfy.client import ComfyClient
-from tools.comfy.graphs import apply_node, base_graph, compare_node, node, train_node
+from tools.comfy.graphs import adapter_options, apply_node, base_graph, compare_node, node, train_node
 
 SIDE, STEPS = 64, 4
 SCHEDULES = {
@@ -31,7 +31,7 @@ def patched(graph: dict, model: tuple, name: str, patches: list) -> tuple:
 
 def applied(graph: dict, name: str, model: tuple, **options) -> tuple:
     """A MODEL with the adapter's concrete half on it, with these options. -> its output."""
-    graph[f"{name}_options"] = node("ACFunAdapterOptions", **options)
+    graph[f"{name}_options"] = adapter_options(**options)
     graph[name] = apply_node(model=model, strengths=(0.0, 1.0, 1.0))
     graph[name]["inputs"]["options"] = [f"{name}_options", 0]
     return name, 0
@@ -102,12 +102,12 @@ def test_a_window_ends_where_the_host_s_shares_say_under_every_schedule(client, 
     found = differences(
         client,
         graph,
-        by_hand=(["windowed", 0], ["by_hand", 0]),
-        always=(["windowed", 0], ["always", 0]),
-        never=(["windowed", 0], ["never", 0]),
+        from_by_hand=(["windowed", 0], ["by_hand", 0]),
+        from_always=(["windowed", 0], ["always", 0]),
+        from_never=(["windowed", 0], ["never", 0]),
     )
-    assert found["by_hand"] < 1e-3, found
-    assert found["always"] > 1e-2 and found["never"] > 1e-2, found
+    assert found["from_by_hand"] < 1e-3, found
+    assert found["from_always"] > 1e-2 and found["from_never"] > 1e-2, found
 
 
 def one_step(graph: dict, name: str, guider: dict) -> None:
@@ -147,6 +147,6 @@ def test_cond_only_means_the_prompts_of_a_dual_guider(client, style):
         parts = [(-2.0, "negative_alone"), (-3.0, "middle_alone"), (6.0, "positive_alone")]
     added(graph, "by_hand", parts)
     one_step(graph, "both", {**dual, "inputs": {**dual["inputs"], "model": list(whole)}})
-    found = differences(client, graph, by_hand=(["dual", 0], ["by_hand", 0]), both=(["dual", 0], ["both", 0]))
-    assert found["by_hand"] < 2e-3, found
-    assert found["both"] > 1e-2, found
+    found = differences(client, graph, from_by_hand=(["dual", 0], ["by_hand", 0]), from_both=(["dual", 0], ["both", 0]))
+    assert found["from_by_hand"] < 2e-3, found
+    assert found["from_both"] > 1e-2, found

@@ -10,10 +10,11 @@ from safetensors import safe_open
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.options import default_of, options_of
 from acfun_core.storage import adapter_file
-from acfun_core.strengths import Strengths
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import (
     PROMPT,
+    USAGE,
+    adapter_options,
     apply_node,
     base_graph,
     compare_node,
@@ -37,17 +38,11 @@ SHOWN = {
 DEFAULTS = {name: default_of(config, name) for config, names in SHOWN.items() for name in names}
 BESIDE = {"style_mask", "face_mask", "keep_state"}
 """Inputs of the node that are no option of the method."""
-USAGE = {name: default_of(Strengths, name) for name in options_of(Strengths)}
-USAGE = {name: value for name, value in USAGE.items() if "_" in name or name in ("blocks", "guidance")}
 
 
 def train_options(**changes) -> dict:
     assert changes.keys() <= DEFAULTS.keys() | BESIDE
     return node("ACFunTrainOptions", **{**DEFAULTS, **changes})
-
-
-def adapter_options(**changes) -> dict:
-    return node("ACFunAdapterOptions", **{**USAGE, **changes})
 
 
 def small_training(**changes) -> dict:

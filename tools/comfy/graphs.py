@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from acfun_core.strengths import PARTS
+
 STYLE, FACE = "style_woodblock.png", "face_astronaut.png"
 PROMPT = "a painting of a woman in S* style"
 PLAIN_PROMPT = PROMPT.replace("S*", "painting")
@@ -55,6 +57,18 @@ def apply_node(model=("base", 0), adapter=("train", 0), strengths=(1.0, 1.0, 1.0
         encoder_strength=encoder,
         decoder_strength=decoder,
     )
+
+
+USAGE = {
+    **{f"{part}_{end}": share for part in PARTS for end, share in (("start", 0.0), ("end", 1.0))},
+    "blocks": "all",
+    "guidance": "both",
+}
+"""ACFun Adapter Options as they come: always and everywhere."""
+
+
+def adapter_options(**changes) -> dict:
+    return node("ACFunAdapterOptions", **{**USAGE, **changes})
 
 
 def sampler_node(model, applied: str, **changes) -> dict:
