@@ -49,6 +49,8 @@ class StableDiffusion:
         self.vae = parts.vae.to(self.device)
         self.text = TextEncoder(parts.text_encoder.to(self.device), parts.tokenizer)
         self.schedule, self.key = parts.schedule, parts.key
+        # diffusers looks through all modules for it, at every question: a tenth of a small training.
+        self._dtype = self.unet.dtype
         self.sites = find_sites(self.unet)
         self._image_encoder_path = image_encoder
         self._image_encoder: Any = None
@@ -90,8 +92,7 @@ class StableDiffusion:
 
     def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The core's PredictNoise: (B, 4, h, w), (B,), (B, T, width) -> (B, 4, h, w) float32."""
-        dtype = self.unet.dtype
-        return self.unet(z_t.to(dtype), t, encoder_hidden_states=context.to(dtype)).sample.float()
+        return self.unet(z_t.to(self._dtype), t, encoder_hidden_states=context.to(self._dtype)).sample.float()
 
     # -- training -----------------------------------------------------------------------
 
