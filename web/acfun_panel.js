@@ -1,7 +1,7 @@
 /**
  * The live training panel on Train ACFun Style.
  *
- * The server sends its whole state with every event (nodes/live.py), so a page that reloads asks once and goes on from there.
+ * The server sends its whole state with every event (nodes/panel/events.py), so a page that reloads asks once and goes on from there.
  */
 
 import { app } from "../../scripts/app.js";

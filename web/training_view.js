@@ -138,7 +138,7 @@ export class TrainingView {
     return button;
   }
 
-  /** Show a state of the server (nodes/live_state.py), or null for none yet. */
+  /** Show a state of the server (nodes/panel/state.py), or null for none yet. */
   show(state) {
     const before = this.height;
     const phaseBefore = this.state?.phase;

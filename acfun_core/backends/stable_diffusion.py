@@ -174,7 +174,9 @@ class StableDiffusion:
         """Which training :meth:`train` of the same arguments is, on this base."""
         given = {"style": style, "face": face, "style_mask": style_mask, "face_mask": face_mask}
         weights = weights_identity(self.unet, self.vae, self.text.model, self.image_encoder)
-        return training_key(adapter_config, config, self._side(resolution), given, weights)
+        # A tokenizer of another folder may number the same words otherwise.
+        tokens = self.text.words_to_ids(adapter_config.training_text)
+        return training_key(adapter_config, config, self._side(resolution), given, f"{weights} {tokens}")
 
     # -- sampling -----------------------------------------------------------------------
 

@@ -246,3 +246,12 @@ def test_the_resolution_is_checked(base, style, face):
 
 def test_the_clip_vision_folder_beside_the_base_is_used(base):
     assert base._image_encoder_path == BASE / "image_encoder"
+
+
+def test_a_training_with_another_tokenizer_is_another_training(base, style, face, monkeypatch):
+    """The state of a killed training was taken up by one whose tokenizer reads other words."""
+    inputs = (style, face, AdapterConfig(PROMPT), TrainConfig())
+    key = base.training_key(*inputs)
+    assert base.training_key(*inputs) == key
+    monkeypatch.setattr(base.text, "words_to_ids", lambda words: [1, 2, 3])
+    assert base.training_key(*inputs) != key
