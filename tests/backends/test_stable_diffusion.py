@@ -253,5 +253,5 @@ def test_a_training_with_another_tokenizer_is_another_training(base, style, face
     inputs = (style, face, AdapterConfig(PROMPT), TrainConfig())
     key = base.training_key(*inputs)
     assert base.training_key(*inputs) == key
-    monkeypatch.setattr(base.text, "words_to_ids", lambda words: [1, 2, 3])
+    monkeypatch.setattr(type(base.text), "words_to_ids", lambda text, words: [1, 2, 3])
     assert base.training_key(*inputs) != key

@@ -89,7 +89,8 @@ def ensure_environment() -> None:
         say(f"creating {VENV} with Python {sys.version.split()[0]}")
         venv.EnvBuilder(with_pip=True, clear=True, symlinks=os.name != "nt").create(VENV)
     pip = [str(venv_python()), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    pip += ["--progress-bar", "off"]
+    # Most of the modules are never imported; those that are get compiled when they are, once.
+    pip += ["--progress-bar", "off", "--no-compile"]
     # One call for everything that depends on torch: a later call with an open range could replace the pinned build.
     names = [argument for name in REQUIREMENTS for argument in ("-r", str(REPO / name))]
     run_step("installing torch, ComfyUI's requirements and the test tools (about 2 GB on disk)", pip + names)
