@@ -69,7 +69,7 @@ class Optimiser:
         for group in self.adamw.param_groups:
             group["lr"] = group["share"] * rate
         self.adamw.zero_grad(set_to_none=True)
-        (loss * self.scale).backward()
+        _backward(loss * self.scale)
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad /= self.scale
@@ -85,3 +85,21 @@ class Optimiser:
             return False
         self.adamw.step()
         return True
+
+
+def _backward(loss: Tensor) -> None:
+    """Gradients of the loss.
+
+    Raises:
+        ACFunError: something in the base overwrites values that the gradients need.
+    """
+    try:
+        loss.backward()
+    except RuntimeError as error:
+        if "inplace operation" not in str(error):
+            raise
+        raise ACFunError(
+            "A patch on the base overwrites values that training still needs, as FreeU does.",
+            "a base whose patches leave their inputs as they are",
+            "train on the MODEL without that patch, and put it on again for drawing",
+        ) from error

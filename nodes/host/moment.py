@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,6 +44,16 @@ def note_sampling(executor, x, sigma, model_options, *further):
     options = comfy.model_patcher.create_model_options_clone(model_options)
     options.setdefault("transformer_options", {})[KEY] = Sampling(guider.inner_model.model_sampling, frozenset(without))
     return executor(x, sigma, options, *further)
+
+
+def as_in_sampling(model_sampling, sigma: Tensor) -> dict:
+    """Transformer options of a training's call, in which all pictures are in one pass and that has the prompt.
+
+    Args:
+        sigma: (B,) noise level of each picture.
+    """
+    said = Sampling(model_sampling, frozenset())
+    return {KEY: said, "sigmas": sigma, "cond_or_uncond": [0], "uuids": [uuid.uuid4()]}
 
 
 def moment_of(options: dict, rows: int) -> Moment:

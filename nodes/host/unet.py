@@ -19,7 +19,7 @@ from ...acfun_core.strengths import Strengths
 from ...acfun_core.unet.blocks import find_sites
 from ...acfun_core.unet.injection import injected
 from .families import check_model
-from .moment import moment_of, note_sampling
+from .moment import as_in_sampling, moment_of, note_sampling
 from .text import DescriptionSide
 
 WRAPPER_KEY = "acfun"
@@ -48,7 +48,8 @@ class NoisePredictor:
         sigma = self.schedule.sigma(t)
         # ComfyUI's models take x = z_t / a_t = z_0 + sigma eps and return the denoised z_0.
         x = z_t / self.schedule.a(t)
-        options = copy.copy(self.transformer_options)
+        # What sampling says of a call, for patches of other nodes that ask: all pictures are in one pass, that of the prompt.
+        options = {**self.transformer_options, **as_in_sampling(self.model.get_model_object("model_sampling"), sigma)}
         further = self._pooled_condition(z_t)
         denoised = self.model.model.apply_model(x, sigma, c_crossattn=context, transformer_options=options, **further)
         return (x - denoised) / sigma[:, None, None, None]

@@ -1,0 +1,58 @@
+"""Trainings on a MODEL that other nodes have patched: they learn, or say before the first step is over what is in the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.comfy.client import NodeError
+from tools.comfy.graphs import adapter_options, apply_node, base_graph, node, train_node
+
+PATCHES = {
+    "SelfAttentionGuidance": {"scale": 0.5, "blur_sigma": 2.0},
+    "PatchModelAddDownscale": {
+        "block_number": 3,
+        "downscale_factor": 2.0,
+        "start_percent": 0.0,
+        "end_percent": 0.35,
+        "downscale_after_skip": True,
+        "downscale_method": "bicubic",
+        "upscale_method": "bicubic",
+    },
+    "FreeU_V2": {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
+}
+
+
+def trained_on(patch: dict, name: str) -> dict:
+    return {
+        **base_graph(),
+        "patch": patch,
+        "train": train_node(model=["patch", 0], steps=2, seed=11, name=name),
+        "end": node("PreviewAny", source=["train", 2]),
+    }
+
+
+@pytest.mark.parametrize("kind", ["SelfAttentionGuidance", "PatchModelAddDownscale"])
+def test_patches_that_ask_how_far_the_sampling_is_are_told(client, kind):
+    """They failed with KeyError: a training's calls said neither the noise level nor the passes."""
+    run = client.run(trained_on(node(kind, model=["base", 0], **PATCHES[kind]), f"on_{kind}"))
+    assert run.texts("end")[0].endswith(".safetensors")
+
+
+def test_a_patch_that_overwrites_what_gradients_need_is_named(client):
+    patch = node("FreeU_V2", model=["base", 0], **PATCHES["FreeU_V2"])
+    with pytest.raises(NodeError, match="overwrites values that training still needs, as FreeU does"):
+        client.run(trained_on(patch, "on_free_u"))
+
+
+def test_a_base_with_a_windowed_adapter_is_trained_on(client):
+    """An adapter that acts from the middle on, only in the pass with the prompt: a training's calls have a moment, too."""
+    first = {
+        **base_graph(),
+        "train": train_node(steps=2, name="under"),
+        "half": adapter_options(encoder_start=0.5, decoder_start=0.5, guidance="cond"),
+        "patch": apply_node(),
+    }
+    first["patch"]["inputs"]["options"] = ["half", 0]
+    graph = {**first, "second": train_node(model=["patch", 0], steps=2, seed=11, name="over")}
+    run = client.run({**graph, "end": node("PreviewAny", source=["second", 2])})
+    assert run.texts("end")[0].endswith(".safetensors")
