@@ -76,12 +76,14 @@ def kill(kills: int, steps: int, seed: int, folder: Path) -> dict:
     done, resumed, results = 0, [], []
     while done < kills:
         out = folder / f"run_{len(results)}" / "a.safetensors"
+        told = None
         for _ in range(min(KILLS_A_RUN, kills - done)):
-            if run(out, steps, chance.uniform(0.2, 1.0) * seconds) is not None:
+            told = run(out, steps, chance.uniform(0.2, 1.0) * seconds)
+            if told is not None:
                 break
             done += 1
-        told = None if out.exists() else run(out, steps)
-        resumed.append(told and told["resumed_from"])
+        told = told or run(out, steps)
+        resumed.append(told["resumed_from"])
         left = [path.name for path in out.parent.iterdir() if path != out]
         results.append(equal(out, whole) and not left)
     return {
