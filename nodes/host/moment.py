@@ -33,7 +33,7 @@ class Sampling:
     without_prompt: frozenset
 
 
-def note_sampling(executor, x, sigma, model_options, *further):
+def note_sampling(executor, x, sigma, model_options=None, seed=None):
     """PREDICT_NOISE wrapper: tells the calls of the UNet inside which sampling they are in.
 
     Guiders order their passes as they like, and some ask for one pass alone: a pass is known by the name under which its
@@ -41,9 +41,9 @@ def note_sampling(executor, x, sigma, model_options, *further):
     """
     guider = executor.class_obj
     without = (cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds or ())
-    options = comfy.model_patcher.create_model_options_clone(model_options)
+    options = comfy.model_patcher.create_model_options_clone(model_options or {})
     options.setdefault("transformer_options", {})[KEY] = Sampling(guider.inner_model.model_sampling, frozenset(without))
-    return executor(x, sigma, options, *further)
+    return executor(x, sigma, options, seed)
 
 
 def as_in_sampling(model_sampling, sigma: Tensor) -> dict:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from acfun_core.storage import adapter_file
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import adapter_options, apply_node, base_graph, node, train_node
 
@@ -20,6 +23,7 @@ PATCHES = {
     },
     "FreeU_V2": {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
 }
+PATH = node("PreviewAny", source=["train", 2])
 
 
 def trained_on(patch: dict, name: str) -> dict:
@@ -27,15 +31,26 @@ def trained_on(patch: dict, name: str) -> dict:
         **base_graph(),
         "patch": patch,
         "train": train_node(model=["patch", 0], steps=2, seed=11, name=name),
-        "end": node("PreviewAny", source=["train", 2]),
+        "end": PATH,
     }
 
 
-@pytest.mark.parametrize("kind", ["SelfAttentionGuidance", "PatchModelAddDownscale"])
-def test_patches_that_ask_how_far_the_sampling_is_are_told(client, kind):
+def losses_before(comfy, run) -> list[float]:
+    """The [style, face] losses that the UNet had before the training, with the patch in it."""
+    [name] = run.texts("end")
+    return adapter_file.load(comfy.folder("models/acfun") / Path(name).name).record.before
+
+
+def test_patches_that_ask_how_far_the_sampling_is_are_told(client, comfy):
     """They failed with KeyError: a training's calls said neither the noise level nor the passes."""
-    run = client.run(trained_on(node(kind, model=["base", 0], **PATCHES[kind]), f"on_{kind}"))
-    assert run.texts("end")[0].endswith(".safetensors")
+    plain = client.run({**base_graph(), "train": train_node(steps=2, seed=11, name="on_none"), "end": PATH})
+    found = {"none": losses_before(comfy, plain)}
+    for kind in ("SelfAttentionGuidance", "PatchModelAddDownscale"):
+        run = client.run(trained_on(node(kind, model=["base", 0], **PATCHES[kind]), f"on_{kind}"))
+        found[kind] = losses_before(comfy, run)
+    # The first changes what guidance makes of a pass without the prompt, the second the UNet itself.
+    assert found["SelfAttentionGuidance"] == pytest.approx(found["none"], rel=1e-3), found
+    assert found["PatchModelAddDownscale"] != pytest.approx(found["none"], rel=1e-2), found
 
 
 def test_a_patch_that_overwrites_what_gradients_need_is_named(client):
