@@ -207,7 +207,8 @@ class TrainACFunStyle(io.ComfyNode):
         files.check_writable(path)
 
         with events.watch(config.steps, cls.hidden) as watch:
-            seen = what_is_seen(model, clip, vae, clip_vision, pictures, config, resolution)
+            seen = what_is_seen(model, vae, clip_vision, pictures, config, resolution)
+            model, clip = load_for_training(model, clip, latents=seen[0])
             identity = base_identity(model, clip, vae, clip_vision)
             key = training_key(adapter_config, config, resolution, pictures, identity)
 
@@ -242,14 +243,13 @@ def checked_pictures(style_image, face_image, options: ChosenOptions) -> dict[st
 
 
 def what_is_seen(
-    model, clip, vae, clip_vision, pictures: dict[str, Tensor | None], config: TrainConfig, resolution: int
+    model, vae, clip_vision, pictures: dict[str, Tensor | None], config: TrainConfig, resolution: int
 ) -> tuple[Tensor, Tensor, Material]:
-    """Latents (2, 4, h, w), the style's tokens (N, width) and further material; then UNet and text encoder are loaded."""
+    """Latents (2, 4, h, w), the style's tokens (N, width) and further material."""
     style, face, *masks = pictures.values()
     latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
     material = encode_material(model, vae, style, config, resolution, *masks)
     tokens = style_tokens(clip_vision, style)
-    load_for_training(model, clip, latents)
     return latents, tokens, material
 
 

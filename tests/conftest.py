@@ -13,7 +13,7 @@ from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer, group_is_gone
 
 PROBE_PACKS = {
-    **{name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe")},
+    **{name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe", "weights_probe")},
     "combination_probe": REPO / "tools" / "comfy" / "probes" / "combination_probe",
 }
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import comfy.model_management
 from torch import Tensor
 
+from ...acfun_core.errors import ACFunError
 from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
 from .gradients import differentiable
@@ -15,11 +16,44 @@ from .text import DescriptionSide
 from .unet import NoisePredictor, base_key_of, schedule_of
 
 
-def load_for_training(model, clip, latents: Tensor) -> None:
-    """Bring the UNet and the text encoder onto the device, with room for gradients of latents (2, 4, h, w)."""
+def load_for_training(model, clip, latents: Tensor) -> tuple:
+    """Bring the UNet and the text encoder onto the device, with room for gradients of latents (2, 4, h, w).
+
+    Returns:
+        MODEL and CLIP to train on: those given, or where these stream their weights, clones that do not.
+
+    Raises:
+        ACFunError: they stream their weights and cannot be had without.
+    """
+    model, text = without_streaming(model, "MODEL"), without_streaming(clip.patcher, "CLIP")
+    if text is not clip.patcher:
+        clip = clip.clone()
+        clip.patcher, clip.cond_stage_model = text, text.model
     comfy.model_management.load_models_gpu(
-        [model, clip.patcher], memory_required=4 * model.memory_required(list(latents.shape))
+        [model, text], memory_required=4 * model.memory_required(list(latents.shape))
     )
+    return model, clip
+
+
+def without_streaming(patcher, what: str):
+    """A clone of a model that does not use ComfyUI's dynamic VRAM, with the same patches; the model itself where it does not.
+
+    Under dynamic VRAM, layers without a place on the device share one buffer, into which each streams its weights when it
+    computes. Backward would find the weights of other layers there, and autograd does not see it.
+
+    Args:
+        what: MODEL or CLIP, for the message.
+    """
+    if not getattr(patcher, "is_dynamic", bool)():
+        return patcher
+    try:
+        return patcher.clone(disable_dynamic=True)
+    except RuntimeError as error:
+        raise ACFunError(
+            f"This {what} streams its weights to the device (dynamic VRAM), and its loader did not say how to load it without.",
+            "weights that stay where they are while an adapter learns",
+            f"load the {what} with Load Checkpoint or Load Diffusion Model, or start ComfyUI with --disable-dynamic-vram",
+        ) from error
 
 
 @contextmanager

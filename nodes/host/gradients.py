@@ -8,10 +8,25 @@ from contextlib import contextmanager
 import comfy.model_management
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+TRAINS = {"in_training": True, "NUM_STREAMS": 0}
+"""What ComfyUI's model management is told while gradients pass, by those of its versions that have it.
+
+With streams for loading ahead, layers without a place on the device would share one buffer each stream, and backward would find
+the weights of other layers in it.
+"""
 
 
 def ordinary_view(tensor: Tensor) -> Tensor:
-    """A tensor on the same memory that autograd accepts (inference tensors cannot be saved for backward)."""
+    """A tensor on the same memory that autograd accepts (inference tensors cannot be saved for backward).
+
+    Quantised weights are tensors around others (values, scales) without memory of their own.
+    """
+    if is_traceable_wrapper_subclass(tensor):
+        names, context = tensor.__tensor_flatten__()
+        inner = {name: ordinary_view(getattr(tensor, name)) for name in names}
+        return type(tensor).__tensor_unflatten__(inner, context, tensor.size(), tensor.stride())
     view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     return view.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 
@@ -24,13 +39,14 @@ def differentiable(*modules: nn.Module) -> Iterator[None]:
     ask for gradients, as ComfyUI's do by default, stop asking for as long.
     """
     swapped: list[tuple[dict, str, Tensor | nn.Parameter]] = []
-    in_training = getattr(comfy.model_management, "in_training", None)
+    management = comfy.model_management
+    told = {name: getattr(management, name) for name in TRAINS if hasattr(management, name)}
     hooks, unfrozen = [], []
     with torch.inference_mode(False), torch.enable_grad():
         try:
             hooks.extend(_copy_layer_norm_inputs(modules))
-            if in_training is not None:
-                comfy.model_management.in_training = True
+            for name in told:
+                setattr(management, name, TRAINS[name])
             for module in modules:
                 unfrozen.extend(p for p in module.parameters() if p.requires_grad and not p.is_inference())
                 for owner in module.modules():
@@ -46,8 +62,8 @@ def differentiable(*modules: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(True)
             for slots, name, original in swapped:
                 slots[name] = original
-            if in_training is not None:
-                comfy.model_management.in_training = in_training
+            for name, value in told.items():
+                setattr(management, name, value)
 
 
 def _copy_layer_norm_inputs(modules) -> list:
@@ -61,3 +77,6 @@ def _swap(slots: dict, swapped: list, wrap) -> None:
         if tensor is not None and tensor.is_inference():
             swapped.append((slots, name, tensor))
             slots[name] = wrap(ordinary_view(tensor))
+            # ComfyUI keeps notes on its parameters, such as the dtype a layer wants them in.
+            for note, value in vars(tensor).items():
+                vars(slots[name]).setdefault(note, value)
