@@ -230,8 +230,9 @@ class TrainConfig:
     target: str = choice(
         "epsilon",
         ("epsilon", "x0", "v"),
-        "What the loss compares: the noise, the clean latent or the velocity. On a base that predicts noise this only "
-        "weighs the timesteps: 1, 1/SNR and 1 + 1/SNR.",
+        "What the loss compares: epsilon, what the base itself predicts, the noise or, on a v-prediction base, the velocity; "
+        "x0, the clean latent; v, the velocity. This only weighs the timesteps: 1, 1/SNR and 1 + 1/SNR where the base "
+        "predicts noise, 1, 1/(1 + SNR) and 1 where it predicts v.",
     )
     min_snr_gamma: float = number(
         0.0,

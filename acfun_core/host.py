@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .diffusion.sampling import PredictNoise
+from .diffusion.sampling import PredictNoise, PredictVelocity
 from .diffusion.schedule import NoiseSchedule
 from .unet.blocks import ResBlockSite
 
@@ -42,6 +42,8 @@ class Base:
         device: where the UNet computes.
         family: kind of base, one of :data:`~acfun_core.method.adapter.FAMILIES`.
         key: names its weights, if adapters of other weights are of no use on it (see :mod:`acfun_core.demo_base`).
+        predict_velocity: of a base that was trained to predict v (see :mod:`~acfun_core.diffusion.schedule`); ``predict_noise``
+            is then the noise that this means. None where the base predicts noise.
     """
 
     predict_noise: PredictNoise
@@ -51,3 +53,14 @@ class Base:
     device: torch.device
     family: str = "sd1"
     key: str = ""
+    predict_velocity: PredictVelocity | None = None
+
+    @property
+    def prediction(self) -> str:
+        """What the base itself predicts, one of :data:`~acfun_core.method.adapter.PREDICTIONS`."""
+        return "epsilon" if self.predict_velocity is None else "v"
+
+    @property
+    def predict(self) -> PredictNoise | PredictVelocity:
+        """The base's own prediction, which the loss compares."""
+        return self.predict_velocity or self.predict_noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ from ..images import check_side
 from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
 from ..method.applied import block_transforms
-from ..method.fit import check_fits, check_text_fits
+from ..method.fit import check_fits, check_text_fits, notice_of_prediction
 from ..method.pseudo_word import Members, is_plain, members_at, style_context
 from ..training.keeper import StateKeeper
-from ..training.key import training_key, weights_identity
+from ..training.key import described, training_key, weights_identity
 from ..training.loop import OnStep, train_adapter
 from ..training.material import encode_material, encode_pair
 from ..unet.blocks import find_sites
 from ..unet.injection import injected
 from ..unet.windows import Moment
 from . import pictures
+from .scheduler import Told
 from .text import PromptSide, TextEncoder
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
@@ -49,6 +51,7 @@ class StableDiffusion:
         self.vae = parts.vae.to(self.device)
         self.text = TextEncoder(parts.text_encoder.to(self.device), parts.tokenizer)
         self.schedule, self.key = parts.schedule, parts.key
+        self.prediction, self._trailing = parts.prediction, parts.trailing
         # diffusers looks through all modules for it, at every question: a tenth of a small training.
         self._dtype = self.unet.dtype
         self.sites = find_sites(self.unet)
@@ -70,6 +73,7 @@ class StableDiffusion:
         tokenizer: str | Path | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        told: Told | None = None,
     ) -> StableDiffusion:
         """Read a base from files, see :func:`~acfun_core.backends.weights.load_parts`.
 
@@ -78,7 +82,7 @@ class StableDiffusion:
         beside = Path(base) / "image_encoder"
         if image_encoder is None and beside.is_dir():
             image_encoder = beside
-        return cls(load_parts(base, tokenizer, dtype), image_encoder, device)
+        return cls(load_parts(base, tokenizer, dtype, told), image_encoder, device)
 
     @property
     def native_side(self) -> int:
@@ -90,16 +94,36 @@ class StableDiffusion:
         """Side in pixels, the native one unless another was chosen."""
         return self.native_side if chosen is None else chosen
 
-    def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """The core's PredictNoise: (B, 4, h, w), (B,), (B, T, width) -> (B, 4, h, w) float32."""
+    def predict(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """What the UNet itself predicts, the noise or v: (B, 4, h, w), (B,), (B, T, width) -> (B, 4, h, w) float32."""
         return self.unet(z_t.to(self._dtype), t, encoder_hidden_states=context.to(self._dtype)).sample.float()
+
+    def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """The core's PredictNoise, for latents at whole timesteps."""
+        predicted = self.predict(z_t, t, context)
+        return predicted if self.prediction == "epsilon" else self.schedule.noise_of(predicted, z_t, t)
+
+    def levels(self, steps: int) -> Levels:
+        """The noise levels that a drawing visits: ComfyUI's ``normal``, or ``sgm_uniform`` where the base's scheduler says
+        ``trailing``."""
+        return normal_levels(self.schedule, steps, trailing=self._trailing)
+
+    @property
+    def scheduler(self) -> str:
+        """ComfyUI's name of :meth:`levels`."""
+        return "sgm_uniform" if self._trailing else "normal"
 
     # -- training -----------------------------------------------------------------------
 
     def core_base(self, text: str) -> Base:
         """The base as the core's training takes it, bound to one text with S* in it."""
         side = PromptSide(self.text, text)
-        return Base(self.predict_noise, self.sites, side, self.schedule, self.device, key=self.key)
+        velocity = None if self.prediction == "epsilon" else self.predict
+        return Base(
+            *(self.predict_noise, self.sites, side, self.schedule, self.device),
+            key=self.key,
+            predict_velocity=velocity,
+        )
 
     def style_tokens(self, style: Tensor) -> Tensor:
         """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
@@ -176,7 +200,9 @@ class StableDiffusion:
         weights = weights_identity(self.unet, self.vae, self.text.model, self.image_encoder)
         # A tokenizer of another folder may number the same words otherwise.
         tokens = self.text.words_to_ids(adapter_config.training_text)
-        return training_key(adapter_config, config, self._side(resolution), given, f"{weights} {tokens}")
+        # The same weights under another scheduler_config.json are another base.
+        noise = f"{self.prediction} {described(self.schedule.alphas_cumprod)}"
+        return training_key(adapter_config, config, self._side(resolution), given, f"{weights} {tokens} {noise}")
 
     # -- sampling -----------------------------------------------------------------------
 
@@ -227,7 +253,7 @@ class StableDiffusion:
             adapter.to(self.device)
         noise = starting_noise(seed, batch, height, width) if noise is None else noise
         noise = noise.to(self.device)
-        levels = normal_levels(self.schedule, steps)
+        levels = self.levels(steps)
         predict = self._guided(levels, prompt, negative, members, cfg, len(noise))
         return sampling.sample(predict, levels.sigmas, levels.noisiest(noise), on_sample, palette)
 
@@ -238,6 +264,9 @@ class StableDiffusion:
         DrawConfig(seed, steps, cfg, batch)
         for adapter, strengths in members:
             self.check_fits(adapter)
+            notice = notice_of_prediction(adapter, self.prediction)
+            if notice:
+                logging.warning("ACFun: %s", notice)
             if strengths.mask is not None:
                 check_one_a_picture(len(strengths.mask), batch, "mask of the adapter")
 
@@ -275,12 +304,12 @@ class StableDiffusion:
         resolution = self._side(resolution)
         check_side("resolution", resolution, 8)
         DrawConfig(steps=steps, palette_hold=hold)
-        levels = normal_levels(self.schedule, steps)
+        levels = self.levels(steps)
         empty = self.condition("")
-        predict = guided(self.predict_noise, levels, lambda index: (empty, empty), cfg=1.0)
+        predict = guided(self.predict, levels, lambda index: (empty, empty), cfg=1.0, prediction=self.prediction)
 
         def backwards(latents: Tensor) -> Tensor:
-            return levels.z_t(invert(predict, levels.sigmas, latents, on_sample)[0], 0)
+            return levels.z_t(invert(predict, levels.sigmas, latents, on_sample, self.prediction)[0], 0)
 
         return own_noise(self.encode, backwards, photo, style, resolution, hold)[0]
 
@@ -294,11 +323,11 @@ class StableDiffusion:
         def conditions(index: int) -> tuple[Tensor, Tensor]:
             return encoded(members_at(members, levels.done[index]))
 
-        def predict_noise(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        def own(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
             # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
-            return self.predict_noise(z_t.contiguous(), t, context)
+            return self.predict(z_t.contiguous(), t, context)
 
-        plain = guided(predict_noise, levels, conditions, cfg)
+        plain = guided(own, levels, conditions, cfg, self.prediction)
         # As `guided` lays them out: all pictures with the prompt, then all without.
         conditioned = torch.arange(batch if cfg == 1 else 2 * batch, device=self.device) < batch
 

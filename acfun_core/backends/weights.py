@@ -22,6 +22,7 @@ from ..errors import ACFunError
 from ..storage.tensor_file import check_finite, checked_floats, opened, read_floats, stored
 from .claims import check_claims
 from .libraries import imported
+from .scheduler import Told, schedule_from_config, settled
 
 SD1_CONFIGS = Path(__file__).with_name("sd1")
 """diffusers' and transformers' settings of Stable Diffusion 1.x: a single-file checkpoint does not hold them."""
@@ -41,6 +42,8 @@ class Parts:
         tokenizer: transformers' ``CLIPTokenizer``.
         schedule: what the UNet was trained on.
         key: names the weights, unless they are as wide as Stable Diffusion 1.x, whose checkpoints share their adapters.
+        prediction: what the UNet predicts, one of :data:`~acfun_core.method.adapter.PREDICTIONS`.
+        trailing: whether drawings leave out the first timestep (diffusers' ``timestep_spacing``).
     """
 
     unet: Any
@@ -49,9 +52,16 @@ class Parts:
     tokenizer: Any
     schedule: NoiseSchedule
     key: str = ""
+    prediction: str = "epsilon"
+    trailing: bool = False
 
 
-def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: torch.dtype = torch.float32) -> Parts:
+def load_parts(
+    base: str | Path,
+    tokenizer: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    told: Told | None = None,
+) -> Parts:
     """Read a base.
 
     Args:
@@ -59,15 +69,16 @@ def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: tor
             checkpoint.
         tokenizer: folder with ``vocab.json`` and ``merges.txt``; needed for a checkpoint, which does not hold them.
         dtype: of the UNet; text encoder and VAE are always float32.
+        told: goes before what the files say.
 
     Raises:
-        ACFunError: something is missing, cannot be read, or is not Stable Diffusion 1.x text-to-image with epsilon prediction.
+        ACFunError: something is missing, cannot be read, or is not Stable Diffusion 1.x text-to-image that predicts noise or v.
     """
-    base = Path(base)
+    base, told = Path(base), told or Told()
     if base.is_dir():
-        parts = _from_folder(base, tokenizer, dtype)
+        parts = _from_folder(base, tokenizer, dtype, told)
     elif base.is_file():
-        parts = _from_checkpoint(base, tokenizer, dtype)
+        parts = _from_checkpoint(base, tokenizer, dtype, told)
     else:
         raise ACFunError(
             f"There is no base at {base}.",
@@ -85,7 +96,7 @@ def load_parts(base: str | Path, tokenizer: str | Path | None = None, dtype: tor
 # -- a diffusers folder ---------------------------------------------------------------------
 
 
-def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype) -> Parts:
+def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype, told: Told) -> Parts:
     for part in ("unet", "vae", "text_encoder"):
         if not (folder / part / "config.json").is_file():
             raise ACFunError(
@@ -97,7 +108,8 @@ def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype)
         raise _sdxl(folder)
     unet_config = read_json(folder / "unet" / "config.json")
     check_unet_config(folder, unet_config)
-    schedule = schedule_from_config(folder, read_json(folder / "scheduler" / "scheduler_config.json"))
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    prediction, schedule = schedule_from_config(folder, scheduler, told)
     vae_class = read_json(folder / "vae" / "config.json").get("_class_name", "AutoencoderKL")
     if vae_class not in ("AutoencoderKL", "AutoencoderTiny"):
         raise ACFunError(
@@ -110,6 +122,8 @@ def _from_folder(folder: Path, tokenizer: str | Path | None, dtype: torch.dtype)
         load_tokenizer(Path(tokenizer) if tokenizer else folder / "tokenizer"),
         schedule,
         "" if has_sd1_text_width(unet_config) else base_key(folder),
+        prediction,
+        scheduler.get("timestep_spacing") == "trailing",
     )
 
 
@@ -205,31 +219,6 @@ def check_unet_config(source: Path, config: Mapping) -> None:
         )
 
 
-def schedule_from_config(source: Path, config: Mapping) -> NoiseSchedule:
-    """diffusers' scheduler settings as the core's schedule."""
-    if config.get("prediction_type", "epsilon") != "epsilon":
-        raise ACFunError(
-            f"The base {source} predicts {config['prediction_type']}, not noise.",
-            "epsilon prediction, as Stable Diffusion 1.x",
-            "name a Stable Diffusion 1.x base",
-        )
-    # What a file leaves out has diffusers' own default.
-    kind = config.get("beta_schedule", "linear")
-    if kind != "scaled_linear" or config.get("trained_betas") is not None:
-        raise ACFunError(
-            f"The base {source} has the noise schedule {kind!r}.",
-            "scaled_linear, as Stable Diffusion 1.x",
-            "name a Stable Diffusion 1.x base",
-        )
-    if config.get("rescale_betas_zero_snr"):
-        raise ACFunError(
-            f"The base {source} has zero terminal SNR.", "the schedule of Stable Diffusion 1.x", "name another base"
-        )
-    return NoiseSchedule.stable_diffusion(
-        config.get("num_train_timesteps", 1000), config.get("beta_start", 0.0001), config.get("beta_end", 0.02)
-    )
-
-
 def load_tokenizer(folder: Path) -> Any:
     """CLIP's tokenizer from a folder as any version of transformers saves it: vocab.json and merges.txt, or tokenizer.json."""
     missing = [name for name in _TOKENIZER_FILES if not (folder / name).is_file()]
@@ -311,9 +300,11 @@ _UNET_TEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.
 _TEXT_PREFIX = "cond_stage_model.transformer."
 _SDXL_TEXT_PREFIX = "conditioner.embedders.1."
 _PREFIXES = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
+_V_PREDICTION, _ZERO_SNR = "v_pred", "ztsnr"
+"""Names of empty tensors by which a checkpoint says so, as ComfyUI saves and reads them."""
 
 
-def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtype) -> Parts:
+def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtype, told: Told) -> Parts:
     if path.suffix != ".safetensors":
         raise ACFunError(
             f"{path.name} is not a .safetensors file.",
@@ -331,12 +322,15 @@ def _from_checkpoint(path: Path, tokenizer: str | Path | None, dtype: torch.dtyp
     with opened(path) as file:
         for part, prefix in _PREFIXES.items():
             _check_floats(file, path, part, prefix)
+        keys = set(file.keys())
+    prediction, zero_snr = settled(path, told, "v" if _V_PREDICTION in keys else "epsilon", _ZERO_SNR in keys)
     return Parts(
         _from_single_file(path, "unet", "UNet2DConditionModel", dtype),
         _from_single_file(path, "vae", "AutoencoderKL", torch.float32),
         load_text_encoder(read_json(SD1_CONFIGS / "text_encoder" / "config.json"), _tensors_under(path, _TEXT_PREFIX)),
         words,
-        NoiseSchedule.stable_diffusion(),
+        NoiseSchedule.stable_diffusion(zero_snr=zero_snr),
+        prediction=prediction,
     )
 
 

@@ -10,6 +10,7 @@ import torch
 
 from ..demo_base import DEMO_BASE
 from ..errors import ACFunError
+from ..method.adapter import PREDICTIONS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -36,6 +37,15 @@ def add_base(parser: argparse.ArgumentParser, training: bool) -> None:
         type=Path,
         metavar="FOLDER",
         help="folder with vocab.json and merges.txt; needed with a single-file checkpoint, which does not hold them",
+    )
+    group.add_argument(
+        "--prediction",
+        choices=tuple(PREDICTIONS),
+        help="what the base predicts, the noise (epsilon) or the velocity (v), where its files do not say it: single-file "
+        "checkpoints often do not (default: what the files say, epsilon if nothing)",
+    )
+    group.add_argument(
+        "--zero-snr", action="store_true", help="the base's noise schedule ends at pure noise; with --prediction v"
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
     group.add_argument(
@@ -81,10 +91,12 @@ def load_base(arguments: argparse.Namespace):
             )
     device = pick_device(arguments.device)
     _keep_libraries_quiet()
+    from ..backends.scheduler import Told
     from ..backends.stable_diffusion import StableDiffusion
 
+    told = Told(arguments.prediction, arguments.zero_snr)
     return StableDiffusion.load(
-        path, getattr(arguments, "clip_vision", None), arguments.tokenizer, device, DTYPES[arguments.dtype]
+        path, getattr(arguments, "clip_vision", None), arguments.tokenizer, device, DTYPES[arguments.dtype], told
     )
 
 

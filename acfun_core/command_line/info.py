@@ -40,6 +40,7 @@ def describe(path: Path) -> dict:
         "written_by": metadata.get("written_by"),
         "base_family": metadata.get("base_family"),
         "base_key": metadata.get("base_key"),
+        "base_prediction": adapter.base_prediction,
         "description": config.description,
         "text_width": adapter.text_width,
         "image_tokens": list(adapter.style_tokens.shape),

@@ -28,7 +28,8 @@ from .train import read_mask
 METADATA_KEY = "acfun"
 
 _DESCRIPTION = f"""\
-Draw portraits from pure noise with DDIM, the same as ComfyUI's sampler ddim with the scheduler normal. Several adapters are
+Draw portraits from pure noise with DDIM, the same as ComfyUI's sampler ddim with the scheduler normal (sgm_uniform where the
+base's scheduler_config.json says timestep_spacing trailing). Several adapters are
 mixed: the changes they make to the UNet add up, and so do their meanings of {PLACEHOLDER}. Without an adapter the base draws
 alone.
 """
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> dict:
         "height": height,
         **told_start(arguments, drawing.palette_hold),
         "sampler": "ddim",
-        "scheduler": "normal",
+        "scheduler": base.scheduler,
         "base": (arguments.base or DEMO_BASE).resolve().name,
         "adapters": [
             {"file": path.name, **told_strengths(strengths)}

@@ -19,6 +19,9 @@ from .schedule import NoiseSchedule, share_done
 PredictNoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """DM, the UNet: z_t (B, 4, h, w), t (B,), context (B, T, width) -> predicted noise (B, 4, h, w) in float32."""
 
+PredictVelocity = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""The same with the velocity v in place of the noise, of a base that was trained to predict it."""
+
 Predict = Callable[[Tensor, int], Tensor]
 """x = z_t / a_t (B, 4, h, w) and the index of a noise level -> eps (B, 4, h, w)."""
 
@@ -54,15 +57,22 @@ class Levels:
         """What the UNet sees of x (B, 4, h, w) at a level."""
         return x / (1 + self.sigmas[index].square()).sqrt().to(x)
 
+    def noise_of(self, v: Tensor, z_t: Tensor, index: int) -> Tensor:
+        """The noise that a velocity at a level means, ``a v + s z_t`` with ``a = 1 / sqrt(1 + sigma^2)``, ``s = sigma a``."""
+        sigma = self.sigmas[index]
+        return (v + sigma.to(z_t) * z_t) / (1 + sigma.square()).sqrt().to(z_t)
 
-def normal_levels(schedule: NoiseSchedule, steps: int, denoise: float = 1.0) -> Levels:
+
+def normal_levels(schedule: NoiseSchedule, steps: int, denoise: float = 1.0, trailing: bool = False) -> Levels:
     """Those of ComfyUI's scheduler ``normal``: evenly spread over the timesteps, sigma log-linear between whole ones.
 
     Args:
         denoise: above 0, to 1; below 1 the last levels of a longer sampling, as ComfyUI's ``denoise`` takes them.
+        trailing: those of ComfyUI's ``sgm_uniform``, which leave out the first timestep. diffusers' ``timestep_spacing``
+            ``trailing`` takes the nearest whole timesteps.
     """
     whole = max(steps, int(steps / denoise))
-    t = torch.linspace(len(schedule) - 1, 0, whole)
+    t = torch.linspace(len(schedule) - 1, 0, whole + trailing)[:whole]
     logs, share = schedule.log_sigmas, t.frac()
     between = (1 - share) * logs[t.floor().long()] + share * logs[t.ceil().long()]
     sigmas = torch.cat([between.exp(), torch.zeros(1)])[-steps - 1 :]
@@ -120,17 +130,28 @@ def sample(
 
 
 @torch.no_grad()
-def invert(predict: Predict, sigmas: Tensor, latent: Tensor, on_sample: OnSample | None = None) -> list[Tensor]:
+def invert(
+    predict: Predict,
+    sigmas: Tensor,
+    latent: Tensor,
+    on_sample: OnSample | None = None,
+    prediction: str = "epsilon",
+) -> list[Tensor]:
     """From a picture to the noise that :func:`sample` would draw it from (section 4.3): the same steps backwards.
 
     The noise is asked for at the level that is gone to, which the latent of the level before stands in for. A portrait that
     starts from a photo's own noise keeps the sitter without a training on the photo, so that an adapter that learned a style
     alone serves any face.
 
+    A base that predicts v is asked at the level that is left, which the latent is of. The noise it means is ``a v + s z_t``,
+    nearly its input where there is much noise: a latent of a lower level, scaled as one of a higher level, would give too
+    little of it at every step, and next to none on the way to zero SNR, where levels are far apart.
+
     Args:
         predict: the base's noise prediction, without guidance.
         sigmas: (N + 1,) falling noise levels, the last one 0.
         latent: (B, 4, h, w) clean latent.
+        prediction: what the base predicts by itself, ``epsilon`` or ``v``.
 
     Returns:
         x at each of the N + 1 levels, from the noisiest to the clean latent.
@@ -139,7 +160,9 @@ def invert(predict: Predict, sigmas: Tensor, latent: Tensor, on_sample: OnSample
     found = [latent]
     for index in reversed(range(steps)):
         x = found[0]
-        found.insert(0, x + (sigmas[index] - sigmas[index + 1]).to(x) * predict(x, index))
+        # The clean latent has no level of its own.
+        asked = min(index + 1, steps - 1) if prediction == "v" else index
+        found.insert(0, x + (sigmas[index] - sigmas[index + 1]).to(x) * predict(x, asked))
         if on_sample is not None:
             on_sample(steps - index, steps)
     return found
@@ -150,10 +173,13 @@ def guided(
     levels: Levels,
     conditions: Callable[[int], tuple[Tensor, Tensor]],
     cfg: float,
+    prediction: str = "epsilon",
 ) -> Predict:
     """Classifier-free guidance, ``eps_negative + cfg (eps_positive - eps_negative)``, both in one pass of the UNet.
 
     Args:
+        predict_noise: where ``prediction`` is ``v``, it answers with the velocity, of which the level makes noise: between
+            whole timesteps, :meth:`NoiseSchedule.noise_of` would be of another level.
         conditions: index of a level -> contexts (1 or B, T, width) with and without the prompt; with cfg 1 the second is not
             looked at.
     """
@@ -162,9 +188,11 @@ def guided(
         z_t, t = levels.z_t(x, index), levels.timesteps[index].to(x.device)
         positive, negative = (one.expand(len(x), -1, -1) for one in same_length(*conditions(index)))
         if cfg == 1:
-            return predict_noise(z_t, t.expand(len(x)), positive)
-        eps = predict_noise(z_t.repeat(2, 1, 1, 1), t.expand(2 * len(x)), torch.cat([positive, negative]))
-        return torch.lerp(eps[len(x) :], eps[: len(x)], cfg)
+            predicted = predict_noise(z_t, t.expand(len(x)), positive)
+        else:
+            both = predict_noise(z_t.repeat(2, 1, 1, 1), t.expand(2 * len(x)), torch.cat([positive, negative]))
+            predicted = torch.lerp(both[len(x) :], both[: len(x)], cfg)
+        return levels.noise_of(predicted, z_t, index) if prediction == "v" else predicted
 
     return predict
 

@@ -16,6 +16,9 @@ from .cfun import CFunStack
 FAMILIES = {"sd1": "Stable Diffusion 1.x", "sdxl": "SDXL"}
 """Kinds of base, and how people call them. On SDXL both text encoders stand side by side in one row."""
 
+PREDICTIONS = {"epsilon": "the noise", "v": "the velocity (v-prediction)"}
+"""What a base predicts, and what that is (see :mod:`~acfun_core.diffusion.schedule`)."""
+
 
 @dataclass
 class TrainingRecord:
@@ -51,6 +54,7 @@ class StyleAdapter(nn.Module):
         channels: canonical block name -> channels, for the blocks that carry CFun.
         base_family: one of :data:`FAMILIES`.
         base_key: names the weights it is for, if it is for no others of the family.
+        base_prediction: what the base it was learned on predicts, one of :data:`PREDICTIONS`.
     """
 
     def __init__(
@@ -61,10 +65,11 @@ class StyleAdapter(nn.Module):
         channels: dict[str, int],
         base_family: str = "sd1",
         base_key: str = "",
+        base_prediction: str = "epsilon",
     ):
         super().__init__()
         self.config = config
-        self.base_family, self.base_key = base_family, base_key
+        self.base_family, self.base_key, self.base_prediction = base_family, base_key, base_prediction
         self.afun = AFun(initial_row, style_tokens.shape[-1], config)
         self.cfun = CFunStack(channels, config)
         # CLIP vision puts its class token first.

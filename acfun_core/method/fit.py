@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..demo_base import check_weights
 from ..errors import ACFunError
 from ..unet.blocks import ResBlockSite, misfits
-from .adapter import FAMILIES, StyleAdapter
+from .adapter import FAMILIES, PREDICTIONS, StyleAdapter
 
 _EXPECTED, _FIX = "the kind of base the adapter was trained on", "load that base or train the adapter on this one"
 
@@ -49,6 +49,22 @@ def check_fits(
             _FIX,
         )
     check_weights(adapter.base_key, key)
+
+
+def notice_of_prediction(adapter: StyleAdapter, prediction: str, base: str = "this base") -> str:
+    """What to tell of an adapter on a base that predicts something else, or "" where there is nothing to tell.
+
+    Both work on the same blocks, and checkpoints of either kind descend from each other: no error, as for any other checkpoint
+    of the family.
+
+    Args:
+        prediction: what the base predicts, one of :data:`~acfun_core.method.adapter.PREDICTIONS`.
+        base: how the user knows it.
+    """
+    if adapter.base_prediction == prediction:
+        return ""
+    was, now = PREDICTIONS[adapter.base_prediction], PREDICTIONS[prediction]
+    return f"The adapter was trained on a base that predicts {was}, {base} predicts {now}: its style may come out otherwise."
 
 
 def check_text_fits(adapter: StyleAdapter, width: int, text_encoder: str = "this base's text encoder") -> None:

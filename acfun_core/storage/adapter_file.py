@@ -8,7 +8,7 @@ Version 1 of the format knows the options of the default method on Stable Diffus
 :class:`~acfun_core.config.AdapterConfig`, the copy guard's looks and SDXL. A file states the oldest version that can say all of
 it, so a pack that knows version 1 only still reads adapters with default options. Files since then also hold a checksum over
 their tensors, which older packs pass by. Adapters that are for one set of weights alone (see :mod:`acfun_core.demo_base`)
-name it in their metadata as ``base_key``.
+name it in their metadata as ``base_key``. Those of bases that predict v name that as ``base_prediction``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,16 @@ from ..errors import ACFunError
 from ..method.adapter import StyleAdapter
 from ..method.cfun import block_key
 from ..whole_files import write_whole
-from .metadata import CHECKSUM, check_format, misfit, read_channels, read_config, read_record, to_metadata
+from .metadata import (
+    CHECKSUM,
+    check_format,
+    misfit,
+    read_channels,
+    read_config,
+    read_prediction,
+    read_record,
+    to_metadata,
+)
 from .tensor_file import LONGEST_SIDE, Stored, check_finite, checksum, opened, stored
 
 _FLOAT32_KEYS = ("afun.row", "afun.initial_row", "e_a")
@@ -94,7 +103,8 @@ def _outline(path: Path, metadata: dict[str, str], parts: dict[str, Stored]) -> 
     have = {match[1] for match in map(_CFUN.match, parts) if match}
     if have != set(channels):
         raise misfit(path, f"it claims {len(channels)} blocks and holds tensors of {len(have)}")
-    base = metadata.get("base_family", "sd1"), metadata.get("base_key", "")
+    prediction = read_prediction(path, metadata)
+    base = metadata.get("base_family", "sd1"), metadata.get("base_key", ""), prediction
     with torch.device("meta"):
         adapter = StyleAdapter(config, torch.empty(row.shape), torch.empty(tokens.shape), channels, *base)
     _check_parts(path, adapter, parts)

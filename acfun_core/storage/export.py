@@ -80,10 +80,8 @@ def compact(adapter: StyleAdapter) -> StyleAdapter:
 def _rebuilt(adapter: StyleAdapter, config: AdapterConfig, style_tokens: Tensor) -> StyleAdapter:
     """An adapter of another config with all the tensors that both have alike."""
     with torch.random.fork_rng(devices=[]):
-        channels = adapter.cfun.channels
-        other = StyleAdapter(
-            config, adapter.afun.initial_row, style_tokens, channels, adapter.base_family, adapter.base_key
-        )
+        base = adapter.base_family, adapter.base_key, adapter.base_prediction
+        other = StyleAdapter(config, adapter.afun.initial_row, style_tokens, adapter.cfun.channels, *base)
     state, wanted = adapter.state_dict(), other.state_dict()
     alike = {key: value for key, value in state.items() if key in wanted and value.shape == wanted[key].shape}
     other.load_state_dict(alike, strict=False)

@@ -12,7 +12,7 @@ from typing import Any
 from .. import __version__
 from ..config import AdapterConfig
 from ..errors import ACFunError
-from ..method.adapter import FAMILIES, StyleAdapter, TrainingRecord
+from ..method.adapter import FAMILIES, PREDICTIONS, StyleAdapter, TrainingRecord
 from ..options import options_of
 
 FORMAT = "acfun"
@@ -42,7 +42,11 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
         "steps": str(len(adapter.record.style_loss)),
         "training": json.dumps(record),
     }
-    return {**metadata, "base_key": adapter.base_key} if adapter.base_key else metadata
+    if adapter.base_key:
+        metadata["base_key"] = adapter.base_key
+    if adapter.base_prediction != "epsilon":
+        metadata["base_prediction"] = adapter.base_prediction
+    return metadata
 
 
 def check_format(path: Path, metadata: dict[str, str]) -> None:
@@ -68,6 +72,18 @@ def check_format(path: Path, metadata: dict[str, str]) -> None:
             f"one of {', '.join(FAMILIES)}, which format version {FORMAT_VERSION} knows",
             "update the ACFun node pack to the version that wrote the file, or a later one",
         )
+
+
+def read_prediction(path: Path, metadata: dict[str, str]) -> str:
+    """What the adapter's base predicts; files that do not say it are of bases that predict noise."""
+    prediction = metadata.get("base_prediction", "epsilon")
+    if prediction not in PREDICTIONS:
+        raise ACFunError(
+            f"{path.name} is for a base that predicts {prediction[:40]!r}{_writer(metadata)}.",
+            f"one of {', '.join(PREDICTIONS)}, which this pack (ACFun {__version__}) knows",
+            "update the ACFun node pack to the version that wrote the file, or a later one",
+        )
+    return prediction
 
 
 def _writer(metadata: dict[str, str]) -> str:

@@ -4,7 +4,8 @@
 
 By default each image is noised by itself (``noisy_source=own``). With one shared noisy input, as eq. 4 can also be read, the
 terms equal denoising toward the pixel blend of both images plus a constant: the superposition that the paper calls meaningless.
-The other readings are in :mod:`acfun_core.training.targets`; the weights are named by role.
+The other readings are in :mod:`acfun_core.training.targets`; the weights are named by role. On a base that predicts v, DM is
+that prediction, and v stands in the place of eps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..config import TrainConfig
-from ..diffusion.sampling import PredictNoise
+from ..diffusion.sampling import PredictNoise, PredictVelocity
 from ..diffusion.schedule import NoiseSchedule
 from ..host import Base
 from ..method.adapter import StyleAdapter
@@ -24,37 +25,43 @@ from .targets import FACE, STYLE, PairNoise, noise_between, timestep_weight
 
 
 def alignment_terms(
-    predict_noise: PredictNoise,
+    predict: PredictNoise | PredictVelocity,
     schedule: NoiseSchedule,
     latents: Tensor,
     context: Tensor,
     draw: PairNoise,
     config: TrainConfig | None = None,
     masks: Tensor | None = None,
+    prediction: str = "epsilon",
 ) -> Tensor:
     """The two terms of eq. 4 before weighting.
 
     Args:
+        predict: what the base itself predicts.
         latents: (2, 4, h, w) clean latents of the style image and the face photo.
         context: (1, T, width) the prompt with e_a, the same for both.
         config: its target and min-SNR weigh the timesteps; without one, the error of the noise as it is.
         masks: (2, 1, h, w) weight of each place in either term, 0 to 1; without them, 1 everywhere.
+        prediction: which that is, ``epsilon`` or ``v``.
 
     Returns:
         (2,) mean squared errors of the style term and the face term.
     """
     if draw.source is None:
-        target = draw.noise
+        target = draw.noise if prediction == "epsilon" else schedule.velocity(latents, draw.noise, draw.t)
         z_t = schedule.add_noise(latents, draw.noise, draw.t)
-        predicted = predict_noise(z_t, draw.t, context.expand(len(latents), -1, -1))
+        predicted = predict(z_t, draw.t, context.expand(len(latents), -1, -1))
     else:
         z_t = schedule.add_noise(draw.source, draw.noise[:1], draw.t[:1])
-        target = noise_between(z_t, latents, schedule, draw.t)
+        if prediction == "epsilon":
+            target = noise_between(z_t, latents, schedule, draw.t)
+        else:
+            target = schedule.velocity_between(z_t, latents, draw.t)
         # Both terms see the same input: one pass serves them.
-        predicted = predict_noise(z_t, draw.t[:1], context).expand_as(target)
+        predicted = predict(z_t, draw.t[:1], context).expand_as(target)
     error = (predicted.float() - target.float()).square()
     terms = error.mean(dim=(1, 2, 3)) if masks is None else _masked_mean(error, masks)
-    weight = timestep_weight(schedule, draw.t, config) if config else None
+    weight = timestep_weight(schedule, draw.t, config, prediction) if config else None
     return terms if weight is None else weight * terms
 
 
@@ -71,12 +78,13 @@ def _masked_mean(error: Tensor, masks: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure_alignment(
-    predict_noise: PredictNoise,
+    predict: PredictNoise | PredictVelocity,
     schedule: NoiseSchedule,
     latents: Tensor,
     context: Tensor,
     draws: int = 10,
     seed: int = 12345,
+    prediction: str = "epsilon",
 ) -> Tensor:
     """Both terms, (2,), averaged over fixed noises at timesteps spread evenly over the schedule."""
     generator = torch.Generator().manual_seed(seed)
@@ -84,7 +92,8 @@ def measure_alignment(
     for index in range(draws):
         t = torch.full((2,), int((index + 0.5) / draws * len(schedule)), device=latents.device)
         noise = torch.randn(latents.shape, generator=generator).to(latents)
-        total += alignment_terms(predict_noise, schedule, latents, context, PairNoise(t, noise)).cpu()
+        pair = PairNoise(t, noise)
+        total += alignment_terms(predict, schedule, latents, context, pair, prediction=prediction).cpu()
     return total / draws
 
 
@@ -92,4 +101,5 @@ def measure_alignment(
 def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor, draws: int = 10) -> list[float]:
     """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises."""
     with applied(base, adapter) as context:
-        return measure_alignment(base.predict_noise, base.schedule, latents, context, draws).tolist()
+        given = base.predict, base.schedule, latents, context, draws
+        return measure_alignment(*given, prediction=base.prediction).tolist()

@@ -133,7 +133,7 @@ class _Session:
     def _begun(self, draws: torch.Generator) -> Running:
         base, latents = self.base, self.latents
         channels = channels_to_train(base.sites, self.adapter_config.blocks, self.adapter_config.place)
-        kind = base.family, base.key
+        kind = base.family, base.key, base.prediction
         adapter = StyleAdapter(self.adapter_config, base.text.initial_row, self.style_tokens, channels, *kind)
         if self.keeper is not None:
             self.keeper.check_space(adapter, self.config.steps)
@@ -172,7 +172,8 @@ class _Session:
         # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
         with injected(base.sites, transforms):
             context = adapter.condition(base.text)
-            terms = alignment_terms(base.predict_noise, base.schedule, pair, context, draw, config, masks)
+            given = base.predict, base.schedule, pair, context, draw, config, masks
+            terms = alignment_terms(*given, prediction=base.prediction)
             if not running.optimiser.step(weighted(terms, config), number):
                 running.record.skipped_steps += 1
         return terms

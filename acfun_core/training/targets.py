@@ -9,6 +9,16 @@ So every reading is an error of the predicted noise, and a target is a weight of
 
 with ``SNR = a_t^2 / s_t^2``. Min-SNR (Hang et al. 2023) weighs the error of the clean latent by min(SNR, gamma), which is
 ``min(SNR, gamma) / SNR`` here.
+
+On a base that predicts v (Salimans and Ho 2022), every reading is an error of v, with ``v_i = (a_t z_t - z_i) / s_t``. The
+reading ``epsilon``, the paper's, is the base's own target there too: the error of the noise would be a_t^2 of it, nothing at
+pure noise, where all that can be learned is in v. The weights of the error of v are
+
+    epsilon   1          the base's own target
+    x0        s_t^2      |z_0' - z_0|^2
+    v         1          |v' - v|^2
+
+and min-SNR is ``min(SNR, gamma) s_t^2``. No weight and no target is infinite where a_t is 0.
 """
 
 from __future__ import annotations
@@ -85,9 +95,16 @@ def noise_between(z_t: Tensor, latents: Tensor, schedule: NoiseSchedule, t: Tens
     return (z_t - schedule.a(t) * latents) / schedule.s(t)
 
 
-def timestep_weight(schedule: NoiseSchedule, t: Tensor, config: TrainConfig) -> Tensor | None:
-    """Weight of the squared error of the predicted noise at each timestep, (B,), or None if it is 1 everywhere."""
+def timestep_weight(
+    schedule: NoiseSchedule, t: Tensor, config: TrainConfig, prediction: str = "epsilon"
+) -> Tensor | None:
+    """Weight of the squared error of what a base predicts at each timestep, (B,), or None if it is 1 everywhere."""
     snr = 1 / schedule.sigma(t).square()
+    if prediction == "v":
+        if config.min_snr_gamma == 0 and config.target != "x0":
+            return None
+        of_clean = schedule.s(t).flatten().square()
+        return of_clean if config.min_snr_gamma == 0 else snr.clamp(max=config.min_snr_gamma) * of_clean
     if config.min_snr_gamma > 0:
         return snr.clamp(max=config.min_snr_gamma) / snr
     return {"epsilon": None, "x0": 1 / snr, "v": 1 + 1 / snr}[config.target]

@@ -8,11 +8,12 @@ import shutil
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from acfun_core.backends import vision, weights
+from acfun_core.backends.scheduler import Told, schedule_from_config
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.vision import load_image_encoder
 from acfun_core.backends.weights import SD1_CONFIGS, load_parts
@@ -272,9 +273,9 @@ def changed_folder(tmp_path, part: str, **changes):
         ("unet", {"in_channels": 9}, "takes 9 channels"),
         ("unet", {"addition_embed_type": "text_time"}, "not Stable Diffusion 1.x"),
         ("unet", {"use_linear_projection": True}, "not Stable Diffusion 1.x"),
-        ("scheduler", {"prediction_type": "v_prediction"}, "predicts v_prediction"),
+        ("scheduler", {"prediction_type": "sample"}, "predicts 'sample'"),
         ("scheduler", {"beta_schedule": "linear"}, "noise schedule 'linear'"),
-        ("scheduler", {"rescale_betas_zero_snr": True}, "zero terminal SNR"),
+        ("scheduler", {"rescale_betas_zero_snr": True}, "zero terminal SNR and predicts noise"),
         ("vae", {"_class_name": "AutoencoderDC"}, "AutoencoderDC"),
         ("unet", {}, "holds no .safetensors file"),
     ],
@@ -282,6 +283,31 @@ def changed_folder(tmp_path, part: str, **changes):
 def test_folders_that_do_not_fit_are_named(tmp_path, part, changes, says):
     with pytest.raises(ACFunError, match=says):
         load_parts(changed_folder(tmp_path, part, **changes))
+
+
+@pytest.mark.parametrize("zero_snr", [False, True])
+def test_the_scheduler_of_a_folder_and_the_user_say_what_is_predicted(zero_snr):
+    """Held against diffusers' own schedule, which is 0 at the end where ours is nearly."""
+    config = json.loads((BASE / "scheduler" / "scheduler_config.json").read_text())
+    config |= {"prediction_type": "v_prediction", "rescale_betas_zero_snr": zero_snr}
+    prediction, schedule = schedule_from_config(BASE, config, Told())
+    assert prediction == "v"
+    theirs = DDIMScheduler.from_config(config).alphas_cumprod
+    torch.testing.assert_close(schedule.alphas_cumprod, theirs, rtol=1e-3, atol=1e-7)
+    config |= {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+    assert schedule_from_config(BASE, config, Told())[0] == "epsilon"
+    prediction, told = schedule_from_config(BASE, config, Told("v", zero_snr))
+    assert prediction == "v" and torch.equal(told.alphas_cumprod, schedule.alphas_cumprod)
+
+
+def test_a_checkpoint_says_that_it_predicts_v(checkpoint, tiny_configs, tmp_path):
+    path = tmp_path / "v.safetensors"
+    save_file(checkpoint | {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}, path)
+    base = StableDiffusion.load(path, tokenizer=BASE / "tokenizer")
+    assert base.prediction == "v" and base.schedule.alphas_cumprod[-1] < 1e-6 and base.scheduler == "normal"
+    save_file(checkpoint, path)
+    assert StableDiffusion.load(path, tokenizer=BASE / "tokenizer").prediction == "epsilon"
+    assert StableDiffusion.load(path, tokenizer=BASE / "tokenizer", told=Told("v")).prediction == "v"
 
 
 def test_a_folder_with_weights_missing_is_named(tmp_path):
