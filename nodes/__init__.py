@@ -8,7 +8,7 @@ from typing_extensions import override
 from .adapter_options import ACFunAdapterOptions
 from .adapters import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
-from .example_image import ACFunExampleImage
+from .example_image import ACFunExampleImage, offer_examples
 from .export import ACFunExportAdapter
 from .face_parts import ACFunFaceParts
 from .faces import CropFace, FindFace, PasteFace
@@ -56,4 +56,5 @@ class ACFunExtension(ComfyExtension):
 async def comfy_entrypoint() -> ACFunExtension:
     register_folder()
     register_routes()
+    offer_examples()
     return ACFunExtension()

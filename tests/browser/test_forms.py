@@ -14,12 +14,18 @@ return [node.inputs.map((each) => each.name), node.outputs.map((each) => each.ty
 FORM = """
 const data = window.app.graph.extra?.linearData ?? window.app.rootGraph?.extra?.linearData;
 const widgets = (id) => window.app.graph.getNodeById(id)?.widgets?.map((each) => each.name) ?? [];
+const called = ([id, name]) => {
+  const widget = window.app.graph.getNodeById(id)?.widgets?.find((each) => each.name === name);
+  return widget?.label ?? name;
+};
 return data && {
   missing: data.inputs.filter(([id, name]) => !widgets(id).includes(name)).map((each) => each.slice(0, 2)),
   inputs: data.inputs.map((each) => each.slice(0, 2)),
+  called: data.inputs.slice(0, 3).map(called),
   outputs: data.outputs,
 };
 """
+CALLED = ["photo of the face", "style picture", "description"]
 HAS_APP_MODE = (
     "return !!window.app.extensionManager.command.commands?.some?.((each) => each.id === 'Comfy.ToggleLinear')"
 )
@@ -69,8 +75,10 @@ def test_the_blueprint_is_in_the_node_library_and_can_be_queued(editor: Editor):
 def test_the_form_of_app_mode(editor: Editor):
     """The form names widgets that are there; a frontend with App Mode shows them, older ones keep the form as it is."""
     editor.load_template("portrait_app")
+    assert editor.red_nodes() == []
     form = editor.js(FORM)
     assert form and form["missing"] == [] and len(form["inputs"]) == 6
+    assert form["called"] == CALLED
     queued = api.load("portrait_app")
     assert all(name in queued[str(node)]["inputs"] for node, name in form["inputs"])
     assert [queued[str(node)]["class_type"] for node in form["outputs"]] == ["SaveImage"]
@@ -84,7 +92,7 @@ def test_the_form_of_app_mode(editor: Editor):
         editor.screenshot("app_mode")
         panel = editor.visible('[data-testid="linear-widgets"]')
         if panel is not None:
-            for name in ("steps", "style_weight", "seed"):
+            for name in (*CALLED, "steps", "style_weight", "seed"):
                 assert name in panel.text, panel.text
         assert editor.errors_of_the_pack() == []
     finally:

@@ -291,6 +291,24 @@ def test_each_lesson_shows_a_difference(name, session, own_files):
 
 
 @pytest.mark.parametrize("name", APPS)
+def test_a_form_runs_before_any_picture_is_chosen(name, session, object_info):
+    """It named a picture that not every server has."""
+    (shown,) = load_ui(name)["extra"]["linearData"]["outputs"]
+    (picture,) = session.run(quick(name, side=SIDE), timeout=600).images(str(shown))
+    assert max(ImageStat.Stat(picture.convert("RGB")).stddev) > 2
+    offered = NodeTypes(object_info)["LoadImage"].input("image").options
+    assert {"acfun_face_astronaut.png", "acfun_style_woodblock.png"} <= set(offered)
+
+
+def test_two_fields_of_a_form_had_the_same_name():
+    """The editor calls a widget by the label of its input; both pictures were *image*, and the words *value*."""
+    saved = load_ui("portrait_app")
+    inputs = {node["id"]: {each["name"]: each for each in node["inputs"]} for node in saved["nodes"]}
+    names = [inputs[node][widget].get("label", widget) for node, widget in saved["extra"]["linearData"]["inputs"]]
+    assert names == ["photo of the face", "style picture", "description", "steps", "style_weight", "seed"]
+
+
+@pytest.mark.parametrize("name", APPS)
 def test_what_app_mode_shows_is_there_and_works(name, session):
     """Pictures chosen in the form reach the portrait; all fields are widgets that nothing else feeds."""
     saved, workflow = load_ui(name), quick(name, side=SIDE)

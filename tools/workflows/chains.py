@@ -47,7 +47,7 @@ def _begin(name: str, types: NodeTypes, note_height: int) -> tuple[Graph, Base, 
 
 def own_checkpoint(types: NodeTypes) -> Graph:
     """The main job on a Stable Diffusion 1.x checkpoint, at its size and guidance."""
-    graph, base, face, style = _begin("own_checkpoint", types, 540)
+    graph, base, face, style = _begin("own_checkpoint", types, 560)
     with graph.group("2  Train", GREEN):
         graph.column(x=820, width=420)
         trained = train(graph, base, style, face["image"], DESCRIPTION, "own_checkpoint", resolution=LARGE_SIDE)
@@ -70,7 +70,7 @@ def own_checkpoint(types: NodeTypes) -> Graph:
 
 def lora_controlnet(types: NodeTypes) -> Graph:
     """The adapter together with a LoRA and a ControlNet, all by ComfyUI's own nodes."""
-    graph, base, face, style = _begin("lora_controlnet", types, 560)
+    graph, base, face, style = _begin("lora_controlnet", types, 600)
     with graph.group("2  Train", GREEN):
         graph.column(x=820, width=420)
         trained = train(graph, base, style, face["image"], DESCRIPTION, "lora_controlnet", resolution=LARGE_SIDE)

@@ -88,7 +88,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.notes: list[Note] = []
         self.groups: list[Group] = []
-        self.app_inputs: list[tuple[Node, str]] = []
+        self.app_inputs: list[tuple[Node, str, str]] = []
         self.app_outputs: list[Node] = []
         self._x = self._y = self._width = 0
         self._open_group: Group | None = None
@@ -136,9 +136,12 @@ class Graph:
         self.notes.append(note)
         self._remember(note)
 
-    def app(self, inputs: list[tuple[Node, str]], outputs: list[Node]) -> None:
-        """What App Mode shows: (node, widget) from top to bottom, and the nodes whose results it shows."""
-        for node, widget in inputs:
+    def app(self, inputs: list[tuple[Node, str, str]], outputs: list[Node]) -> None:
+        """What App Mode shows: (node, widget, what it is called) from top to bottom, and the nodes whose results it shows.
+
+        A widget that is called "" keeps its name.
+        """
+        for node, widget, _ in inputs:
             if widget in node.sources or not node.type.input(widget).is_widget:
                 raise GraphError(f"{node.title}.{widget} is no free widget")
         self.app_inputs, self.app_outputs = list(inputs), list(outputs)
@@ -208,7 +211,7 @@ class Graph:
         """App Mode's form. ``linearMode`` is left out: the workflow opens as a graph, as editors without it expect."""
         if not self.app_inputs:
             return {}
-        inputs = [[node.id, widget] for node, widget in self.app_inputs]
+        inputs = [[node.id, widget] for node, widget, _ in self.app_inputs]
         return {"linearData": {"inputs": inputs, "outputs": [node.id for node in self.app_outputs]}}
 
     def _links(self) -> list[list]:
@@ -227,6 +230,7 @@ class Graph:
         outgoing = [
             [link[0] for link in links if link[1:3] == [node.id, index]] for index in range(len(node.type.outputs))
         ]
+        called = {widget: label for owner, widget, label in self.app_inputs if owner is node}
         origin = {"cnr_id": "comfy-core", "ver": comfy_version} if node.type.from_comfy else {}
         return {
             "id": node.id,
@@ -236,7 +240,10 @@ class Graph:
             "flags": {},
             "order": order,
             "mode": 0,
-            "inputs": [_ui_input(each, incoming.get(slot)) for slot, each in enumerate(_slots(node.type))],
+            "inputs": [
+                _ui_input(each, incoming.get(slot), called.get(each.name, ""))
+                for slot, each in enumerate(_slots(node.type))
+            ],
             "outputs": [
                 {"name": each.name, "type": each.kind, "links": ids or None}
                 for each, ids in zip(node.type.outputs, outgoing)
@@ -261,8 +268,10 @@ def _widget_values(node: Node) -> list:
     return values
 
 
-def _ui_input(each: InputType, link: int | None) -> dict[str, Any]:
+def _ui_input(each: InputType, link: int | None, label: str = "") -> dict[str, Any]:
     saved: dict[str, Any] = {"name": each.name, "type": each.kind}
+    if label:
+        saved["label"] = label
     if each.optional:
         saved["shape"] = HOLLOW_CIRCLE
     if each.is_widget:
