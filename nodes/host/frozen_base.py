@@ -11,6 +11,7 @@ from torch import Tensor
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
+from .bypass import ordinary_bypass_loras
 from .gradients import differentiable
 from .text import DescriptionSide
 from .unet import NoisePredictor, base_key_of, schedule_of
@@ -64,7 +65,8 @@ def trainable(model, clip, text: str) -> Iterator[Base]:
         text: what the training encodes, with S* in it once.
     """
     schedule = schedule_of(model)
-    with differentiable(model.model, clip.cond_stage_model):
+    modules = model.model, clip.cond_stage_model
+    with ordinary_bypass_loras(*modules), differentiable(*modules):
         side = DescriptionSide(clip, text)
         predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
         yield Base(predict_noise, sites, side, schedule, model.load_device, side.family.name, base_key_of(model))

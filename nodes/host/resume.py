@@ -14,6 +14,7 @@ from ...acfun_core.storage.rescue import rescued, save_or_rescue
 from ...acfun_core.training.keeper import StateKeeper
 from ...acfun_core.training.key import described, weights_identity
 from . import files
+from .bypass import bypass_loras
 from .written import wrote
 
 
@@ -82,10 +83,11 @@ def _found(key: str, name: str, steps: int, elsewhere: list[Path]) -> StyleAdapt
 
 
 def base_identity(model, clip, vae, clip_vision) -> str:
-    """What of a graph's models decides a training: weights as they are loaded, patches, and options such as a skipped layer."""
+    """What of a graph's models, which are loaded, decides a training: weights, patches, and options such as a skipped layer."""
     patched = [
         (patcher.patches, patcher.object_patches, patcher.model_options.get("transformer_options", {}))
         for patcher in (model, clip.patcher)
     ]
     modules = (model.model.diffusion_model, clip.cond_stage_model, vae.first_stage_model, clip_vision.model)
-    return weights_identity(*modules) + described([patched, clip.layer_idx, getattr(clip, "tokenizer_options", {})])
+    told = [patched, clip.layer_idx, getattr(clip, "tokenizer_options", {}), bypass_loras(*modules[:2])]
+    return weights_identity(*modules) + described(told)

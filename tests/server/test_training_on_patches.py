@@ -9,6 +9,7 @@ import pytest
 from acfun_core.storage import adapter_file
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import adapter_options, apply_node, base_graph, node, train_node
+from tools.comfy.random_files import write_lora
 
 PATCHES = {
     "SelfAttentionGuidance": {"scale": 0.5, "blur_sigma": 2.0},
@@ -71,3 +72,21 @@ def test_a_base_with_a_windowed_adapter_is_trained_on(client):
     graph = {**first, "second": train_node(model=["patch", 0], steps=2, seed=11, name="over")}
     run = client.run({**graph, "end": node("PreviewAny", source=["second", 2])})
     assert run.texts("end")[0].endswith(".safetensors")
+
+
+def test_a_lora_in_bypass_mode_could_not_be_trained_on(client, comfy):
+    """It failed in the first step: its weights, which are no parameters, were loaded in inference mode."""
+    if "LoraLoaderBypass" not in client.object_info():
+        pytest.skip("this ComfyUI has no LoRA in bypass mode; 0.33 has")
+    lora = {"model": ["base", 0], "clip": ["base", 1], "lora_name": write_lora(comfy, words=True)}
+    found = {}
+    for kind, strength in (("LoraLoader", 0.8), ("LoraLoaderBypass", 0.8), ("LoraLoaderBypass", 0.4)):
+        graph = trained_on(node(kind, **lora, strength_model=strength, strength_clip=strength), "on_lora")
+        graph["train"]["inputs"]["clip"] = ["patch", 1]
+        [path] = client.run(graph).texts("end")
+        found[kind, strength] = adapter_file.load(comfy.folder("models/acfun") / Path(path).name).record
+    patched, bypassed, weaker = found.values()
+    for losses in ("before", "after"):
+        assert getattr(bypassed, losses) == pytest.approx(getattr(patched, losses), rel=1e-4)
+        # The same name, pictures and settings: what was trained at another strength is not taken for it.
+        assert getattr(weaker, losses) != pytest.approx(getattr(patched, losses), rel=1e-3)

@@ -12,20 +12,29 @@ from .graphs import base_graph, node
 
 LORA, CONTROL_NET = "random_combination_lora.safetensors", "random_canny.safetensors"
 CONVOLUTIONS = {"output_blocks_0_0_out_layers_3": 256, "input_blocks_1_0_out_layers_3": 64}  # name -> channels
+WORDS, WORDS_WIDTH = "random_lora_with_words.safetensors", 256
 RANK = 4
 
 
-def write_lora(comfy: ComfyServer) -> str:
-    """A LoRA on two ResBlocks of the UNet -> its name in the loader's list."""
+def write_lora(comfy: ComfyServer, words: bool = False) -> str:
+    """A LoRA on two ResBlocks of the UNet -> its name in the loader's list.
+
+    Args:
+        words: on a layer of the text encoder, too.
+    """
     generator, tensors = torch.Generator().manual_seed(4), {}
     for name, width in CONVOLUTIONS.items():
         tensors[f"lora_unet_{name}.lora_up.weight"] = 0.05 * torch.randn(width, RANK, 1, 1, generator=generator)
         tensors[f"lora_unet_{name}.lora_down.weight"] = 0.05 * torch.randn(RANK, width, 3, 3, generator=generator)
         tensors[f"lora_unet_{name}.alpha"] = torch.tensor(float(RANK))
-    folder = comfy.folder("models/loras")
+    if words:
+        name = "lora_te_text_model_encoder_layers_1_self_attn_v_proj"
+        tensors[f"{name}.lora_up.weight"] = 0.05 * torch.randn(WORDS_WIDTH, RANK, generator=generator)
+        tensors[f"{name}.lora_down.weight"] = 0.05 * torch.randn(RANK, WORDS_WIDTH, generator=generator)
+    folder, file = comfy.folder("models/loras"), WORDS if words else LORA
     folder.mkdir(exist_ok=True)
-    save_file(tensors, folder / LORA)
-    return LORA
+    save_file(tensors, folder / file)
+    return file
 
 
 def write_control_net(comfy: ComfyServer, client: ComfyClient) -> str:
