@@ -24,12 +24,14 @@ def read_by_both(client, path) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P"])
-def test_a_png_is_the_same_bits(client, tmp_path, mode):
+def test_a_png_is_read_alike(client, tmp_path, mode):
     path = tmp_path / f"bits_{mode}.png"
     with Image.open(REPO / "pictures" / "face_astronaut.png") as photo:
         photo.convert("RGB").crop((160, 160, 260, 240)).convert(mode).save(path)
     ours, theirs = read_by_both(client, path)
-    assert ours.shape == theirs.shape and (ours == theirs).all()
+    assert ours.shape == theirs.shape
+    # 0.33 reads grey as floats of FFmpeg's, up to a level darker.
+    assert np.abs(ours.astype(int) - theirs).max() <= (1 if mode == "L" and host_version() > PINNED else 0)
 
 
 @pytest.mark.parametrize(("subsampling", "name"), [(0, "444"), (2, "420")])
@@ -40,8 +42,8 @@ def test_a_jpeg_differs_by_a_level_in_the_mean(client, tmp_path, subsampling, na
         photo.convert("RGB").save(path, quality=95, subsampling=subsampling)
     ours, theirs = read_by_both(client, path)
     apart = np.abs(ours.astype(int) - theirs)
-    assert apart.mean() <= 1.5 and apart.max() <= 80, (apart.mean(), apart.max())
+    assert apart.mean() <= 1.5 and apart.max() <= 24, (apart.mean(), apart.max())
     # No cast: no channel is lighter or darker as a whole.
-    assert np.abs((ours.astype(int) - theirs).mean(axis=(0, 1))).max() <= 0.5
+    assert np.abs((ours.astype(int) - theirs).mean(axis=(0, 1))).max() <= 1
     if host_version() == PINNED:
         assert apart.max() == 0

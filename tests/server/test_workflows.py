@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from PIL import Image, ImageStat
@@ -14,7 +15,7 @@ from PIL import Image, ImageStat
 from acfun_core.demo_base import NATIVE_SIDE
 from tools.comfy.client import ComfyClient, Run
 from tools.comfy.graphs import SIDE
-from tools.comfy.install import REPO
+from tools.comfy.install import REPO, brought_comfy
 from tools.comfy.random_files import write_control_net, write_lora
 from tools.workflows import WORKFLOWS, api
 from tools.workflows.build import workflow_files
@@ -45,10 +46,26 @@ def object_info(comfy) -> dict:
 # -- the files --------------------------------------------------------------------------
 
 
+def of_any_version(text: str) -> Any:
+    """A written file without what tells of the server's version: its number, and outputs that nothing is connected to.
+
+    Save Image and Preview Image give their pictures on since 0.33.
+    """
+
+    def read(pairs: list[tuple[str, Any]]) -> dict:
+        found = {key: value for key, value in pairs if key not in ("ver", "frontendVersion")}
+        if "widgets_values" in found:  # a node
+            found["outputs"] = [each for each in found["outputs"] if each["links"]]
+        return found
+
+    return json.loads(text, object_pairs_hook=read)
+
+
 def test_the_files_are_what_the_tool_writes(comfy):
     with comfy.client() as client:
         expected = workflow_files(client)
-    stale = [path.name for path, text in expected.items() if path.read_text(encoding="utf-8") != text]
+    like = str if brought_comfy() is None else of_any_version
+    stale = [path.name for path, text in expected.items() if like(path.read_text(encoding="utf-8")) != like(text)]
     assert not stale, "run python -m tools.workflows.build"
 
 
