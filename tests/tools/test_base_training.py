@@ -20,7 +20,7 @@ from transformers import CLIPTextModelWithProjection  # noqa: E402
 
 from tools.base import __main__ as command  # noqa: E402
 from tools.base import common, export, models  # noqa: E402
-from tools.base.training import critic, features, loop, unet  # noqa: E402
+from tools.base.training import critic, features, loop, plain, unet  # noqa: E402
 from tools.base.training.supply import MEDIA, Chunk, Drawn, Feed, Ring, Supply  # noqa: E402
 
 CONFIG = common.HERE / "config.json"
@@ -39,7 +39,7 @@ def tiny(tmp_path_factory) -> Path:
     config["save_every"], config["held"]["cpu"]["each"], config["sample"]["steps"] = 0, 1, 2
     config["encoders"].update(width=32, layers=2, intermediate=64)
     config["unet"].update(channels=[32, 32, 64])
-    for name in ("encoders", "image_encoder", "unet"):
+    for name in ("encoders", "image_encoder", "unet", "plain"):
         config[name]["cpu"]["batch"] = 2
     for name in ("autoencoder", "decoder"):
         config[name].update(perceptual=0, cpu={"batch": 1, "crop": 64, "widths": [8, 8, 8]})
@@ -97,7 +97,7 @@ TEXT = ((CLIPTextModelWithProjection, "text_encoder"), (export.CLIPTokenizer, "t
 def test_a_command_that_could_only_fail_later_is_refused(tmp_path, monkeypatch):
     args = SimpleNamespace(stages=None, given=None)
     assert command.chosen(args) == list(command.STAGES)
-    assert command.chosen(SimpleNamespace(stages=None, given=tmp_path)) == ["unet"]
+    assert command.chosen(SimpleNamespace(stages=None, given=tmp_path)) == ["unet", "plain"]
     assert command.chosen(SimpleNamespace(stages="unet,decoder", given=None)) == ["decoder", "unet"]
     with pytest.raises(SystemExit, match="no stage vea"):
         command.chosen(SimpleNamespace(stages="vea", given=None))
@@ -108,6 +108,18 @@ def test_a_command_that_could_only_fail_later_is_refused(tmp_path, monkeypatch):
         command.check(["unet"], run)
     with pytest.raises(SystemExit, match="holds no weights"):
         export.load_given(tmp_path, {})
+
+
+def test_plain_paintings_hear_what_oil_paintings_do():
+    """Only where no medium is named: "a painting of a man" had no face, pulled away from all that answered to it."""
+    tokenizer = export.CLIPTokenizer.from_pretrained(common.HERE.parents[1] / "base" / "tokenizer")
+    texts = ["a painting of a man", "a photo of a man", "a painting of a man in pencil style", "a painting of a woman"]
+    words = plain.encode(tokenizer, texts)
+    named, is_plain = plain.with_medium(words, tokenizer)
+    assert is_plain.tolist() == [True, False, False, True]
+    wanted = ["an oil painting of a man", *texts[1:3], "an oil painting of a woman"]
+    assert torch.equal(named, plain.encode(tokenizer, wanted))
+    assert plain.chosen(is_plain, 2, 0.5).tolist() == [0, 1] and plain.chosen(is_plain, 3, 1.0).tolist() == [0, 3, 1]
 
 
 def test_settings_depend_on_the_device_and_on_given_weights():

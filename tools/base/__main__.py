@@ -32,7 +32,7 @@ from .common import arguments
 from .export import write_parcel
 from .pictures.album import Album
 from .tokenizer import settle, write
-from .training import autoencoder, decoder, encoders, unet
+from .training import autoencoder, decoder, encoders, plain, unet
 from .training.run import CHANGED, Run
 
 STAGES = {
@@ -41,18 +41,20 @@ STAGES = {
     "autoencoder": autoencoder.train,
     "decoder": decoder.train,
     "unet": unet.train,
+    "plain": plain.train,
     "image_encoder": encoders.train_image_encoder,
 }
 NEEDS = {
     "words": {"text_encoder"},
     "decoder": {"vae"},
     "unet": {"vae", "text_encoder"},
+    "plain": {"vae", "text_encoder", "unet"},
     "image_encoder": {"text_encoder", "image_encoder"},
 }
 """Networks that a stage does not start from nothing."""
 OPTIONS = {
     "--from": {"dest": "given", "type": Path, "help": "a base or a parcel to start from"},
-    "--stages": {"help": f"some of {','.join(STAGES)}, in this order; with --from: unet"},
+    "--stages": {"help": f"some of {','.join(STAGES)}, in this order; with --from: unet,plain"},
     "--producers": {"type": int, "help": "processes that draw pictures; 0: a thread does"},
     "--out": {"type": Path, "default": Path("out/base_parcel"), "help": "where the parcel goes"},
 }
@@ -60,7 +62,7 @@ OPTIONS = {
 
 def chosen(args) -> list[str]:
     """The stages to do, in order."""
-    names = args.stages.split(",") if args.stages else ["unet"] if args.given else list(STAGES)
+    names = args.stages.split(",") if args.stages else ["unet", "plain"] if args.given else list(STAGES)
     if unknown := set(names) - STAGES.keys():
         raise SystemExit(f"There is no stage {', '.join(sorted(unknown))}: choose from {', '.join(STAGES)}.")
     return [name for name in STAGES if name in names]

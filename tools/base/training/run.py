@@ -24,6 +24,7 @@ CHANGED = {
     "autoencoder": ("vae",),
     "decoder": ("vae",),
     "unet": ("unet",),
+    "plain": ("unet",),
     "image_encoder": ("text_encoder", "image_encoder"),
 }
 """Which networks a stage trains."""

@@ -36,8 +36,7 @@ def loss_weights(snr: Tensor, gamma: float, most: float) -> Tensor:
     min(1 + 1 / SNR, most).
 
     1 + 1 / SNR makes the epsilon loss that of the velocity. Without it an error of the clean latent at pure noise counts 0.005
-    of what it is, and a sample's colour and composition, which are settled there, are hardly learned: a base went on drawing
-    every fourth photo of a man in sepia after 3,000 samples that had none, and no longer after 1,200 with this weight.
+    of what it is, and a sample's colour and composition, which are settled there, are hardly learned.
     """
     return snr.clamp(max=gamma) / snr * (1 + 1 / snr).clamp(max=most)
 
