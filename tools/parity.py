@@ -22,6 +22,7 @@ from torch import Tensor
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.config import AdapterConfig
 from acfun_core.demo_base import NATIVE_SIDE
+from acfun_core.diffusion.schedule import LEAST_ALPHA
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.method.pseudo_word import Members
 from acfun_core.storage import adapter_file
@@ -65,8 +66,14 @@ def three_strengths(strengths: Strengths) -> dict:
     return {f"{part}_strength": getattr(strengths, part) for part in PARTS}
 
 
-def comfy_graph(names: Sequence[str], strengths: Sequence[Strengths], settings: dict, side: int) -> dict:
-    """One adapter file of models/acfun, or the mix of several with the first one's strengths, and what ACFun Sampler draws."""
+def comfy_graph(
+    names: Sequence[str], strengths: Sequence[Strengths], settings: dict, side: int, base: StableDiffusion
+) -> dict:
+    """One adapter file of models/acfun, or the mix of several with the first one's strengths, and what ACFun Sampler draws.
+
+    Args:
+        base: the demo base as diffusers has it; if it predicts v there, the MODEL is told so.
+    """
     first = strengths[0]
     windows = {name: getattr(first, name) for part in PARTS for name in (f"{part}_start", f"{part}_end")}
     chosen = {"clip": ["base", 1], **three_strengths(first), "options": ["options", 0]}
@@ -74,17 +81,22 @@ def comfy_graph(names: Sequence[str], strengths: Sequence[Strengths], settings: 
         "base": node("ACFunLoadDemoBase"),
         "options": node("ACFunAdapterOptions", **windows, blocks=first.blocks, guidance=first.guidance),
     }
+    model = ["base", 0]
+    if base.prediction == "v":
+        zero_snr = bool(base.schedule.alphas_cumprod[-1] <= LEAST_ALPHA)
+        graph["told"] = node("ModelSamplingDiscrete", model=model, sampling="v_prediction", zsnr=zero_snr)
+        model = ["told", 0]
     if len(names) == 1:
-        graph["style"] = node("ACFunLoadAdapter", model=["base", 0], adapter_name=names[0], **chosen)
+        graph["style"] = node("ACFunLoadAdapter", model=model, adapter_name=names[0], **chosen)
     else:
-        graph["style"] = node("ACFunApplyAdapter", model=["base", 0], adapter=["mix", 0], **chosen)
+        graph["style"] = node("ACFunApplyAdapter", model=model, adapter=["mix", 0], **chosen)
         mixed = {f"adapter_{number}": [f"load_{number}", 2] for number in range(1, len(names) + 1)}
         mixed |= {f"weight_{number}": strength.weight for number, strength in enumerate(strengths, 1)}
         graph["mix"] = node("ACFunMixAdapters", **mixed)
         for number, name in enumerate(names, 1):
             graph[f"load_{number}"] = node(
                 "ACFunLoadAdapter",
-                model=["base", 0],
+                model=model,
                 clip=["base", 1],
                 adapter_name=name,
                 **three_strengths(Strengths()),
@@ -96,7 +108,7 @@ def comfy_graph(names: Sequence[str], strengths: Sequence[Strengths], settings: 
         adapter=["style", 2],
         **{name: settings[name] for name in ("prompt", "negative", "seed", "steps", "cfg")},
         sampler_name="ddim",
-        scheduler="normal",
+        scheduler=base.scheduler,
         width=side,
         height=side,
         batch_size=settings["batch"],
@@ -105,14 +117,16 @@ def comfy_graph(names: Sequence[str], strengths: Sequence[Strengths], settings: 
     return graph
 
 
-def comfy_latents(server: ComfyServer, client: ComfyClient, members: Members, settings: dict, side: int) -> Tensor:
+def comfy_latents(
+    server: ComfyServer, client: ComfyClient, members: Members, settings: dict, side: int, base: StableDiffusion
+) -> Tensor:
     """(batch, 4, h, w) from the server; the adapters travel as files, as a user's would."""
     # Names of their own: the server keeps the files it has read.
     names = [f"parity_{uuid.uuid4().hex}.safetensors" for _ in members]
     for name, (adapter, _) in zip(names, members):
         adapter_file.save(adapter, server.folder("models/acfun") / name)
     known = set(server.folder("output").glob("parity*.latent"))
-    client.run(comfy_graph(names, [strengths for _, strengths in members], settings, side))
+    client.run(comfy_graph(names, [strengths for _, strengths in members], settings, side, base))
     [path] = set(server.folder("output").glob("parity*.latent")) - known
     return load_file(path)["latent_tensor"]
 
@@ -128,7 +142,7 @@ def compare(
     """Draw with both. -> the largest difference, and how far the adapters themselves move the latent."""
     settings = {**SETTINGS, **changes}
     start = time.monotonic()
-    in_comfy = comfy_latents(server, client, members, settings, side)
+    in_comfy = comfy_latents(server, client, members, settings, side, base)
     in_diffusers = base.sample(members=members, size=(side, side), **settings)
     off = [(adapter, Strengths(0.0, 0.0, 0.0)) for adapter, _ in members]
     without = base.sample(members=off, size=(side, side), **settings)
@@ -139,7 +153,7 @@ def compare(
         "change_by_the_adapter": (in_diffusers - without).abs().max().item(),
         "steps": settings["steps"],
         "sampler": "ddim",
-        "scheduler": "normal",
+        "scheduler": base.scheduler,
         "seconds": round(time.monotonic() - start, 1),
     }
 

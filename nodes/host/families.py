@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import comfy.model_base
+import comfy.model_sampling
 import comfy.supported_models
+from comfy.model_base import ModelType
 from torch import Tensor
 
 from ...acfun_core.errors import ACFunError
@@ -35,7 +36,7 @@ SDXL = Family("sdxl", ("clip_l", "clip_g"), pooled=True)
 
 
 def check_model(model) -> Family:
-    """The family of a MODEL, or an error unless it is a text-to-image model of one, with epsilon prediction."""
+    """The family of a MODEL, or an error unless it is a text-to-image model of one that predicts noise or v."""
     inner = model.model
     config = getattr(inner, "model_config", None)
     expected = "a Stable Diffusion 1.x or SDXL MODEL"
@@ -50,13 +51,23 @@ def check_model(model) -> Family:
         raise ACFunError(
             "The MODEL is an inpainting or image-editing variant.", "a text-to-image MODEL with 4 latent channels", fix
         )
-    if inner.model_type != comfy.model_base.ModelType.EPS:
+    # By the checkpoint. What a node such as ModelSamplingDiscrete makes of it is known by its model_sampling alone.
+    if inner.model_type not in (ModelType.EPS, ModelType.V_PREDICTION):
         raise ACFunError(
-            f"The MODEL predicts {inner.model_type.name}, not noise.",
-            "epsilon prediction, as Stable Diffusion 1.x and SDXL",
+            f"The checkpoint's prediction is {inner.model_type.name}.",
+            "one that predicts noise (EPS) or V_PREDICTION",
             fix,
         )
     return family
+
+
+def prediction_of(model) -> str:
+    """What a MODEL predicts, one of the core's PREDICTIONS: by its checkpoint, or by a node such as ModelSamplingDiscrete.
+
+    EDM's output is v with the other sign, whose error is the same.
+    """
+    sampling = model.get_model_object("model_sampling")
+    return "v" if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else "epsilon"
 
 
 def check_clip(clip) -> Family:

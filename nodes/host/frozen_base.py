@@ -69,4 +69,5 @@ def trainable(model, clip, text: str) -> Iterator[Base]:
     with ordinary_bypass_loras(*modules), differentiable(*modules):
         side = DescriptionSide(clip, text)
         predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
-        yield Base(predict_noise, sites, side, schedule, model.load_device, side.family.name, base_key_of(model))
+        kind = side.family.name, base_key_of(model), predict_noise.own_velocity
+        yield Base(predict_noise, sites, side, schedule, model.load_device, *kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import comfy.sample
 import comfy.samplers
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ...acfun_core.diffusion.palette import Palette
 from ...acfun_core.diffusion.sampling import invert
+from .families import prediction_of
 
 SCHEDULER = "normal"
 
@@ -28,7 +30,7 @@ def photo_noise(model, positive, latents: Tensor, steps: int) -> Tensor:
         model,
         torch.zeros_like(latents),
         1.0,
-        comfy.samplers.KSAMPLER(_backwards),
+        comfy.samplers.KSAMPLER(_backwards, {"prediction": prediction_of(model)}),
         sigmas,
         positive,
         positive,
@@ -52,14 +54,16 @@ def with_palette(model, palette: Palette | None):
     return clone
 
 
-def _backwards(model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None) -> Tensor:
+def _backwards(
+    model, x: Tensor, sigmas: Tensor, extra_args=None, callback=None, disable=None, prediction: str = "epsilon"
+) -> Tensor:
     """A sampler in ComfyUI's form that goes from the clean latent, which it gets as ``x``, to the noise."""
-    last = len(sigmas) - 2
+    steps = itertools.count()
 
     def predict(x: Tensor, index: int) -> Tensor:
         denoised = model(x, sigmas[index].expand(len(x)), **(extra_args or {}))
         if callback is not None:
-            callback({"i": last - index, "denoised": denoised, "x": x, "sigma": sigmas[index]})
+            callback({"i": next(steps), "denoised": denoised, "x": x, "sigma": sigmas[index]})
         return (x - denoised) / sigmas[index]
 
-    return invert(predict, sigmas, x)[0]
+    return invert(predict, sigmas, x, prediction=prediction)[0]

@@ -15,6 +15,7 @@ from ...acfun_core.training.keeper import StateKeeper
 from ...acfun_core.training.key import described, weights_identity
 from . import files
 from .bypass import bypass_loras
+from .families import prediction_of
 from .written import wrote
 
 
@@ -89,5 +90,7 @@ def base_identity(model, clip, vae, clip_vision) -> str:
         for patcher in (model, clip.patcher)
     ]
     modules = (model.model.diffusion_model, clip.cond_stage_model, vae.first_stage_model, clip_vision.model)
-    told = [patched, clip.layer_idx, getattr(clip, "tokenizer_options", {}), bypass_loras(*modules[:2])]
+    # The same weights in a checkpoint that says it predicts v are another base.
+    noise = prediction_of(model), model.get_model_object("model_sampling").sigmas
+    told = [patched, clip.layer_idx, getattr(clip, "tokenizer_options", {}), bypass_loras(*modules[:2]), noise]
     return weights_identity(*modules) + described(told)

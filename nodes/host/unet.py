@@ -10,15 +10,16 @@ import comfy.patcher_extension
 import torch
 from torch import Tensor
 
+from ...acfun_core.diffusion.sampling import PredictVelocity
 from ...acfun_core.diffusion.schedule import NoiseSchedule
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.method.applied import block_transforms
-from ...acfun_core.method.fit import check_fits
+from ...acfun_core.method.fit import check_fits, notice_of_prediction
 from ...acfun_core.method.pseudo_word import Members
 from ...acfun_core.strengths import Strengths
 from ...acfun_core.unet.blocks import find_sites
 from ...acfun_core.unet.injection import injected
-from .families import check_model
+from .families import check_model, prediction_of
 from .moment import as_in_sampling, moment_of, note_sampling
 from .text import DescriptionSide
 
@@ -36,6 +37,8 @@ def base_key_of(model) -> str:
 class NoisePredictor:
     """``PredictNoise`` of the core over ``model.apply_model``, which honours LoRA, casts and attention patches.
 
+    Whatever the MODEL predicts, ComfyUI gives the clean latent that it means; noise and velocity are taken from that.
+
     Args:
         text: the text side of the training; on SDXL, its last pooled embedding goes with every context.
     """
@@ -45,22 +48,37 @@ class NoisePredictor:
         self.transformer_options = model.model_options.get("transformer_options", {})
 
     def __call__(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        sigma = self.schedule.sigma(t)
-        # ComfyUI's models take x = z_t / a_t = z_0 + sigma eps and return the denoised z_0.
-        x = z_t / self.schedule.a(t)
+        sigma, x = self.schedule.sigma(t), self._x(z_t, t)
+        return (x - self._denoised(x, sigma, context)) / sigma[:, None, None, None]
+
+    def velocity(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        """``PredictVelocity`` of the core. Not by way of the noise, which at zero SNR says nothing of the picture."""
+        denoised = self._denoised(self._x(z_t, t), self.schedule.sigma(t), context)
+        return self.schedule.velocity_between(z_t, denoised, t)
+
+    @property
+    def own_velocity(self) -> PredictVelocity | None:
+        """:meth:`velocity` where the MODEL predicts v, else None."""
+        return self.velocity if prediction_of(self.model) == "v" else None
+
+    def _x(self, z_t: Tensor, t: Tensor) -> Tensor:
+        """The latent as ComfyUI's models take it, ``z_t / a_t = z_0 + sigma eps``."""
+        return z_t / self.schedule.a(t)
+
+    def _denoised(self, x: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
+        """The clean latent (B, 4, h, w) that the MODEL sees in x at noise levels (B,)."""
         # What sampling says of a call, for patches of other nodes that ask: all pictures are in one pass, that of the prompt.
         options = {**self.transformer_options, **as_in_sampling(self.model.get_model_object("model_sampling"), sigma)}
-        further = self._pooled_condition(z_t)
-        denoised = self.model.model.apply_model(x, sigma, c_crossattn=context, transformer_options=options, **further)
-        return (x - denoised) / sigma[:, None, None, None]
+        further = self._pooled_condition(x)
+        return self.model.model.apply_model(x, sigma, c_crossattn=context, transformer_options=options, **further)
 
-    def _pooled_condition(self, z_t: Tensor) -> dict[str, Tensor]:
+    def _pooled_condition(self, x: Tensor) -> dict[str, Tensor]:
         """SDXL's vector of pooled text and picture size, as sampling gives it."""
         if self.text.pooled is None:
             return {}
-        height, width = (8 * side for side in z_t.shape[-2:])
-        y = self.model.model.encode_adm(pooled_output=self.text.pooled, width=width, height=height, device=z_t.device)
-        return {"y": y.to(z_t.device).expand(len(z_t), -1)}
+        height, width = (8 * side for side in x.shape[-2:])
+        y = self.model.model.encode_adm(pooled_output=self.text.pooled, width=width, height=height, device=x.device)
+        return {"y": y.to(x.device).expand(len(x), -1)}
 
 
 def schedule_of(model) -> NoiseSchedule:
@@ -151,6 +169,9 @@ def apply_adapters(model, members: Members):
     family, sites = check_model(model).name, find_sites(model.model.diffusion_model)
     for adapter, _ in members:
         check_fits(adapter, family, sites, "this MODEL", key=base_key_of(model))
+        notice = notice_of_prediction(adapter, prediction_of(model), "this MODEL")
+        if notice:
+            logging.warning("ACFun: %s", notice)
     adapters = (*applied_adapters(model), *members)
     clone = without_adapters(model)
     kinds = comfy.patcher_extension.WrappersMP

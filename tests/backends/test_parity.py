@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 
+from acfun_core.config import AdapterConfig, TrainConfig
+from acfun_core.diffusion.schedule import NoiseSchedule
+from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths
 from tools import parity
-from tools.comfy.graphs import SIDE
+from tools.comfy.graphs import SIDE, base_graph, node, train_node
 
 
 @pytest.mark.server
@@ -56,3 +62,44 @@ def test_a_mix_means_the_same(comfy, client, base):
     members = [(parity.random_adapter(base, seed), Strengths(weight=weight)) for seed, weight in ((1, 0.7), (2, 0.4))]
     found = parity.compare(comfy, client, base, members, SIDE, steps=6)
     assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
+
+
+@pytest.fixture(params=[False, True], ids=["v", "zero snr"])
+def velocity_base(request, base):
+    """The demo base's weights as those of a base that predicts v: what it draws means nothing, and must be the same."""
+    other = copy.copy(base)
+    other.prediction, other._trailing = "v", request.param
+    other.schedule = NoiseSchedule.stable_diffusion(zero_snr=request.param)
+    return other
+
+
+@pytest.mark.server
+def test_a_base_that_predicts_v_draws_the_same(comfy, client, velocity_base):
+    adapter = parity.random_adapter(velocity_base)
+    adapter.base_prediction = "v"
+    found = parity.compare(comfy, client, velocity_base, [(adapter, Strengths())], SIDE, steps=7)
+    assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
+    assert found["scheduler"] == ("sgm_uniform" if velocity_base._trailing else "normal")
+
+
+@pytest.mark.server
+def test_a_base_that_predicts_v_learns_the_same(comfy, client, velocity_base, style, face):
+    zero_snr = velocity_base._trailing
+    graph = {
+        **base_graph(),
+        "told": node("ModelSamplingDiscrete", model=["base", 0], sampling="v_prediction", zsnr=zero_snr),
+        "train": train_node(model=["told", 0], steps=3, resolution=SIDE, name=f"v_{zero_snr}"),
+        "path": node("PreviewAny", source=["train", 2]),
+    }
+    [path] = client.run(graph).texts("path")
+    learned = adapter_file.load(comfy.folder("models/acfun") / Path(path).name)
+    config = TrainConfig(**learned.record.settings)
+    ours = velocity_base.train(style, face, AdapterConfig(learned.config.description), config, SIDE)
+    assert learned.base_prediction == ours.base_prediction == "v"
+    for name in ("before", "after", "style_loss", "face_loss"):
+        assert getattr(learned.record, name) == pytest.approx(getattr(ours.record, name), rel=1e-3), name
+    in_noise = copy.copy(velocity_base)
+    in_noise.prediction = "epsilon"
+    assert in_noise.train(style, face, ours.config, TrainConfig(steps=1), SIDE).record.before != pytest.approx(
+        ours.record.before, rel=1e-2
+    )

@@ -8,15 +8,20 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from acfun_core.storage import adapter_file
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import PROMPT, apply_node, base_graph, compare_node, node
+from tools.comfy.graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node
 
 from .test_options import portrait, small_training, stock_small, train_options
 
 
-def sdxl_graph(**training) -> dict:
-    """The demo base's VAE and CLIP vision, MODEL and CLIP of the random SDXL, and one short training."""
-    graph = {**base_graph(), "sdxl": node("ProbeSDXL")}
+def sdxl_graph(names: str = "", **training) -> dict:
+    """The demo base's VAE and CLIP vision, MODEL and CLIP of the random SDXL, and one short training.
+
+    Args:
+        names: of tensors by which its checkpoint says what it predicts.
+    """
+    graph = {**base_graph(), "sdxl": node("ProbeSDXL", names=names)}
     graph["train"] = small_training(**{"model": ["sdxl", 0], "clip": ["sdxl", 1], "name": "sdxl", **training})
     return graph
 
@@ -95,6 +100,43 @@ def test_the_embedding_has_a_part_for_each_encoder(client, comfy):
     }
     by_stock = stock(PROMPT.replace("S*", f"embedding:{path.stem}"))
     assert difference(client, {**graph, **by_stock}, ["stock", 0], ["word_only", 0]) == 0.0
+
+
+def test_a_checkpoint_that_predicts_v_up_to_zero_snr(client, comfy):
+    """It was refused, while a MODEL that a node had told to predict v was trained by the error of the noise."""
+    before = set(comfy.folder("models/acfun").glob("*"))
+    graph = sdxl_graph("v_pred ztsnr", name="sdxl_v", preview_every=6) | {
+        "apply": applied(),
+        "drawn": drawn("apply", scheduler="sgm_uniform"),
+        "off": applied(strengths=(0.0, 0.0, 0.0)),
+        "undrawn": drawn("off", scheduler="sgm_uniform"),
+        **stock(),
+        "photo": node(
+            "ACFunPhotoNoise",
+            **{"model": ["sdxl", 0], "clip": ["sdxl", 1], "vae": ["base", 2], "photo": ["face", 0]},
+            **{"steps": 8, "resolution": SIDE, "palette_hold": 0.0},
+        ),
+        "from_photo": drawn("apply", start=["photo", 0], cfg=1.0, steps=8),
+    }
+    graph["stock"]["inputs"]["scheduler"] = "sgm_uniform"
+    assert difference(client, graph, ["drawn", 0], ["stock", 0]) > 1e-3
+    assert difference(client, graph, ["undrawn", 0], ["stock", 0]) == 0.0
+    assert difference(client, graph, ["from_photo", 0], ["drawn", 0]) > 1e-3
+    [path] = set(comfy.folder("models/acfun").glob("*")) - before
+    adapter = adapter_file.load(path)
+    assert adapter.base_prediction == "v" and adapter.base_family == "sdxl"
+    assert all(after < before for before, after in zip(adapter.record.before, adapter.record.after)), adapter.record
+    by_noise = sdxl_graph(name="sdxl_eps") | {"apply": applied(adapter=["train", 0])}
+    by_noise["over_v"] = {**by_noise["apply"], "inputs": {**by_noise["apply"]["inputs"], "model": ["sdxl_v", 0]}}
+    by_noise |= {"sdxl_v": graph["sdxl"], "end": node("PreviewAny", source=["over_v", 0])}
+    client.run(by_noise)
+    assert "trained on a base that predicts the noise, this MODEL predicts the velocity" in comfy.log_path.read_text()
+
+
+@pytest.mark.parametrize("names", ["edm_mean edm_std", "edm_vpred.sigma_max"])
+def test_other_predictions_are_named(client, names):
+    with pytest.raises(NodeError, match="The checkpoint's prediction is .*EDM"):
+        client.run(sdxl_graph(names))
 
 
 def test_families_do_not_mix(client):

@@ -135,15 +135,18 @@ class ProbeWideClip(ProbeNode):
 
 
 class ProbeSDXL(ProbeNode):
-    """A small SDXL with random weights in the real layout: two text encoders of the real widths, pooled conditioning."""
+    """A small SDXL with random weights in the real layout: two text encoders of the real widths, pooled conditioning.
+
+    What it predicts is what ComfyUI reads from the names in a checkpoint.
+    """
 
     RETURN_TYPES = ("MODEL", "CLIP")
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {}}
+        return {"required": {}, "optional": {"names": ("STRING", {"default": ""})}}
 
-    def run(self):
+    def run(self, names=""):
         config = {
             "image_size": 32,
             "in_channels": 4,
@@ -166,7 +169,7 @@ class ProbeSDXL(ProbeNode):
         }
         model_config = comfy.supported_models.SDXL(config)
         model_config.set_inference_dtype(torch.float32, None)
-        model = comfy.model_base.SDXL(model_config, comfy.model_base.ModelType.EPS)
+        model = model_config.get_model({name: torch.ones(1) for name in names.split()})
         fill_with_chance(model.diffusion_model, seed=0)
         cpu = torch.device("cpu")
         return comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu), self.text_encoders()
