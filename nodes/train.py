@@ -41,7 +41,7 @@ def _base_and_pictures() -> list[io.Input]:
     return [
         io.Model.Input(
             "model",
-            tooltip="A Stable Diffusion 1.x or SDXL MODEL. It is only read: what is learned goes into the adapter.",
+            tooltip="A Stable Diffusion 1.x, 2.x or SDXL MODEL. It is only read: what is learned goes into the adapter.",
         ),
         io.Clip.Input("clip", tooltip="The text encoder of the same checkpoint."),
         io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ..images import check_side
 from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
 from ..method.applied import block_transforms
-from ..method.fit import check_fits, check_text_fits, notice_of_prediction
+from ..method.fit import check_fits, check_text_fits
 from ..method.pseudo_word import Members, is_plain, members_at, style_context
 from ..training.keeper import StateKeeper
 from ..training.key import described, training_key, weights_identity
@@ -208,7 +207,7 @@ class StableDiffusion:
 
     def check_fits(self, adapter: StyleAdapter) -> None:
         """Raise unless the adapter is for Stable Diffusion 1.x, these widths, and these weights if they have a key."""
-        fix = "use it in ComfyUI with its own base: SDXL works there, and only there"
+        fix = "use it in ComfyUI with its own base: SDXL and Stable Diffusion 2.x work there, and only there"
         check_fits(adapter, "sd1", self.sites, fix=fix, key=self.key)
         check_text_fits(adapter, self.text.width)
 
@@ -264,9 +263,6 @@ class StableDiffusion:
         DrawConfig(seed, steps, cfg, batch)
         for adapter, strengths in members:
             self.check_fits(adapter)
-            notice = notice_of_prediction(adapter, self.prediction)
-            if notice:
-                logging.warning("ACFun: %s", notice)
             if strengths.mask is not None:
                 check_one_a_picture(len(strengths.mask), batch, "mask of the adapter")
 

@@ -215,7 +215,7 @@ def check_unet_config(source: Path, config: Mapping) -> None:
         raise ACFunError(
             f"The UNet of {source} is not Stable Diffusion 1.x.",
             "one text encoder and no further conditions",
-            "name a Stable Diffusion 1.x base",
+            "name a Stable Diffusion 1.x base; on 2.x and SDXL train and draw in ComfyUI",
         )
 
 

@@ -17,6 +17,7 @@ from ..diffusion.palette import Palette
 from ..errors import ACFunError
 from ..images import square
 from ..masks import notice_of_empty
+from ..method.fit import notice_of_prediction
 from ..method.pseudo_word import Members
 from ..storage import adapter_file
 from ..strengths import Strengths
@@ -89,6 +90,10 @@ def run(arguments: argparse.Namespace) -> dict:
     numbers = {"seed": drawing.seed, "steps": drawing.steps, "cfg": drawing.cfg, "batch": drawing.batch}
     settings = {"prompt": prompt, "negative": arguments.negative, **numbers}
     base.check(prompt, members, **numbers)
+    for adapter, _ in members:
+        notice = notice_of_prediction(adapter, base.prediction)
+        if notice:
+            logging.warning("ACFun: %s", notice)
     start = time.monotonic()
     start_from = photo_start(base, photo, palette, width, drawing, arguments.quiet)
     with output.Progress("sampling", drawing.steps, arguments.quiet) as progress:

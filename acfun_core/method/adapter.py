@@ -13,7 +13,7 @@ from ..host import StyledText, TextSide
 from .afun import AFun, interpolate_row
 from .cfun import CFunStack
 
-FAMILIES = {"sd1": "Stable Diffusion 1.x", "sdxl": "SDXL"}
+FAMILIES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
 """Kinds of base, and how people call them. On SDXL both text encoders stand side by side in one row."""
 
 PREDICTIONS = {"epsilon": "the noise", "v": "the velocity (v-prediction)"}

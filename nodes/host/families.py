@@ -1,7 +1,7 @@
 """The families of base models that the pack knows, and what tells them apart.
 
 SDXL has two text encoders. Their embeddings, and their hidden states, stand side by side in one vector: S* is 768 + 1280 = 2048
-wide there, and everything else of the method stays as it is.
+wide there. Stable Diffusion 2.x has one, OpenCLIP's ViT-H, of 1024. Everything else of the method stays as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Family:
 
 
 SD1 = Family("sd1", ("clip_l",), pooled=False)
+SD2 = Family("sd2", ("clip_h",), pooled=False)
 SDXL = Family("sdxl", ("clip_l", "clip_g"), pooled=True)
 
 
@@ -39,14 +40,18 @@ def check_model(model) -> Family:
     """The family of a MODEL, or an error unless it is a text-to-image model of one that predicts noise or v."""
     inner = model.model
     config = getattr(inner, "model_config", None)
-    expected = "a Stable Diffusion 1.x or SDXL MODEL"
+    expected = "a Stable Diffusion 1.x, 2.x or SDXL MODEL"
     fix = "connect the MODEL of such a checkpoint or of Load ACFun Demo Base"
     if isinstance(config, comfy.supported_models.SD15):
         family = SD1
     elif isinstance(config, comfy.supported_models.SDXL):
         family = SDXL
+    elif isinstance(config, comfy.supported_models.SD20) and not config.unet_config.get("adm_in_channels"):
+        family = SD2
     else:
-        raise ACFunError(f"The MODEL is a {type(config).__name__}, not Stable Diffusion 1.x or SDXL.", expected, fix)
+        # Also the unCLIP variants of Stable Diffusion 2.1, which are told a picture besides the text.
+        said = f"The MODEL is a {type(config).__name__}, not Stable Diffusion 1.x, 2.x or SDXL."
+        raise ACFunError(said, expected, fix)
     if config.unet_config.get("in_channels", 4) != 4:
         raise ACFunError(
             "The MODEL is an inpainting or image-editing variant.", "a text-to-image MODEL with 4 latent channels", fix
@@ -72,14 +77,13 @@ def prediction_of(model) -> str:
 
 def check_clip(clip) -> Family:
     """The family of a CLIP, or an error."""
-    has = [name for name in ("clip_l", "clip_g") if hasattr(clip.cond_stage_model, name)]
-    others = [name for name in ("t5xxl", "clip_h") if hasattr(clip.cond_stage_model, name)]
-    for family in (SD1, SDXL):
-        if has == list(family.encoders) and not others:
+    has = tuple(name for name in ("clip_l", "clip_g", "clip_h", "t5xxl") if hasattr(clip.cond_stage_model, name))
+    for family in (SD1, SD2, SDXL):
+        if has == family.encoders:
             return family
     raise ACFunError(
         f"The CLIP is a {type(clip.cond_stage_model).__name__}.",
-        "the text encoder of a Stable Diffusion 1.x or SDXL checkpoint",
+        "the text encoder of a Stable Diffusion 1.x, 2.x or SDXL checkpoint",
         "connect the CLIP of the same checkpoint as the MODEL",
     )
 

@@ -29,7 +29,7 @@ def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
         raise ACFunError(
             f"The VAE gives latents of shape {tuple(latents.shape)}.",
             "4 channels at an eighth of the size",
-            "connect the VAE of a Stable Diffusion 1.x or SDXL checkpoint",
+            "connect the VAE of a Stable Diffusion 1.x, 2.x or SDXL checkpoint",
         )
     return latents
 

@@ -32,7 +32,7 @@ class StyleTokenizer:
     """A tokenizer that also knows S*: the stock one, with one more embedding.
 
     Args:
-        tokenizer: ComfyUI's tokenizer of Stable Diffusion 1.x or SDXL.
+        tokenizer: ComfyUI's tokenizer of Stable Diffusion 1.x, 2.x or SDXL.
         row: (width,) what stands for S*, or None for the plain initial word.
 
     Attributes:
@@ -261,7 +261,8 @@ class DescriptionSide:
             )
         self._styled = StyleTokenizer(clip.tokenizer, torch.zeros(len(self.initial_row)))
         self._tokens = self._styled.tokenize_with_weights(description)
-        self.position = style_positions(self._tokens, self._styled.rows)["l"][0]
+        key = self.family.encoders[0].removeprefix("clip_")
+        self.position = style_positions(self._tokens, self._styled.rows)[key][0]
 
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device; honours clip skip and prompt weights, differentiable."""

@@ -77,8 +77,12 @@ def test_pictures(client, role, kind, says):
 
 
 def test_another_family_of_model(client):
-    graph = {**base_graph(), "other": node("ProbeOtherModel", family="sd2"), "train": train_node(model=["other", 0])}
-    refused(client, graph, "SD20, not Stable Diffusion 1.x")
+    graph = {
+        **base_graph(),
+        "other": node("ProbeOtherModel", family="refiner"),
+        "train": train_node(model=["other", 0]),
+    }
+    refused(client, graph, "SDXLRefiner, not Stable Diffusion 1.x")
 
 
 def test_a_clip_of_another_width(client):

@@ -215,8 +215,8 @@ def test_pictures_that_cannot_be_used(client, role, kind, says):
 def test_a_model_of_another_family(client):
     graph = {
         **base_graph(),
-        "other": node("ProbeOtherModel", family="sd2"),
+        "other": node("ProbeOtherModel", family="refiner"),
         "start": noise_node(model=("other", 0)),
         "save": node("SaveLatent", samples=["start", 0], filename_prefix="bad"),
     }
-    refused(client, graph, "SD20, not Stable Diffusion 1.x")
+    refused(client, graph, "SDXLRefiner, not Stable Diffusion 1.x")

@@ -85,7 +85,7 @@ class ProbePicture(ProbeNode):
 
 
 class ProbeOtherModel(ProbeNode):
-    """A MODEL that is not Stable Diffusion 1.x: a small SD 2.x, or an SD 1.x of other widths."""
+    """A MODEL of no family that the pack knows, SDXL's refiner by its name, or an SD 1.x of other widths."""
 
     RETURN_TYPES = ("MODEL",)
 
@@ -109,7 +109,7 @@ class ProbeOtherModel(ProbeNode):
             "legacy": False,
             "dtype": torch.float32,
         }
-        kind = comfy.supported_models.SD20 if family == "sd2" else comfy.supported_models.SD15
+        kind = comfy.supported_models.SDXLRefiner if family == "refiner" else comfy.supported_models.SD15
         model_config = kind(config)
         model_config.unet_config.update(num_heads=2, num_head_channels=-1)
         model = comfy.model_base.BaseModel(model_config, comfy.model_base.ModelType.EPS)
@@ -211,6 +211,77 @@ class ProbeSDXL(ProbeNode):
         return clip
 
 
+class ProbeSD2(ProbeNode):
+    """A small Stable Diffusion 2.x with random weights in the real layout, and its text encoder with the real width.
+
+    ComfyUI takes a base for one that predicts v by how far one of its norms has moved.
+    """
+
+    RETURN_TYPES = ("MODEL", "CLIP")
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"predicts_v": ("BOOLEAN", {"default": False})}}
+
+    def run(self, predicts_v):
+        import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
+        import comfy.ops
+        import comfy.sd
+        import comfy.text_encoders.sd2_clip as sd2_clip
+        import folder_paths
+        from comfy import model_detection
+
+        attends = [1, 1, 1, 1, 1, 1, 0, 0]
+        config = {
+            **{"image_size": 32, "in_channels": 4, "out_channels": 4, "channel_mult": [1, 2, 4, 4]},
+            **{"num_res_blocks": [2] * 4, "transformer_depth": attends, "transformer_depth_middle": 1},
+            **{"transformer_depth_output": [1] * 9 + [0] * 3, "use_spatial_transformer": True, "context_dim": 1024},
+            **{"use_linear_in_transformer": True, "legacy": False},
+        }
+        # Its full size, without memory behind it: that the host's loaders would know the layout, and as which kind.
+        whole = openaimodel.UNetModel(
+            **config, model_channels=320, num_head_channels=64, device="meta", operations=comfy.ops.disable_weight_init
+        )
+        norm = "output_blocks.11.1.transformer_blocks.0.norm1.bias"
+        state = {**whole.state_dict(), norm: torch.tensor([-0.2, 0.2]) if predicts_v else torch.zeros(2)}
+        known = model_detection.model_config_from_unet(state, "")
+        assert type(known) is comfy.supported_models.SD20, known
+        small = {"model_channels": 32, "dtype": torch.float32, "adm_in_channels": None}
+        model_config = comfy.supported_models.SD20({**config, **small})
+        model_config.unet_config["num_head_channels"] = 32
+        model_config.set_inference_dtype(torch.float32, None)
+        model = model_config.get_model(state)
+        fill_with_chance(model.diffusion_model, seed=0)
+        layers = {
+            "hidden_act": "gelu",
+            "num_attention_heads": 16,
+            "num_hidden_layers": 3,
+            "max_position_embeddings": 77,
+        }
+        text = {"hidden_size": 1024, "intermediate_size": 1024, "eos_token_id": 49407, "vocab_size": 49408, **layers}
+
+        class TextModel(comfy.sd1_clip.SDClipModel):
+            def __init__(self, device="cpu", dtype=None, model_options=None):
+                special = {"start": 49406, "end": 49407, "pad": 0}
+                where = {"device": device, "dtype": dtype, "model_options": model_options or {}}
+                super().__init__(
+                    layer="hidden", layer_idx=-2, textmodel_json_config=text, special_tokens=special, **where
+                )
+
+        class Encoder(comfy.sd1_clip.SD1ClipModel):
+            def __init__(self, device="cpu", dtype=None, model_options=None):
+                where = {"device": device, "dtype": dtype, "model_options": model_options or {}}
+                super().__init__(clip_name="h", clip_model=TextModel, **where)
+
+        class Target:
+            clip, tokenizer, params = Encoder, sd2_clip.SD2Tokenizer, {}
+
+        clip = comfy.sd.CLIP(Target, embedding_directory=folder_paths.get_folder_paths("embeddings"))
+        fill_with_chance(clip.cond_stage_model, seed=1)
+        cpu = torch.device("cpu")
+        return comfy.model_patcher.ModelPatcher(model.eval(), cpu, cpu), clip
+
+
 @torch.no_grad()
 def fill_with_chance(module, seed: int) -> None:
     """Weights that keep activations finite; ComfyUI's layers leave them unset."""
@@ -283,6 +354,7 @@ NODE_CLASS_MAPPINGS = {
         ProbeOtherModel,
         ProbeWideClip,
         ProbeSDXL,
+        ProbeSD2,
         ProbeBreaksAfter,
         ProbeName,
         ProbeDiskSpace,
