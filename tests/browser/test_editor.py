@@ -14,6 +14,8 @@ from tools.workflows import api
 
 QUICK_START = "stylization"
 TRAIN = "ACFunTrainStyle"
+USERS_FILES = ("CheckpointLoaderSimple", "CLIPVisionLoader", "LoraLoader", "ControlNetLoader")
+WITH_USERS_FILES = ("own_checkpoint", "lora_controlnet")
 STEPS = 4000  # more than are done before the test ends the training
 LOADER_VALUES = """
 const node = window.app.graph.nodes.find((each) => each.type === 'ACFunLoadAdapter');
@@ -52,9 +54,10 @@ def start_training(editor: Editor, name: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("name", api.NAMES)
-def test_a_template_opens_without_a_red_node(editor: Editor, name):
+def test_a_template_opens_without_a_red_node_but_for_a_users_files(editor: Editor, name):
     editor.load_template(name)
-    assert editor.red_nodes() == []
+    # Frontends since 1.49 mark a loader whose file is missing; the workflow's note says so.
+    assert set(editor.red_nodes()) <= (set(USERS_FILES) if name in WITH_USERS_FILES else set())
     # No widget of the pack may get into what is queued by another value, nor shift those of other widgets.
     assert editor.prompt() == {key: (node["class_type"], node["inputs"]) for key, node in api.load(name).items()}
     editor.command("Comfy.Canvas.FitView")

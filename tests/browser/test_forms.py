@@ -14,14 +14,9 @@ return [node.inputs.map((each) => each.name), node.outputs.map((each) => each.ty
 FORM = """
 const data = window.app.graph.extra?.linearData ?? window.app.rootGraph?.extra?.linearData;
 const widgets = (id) => window.app.graph.getNodeById(id)?.widgets?.map((each) => each.name) ?? [];
-const called = ([id, name]) => {
-  const widget = window.app.graph.getNodeById(id)?.widgets?.find((each) => each.name === name);
-  return widget?.label ?? name;
-};
 return data && {
   missing: data.inputs.filter(([id, name]) => !widgets(id).includes(name)).map((each) => each.slice(0, 2)),
   inputs: data.inputs.map((each) => each.slice(0, 2)),
-  called: data.inputs.slice(0, 3).map(called),
   outputs: data.outputs,
 };
 """
@@ -78,7 +73,6 @@ def test_the_form_of_app_mode(editor: Editor):
     assert editor.red_nodes() == []
     form = editor.js(FORM)
     assert form and form["missing"] == [] and len(form["inputs"]) == 6
-    assert form["called"] == CALLED
     queued = api.load("portrait_app")
     assert all(name in queued[str(node)]["inputs"] for node, name in form["inputs"])
     assert [queued[str(node)]["class_type"] for node in form["outputs"]] == ["SaveImage"]

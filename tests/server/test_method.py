@@ -25,6 +25,8 @@ from tools.comfy.graphs import (
 )
 from tools.comfy.server import ComfyServer
 
+from .workflow_runs import tells_its_steps
+
 
 def digest(client: ComfyClient) -> str:
     """Weights, hooks, gradients and wrappers of the base the server holds."""
@@ -119,7 +121,7 @@ def test_training_leaves_the_model_untouched(client):
     assert before.endswith("hooks=0 gradients=0 wrappers=0 patches=0")
     run = client.run({**base_graph(), "train": train_node(seed=11, preview_every=3)})
     assert digest(client) == before
-    assert run.progress("train")[-1] == (6, 6) and len(run.progress("train")) >= 6
+    assert tells_its_steps(run.progress("train"), 6)
     assert len(run.previews("train")) >= 2 and run.previews("train")[-1].picture().width >= SIDE
 
 
@@ -130,7 +132,8 @@ def test_cancel_ends_within_a_step_and_leaves_nothing(client, comfy):
     def cancel(event):
         if event.kind == "progress" and event.node == "train":
             seen.append(event.data["value"])
-            if event.data["value"] == 3:
+            # Not the third alone: ComfyUI 0.33 does not tell of every step.
+            if event.data["value"] >= 3:
                 client.interrupt()
 
     with pytest.raises(Interrupted):

@@ -18,6 +18,7 @@ from tools.comfy.graphs import PROMPT, SIDE, apply_node, base_graph, compare_nod
 
 from .test_bad_input import refused
 from .test_method import digest
+from .workflow_runs import tells_its_steps
 
 pytestmark = pytest.mark.server
 STEPS = 4
@@ -107,7 +108,7 @@ def test_the_core_draws_the_same_from_it(comfy, client, base):
 def test_it_shows_its_progress_and_leaves_the_model_untouched(client):
     before = digest(client)
     run = client.run({**base_graph(), "start": noise_node(steps=7), "same": compare_node(["start", 0], ["start", 0])})
-    assert run.progress("start")[-1] == (7, 7) and len(run.progress("start")) >= 7
+    assert tells_its_steps(run.progress("start"), 7)
     assert digest(client) == before
 
 
@@ -117,7 +118,8 @@ def test_cancel_ends_it_within_a_step_and_leaves_nothing(client):
     def cancel(event):
         if event.kind == "progress" and event.node == "start":
             seen.append(event.data["value"])
-            if event.data["value"] == 3:
+            # Not the third alone: ComfyUI 0.33 does not tell of every step.
+            if event.data["value"] >= 3:
                 client.interrupt()
 
     graph = {
