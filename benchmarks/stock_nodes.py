@@ -101,13 +101,12 @@ def filled(stock: StockNode, model: Link, conditions: dict[str, Link]) -> dict:
     Raises:
         NotTried: it needs something that the graph has not.
     """
-    inputs, positive = {}, 0
+    inputs = {}
     for name, kind, settings in stock.fields:
         if kind == "MODEL":
             inputs[name] = model
         elif kind == "CONDITIONING":
-            inputs[name] = conditions["negative" if "neg" in name or "middle" in name and positive else "positive"]
-            positive += inputs[name] == conditions["positive"]
+            inputs[name] = conditions["negative" if "neg" in name or "empty" in name else "positive"]
         elif isinstance(kind, str) and kind in WIRES:
             inputs[name] = WIRES[kind]
         elif "default" in settings:
@@ -190,6 +189,8 @@ def outcome(server: ComfyServer, client: ComfyClient, stock: StockNode) -> dict[
         except (NodeError, WorkflowRejected, PromptTimeout) as reason:
             return {"said": "not for this base", "why": short(reason)}
         return {"said": "refused", "why": short(error)}
+    if not combinations.finite(found):
+        return {"said": "not finite", "why": ""}
     if combinations.difference(found["off"], found["alone"])["max"] > 0:
         return {
             "said": "changes the base",
@@ -273,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     text = page(rows, command("stock_nodes", sys.argv[1:] if arguments is None else arguments))
     (options.docs / "stock_nodes.md").write_text(text, encoding="utf-8")
-    return int(any(row["said"] in ("changes the base", "no effect") for row in rows))
+    return int(any(row["said"] in ("changes the base", "no effect", "not finite") for row in rows))
 
 
 if __name__ == "__main__":
