@@ -23,7 +23,8 @@ def test_all_weights_fit_in_56_megabytes():
 
 def test_the_native_side_is_what_the_unet_was_trained_at():
     config = json.loads((BASE / "unet/config.json").read_text())
-    assert NATIVE_SIDE == 8 * config["sample_size"]
+    training = json.loads((BASE.parent / "tools/base/config.json").read_text())
+    assert NATIVE_SIDE == 8 * config["sample_size"] == training["image_size"]
 
 
 def test_the_key_changes_with_any_weight(tmp_path):

@@ -49,7 +49,7 @@ def stylization(types: NodeTypes) -> Graph:
         graph.column(x=800, width=420)
         trained = train(graph, base, style, face["image"], "a photo of a woman in S* style", "demo")
     graph.column(x=800, width=420, y=800)
-    graph.note("What to change", note("what_to_change"), height=330)
+    graph.note("What to change", note("what_to_change"), height=370)
     with graph.group("3  Draw the face in the style", BROWN):
         graph.column(x=1280, width=380)
         latent = draw(graph, base, trained, "a photo of a woman in S* style")
