@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 from pathlib import Path
 
 import pytest
@@ -67,22 +66,6 @@ def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, cli
     assert combinations.difference(found["off"], found["alone"])["max"] == 0
     assert combinations.difference(found["both"], found["adapter"])["max"] <= combinations.COMPILED
     assert combinations.difference(found["both"], found["alone"])["relative"] > combinations.VISIBLE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["fp8"])
-def test_a_server_with_flags_holds(adapter, tmp_path, name):
-    """Weights that are cast layer by layer, or kept in 8 bits: the adapter trains and draws, and off it is not there."""
-    [flags] = [one for one in combinations.FLAGS if one.name == name]
-    with combinations.flagged_server(flags, tmp_path) as server, server.client() as client:
-        write_lora(server)
-        server.folder("models/acfun").mkdir(exist_ok=True)
-        shutil.copy(adapter, server.folder("models/acfun"))
-        record, found = combinations.measure_flags(server, client, steps=2, side=SIDE)
-        log = server.log()
-    row = combinations.flags_row(record, found, found)
-    assert combinations.flags_hold(row), row
-    assert ("loaded partially" in log) == (name == "lowvram")
 
 
 def row_of_a_part(**changes) -> dict:
