@@ -18,7 +18,7 @@ IMAGE_ENCODER = "clip_vision_h.safetensors"
 
 SIDE, LARGE_SIDE = NATIVE_SIDE, 512  # of the pictures of the demo base and of Stable Diffusion 1.x, in pixels
 SAMPLING = {"seed": 0, "steps": 40, "cfg": 3.0, "sampler_name": "ddim", "scheduler": "normal"}
-FACE_2_SEED = 1  # of the portrait that the base draws for the spliced face
+FACE_2_SEED = 5  # of the portrait that the base draws for the spliced face
 SIZE = {"width": SIDE, "height": SIDE, "batch_size": 1}
 TRAINING = {
     "steps": 300,
