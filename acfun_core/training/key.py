@@ -55,7 +55,11 @@ def weights_identity(*modules: nn.Module) -> str:
     """Hexadecimal digest of the names, shapes and some values of all weights."""
     whole = hashlib.sha256()
     for module in modules:
+        parameters = dict(module.named_parameters())
         for name, tensor in module.state_dict().items():
+            if tensor.is_meta:
+                # Where a layer (of GGUF files) writes sizes alone into its state, its parameter has the values.
+                tensor = parameters.get(name, torch.empty(0))
             whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
             flat = tensor.detach().flatten()
             whole.update(_digest([flat[:: max(1, flat.numel() // SAMPLED)]]).encode())

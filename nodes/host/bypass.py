@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .gradients import ordinary_view
+from ...acfun_core.inference_tensors import ordinary_view
 
 
 def bypass_hooks(*modules: nn.Module) -> Iterator[tuple[str, Any]]:

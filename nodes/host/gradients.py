@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import comfy.model_management
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from ...acfun_core.inference_tensors import noted, ordinary_view
 
 TRAINS = {"in_training": True, "NUM_STREAMS": 0}
 """What ComfyUI's model management is told while gradients pass, by those of its versions that have it.
@@ -16,19 +17,6 @@ TRAINS = {"in_training": True, "NUM_STREAMS": 0}
 With streams for loading ahead, layers without a place on the device would share one buffer each stream, and backward would find
 the weights of other layers in it.
 """
-
-
-def ordinary_view(tensor: Tensor) -> Tensor:
-    """A tensor on the same memory that autograd accepts (inference tensors cannot be saved for backward).
-
-    Quantised weights are tensors around others (values, scales) without memory of their own.
-    """
-    if is_traceable_wrapper_subclass(tensor):
-        names, context = tensor.__tensor_flatten__()
-        inner = {name: ordinary_view(getattr(tensor, name)) for name in names}
-        return type(tensor).__tensor_unflatten__(inner, context, tensor.size(), tensor.stride())
-    view = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return view.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
 @contextmanager
@@ -76,7 +64,5 @@ def _swap(slots: dict, swapped: list, wrap) -> None:
     for name, tensor in slots.items():
         if tensor is not None and tensor.is_inference():
             swapped.append((slots, name, tensor))
-            slots[name] = wrap(ordinary_view(tensor))
-            # ComfyUI keeps notes on its parameters, such as the dtype a layer wants them in.
-            for note, value in vars(tensor).items():
-                vars(slots[name]).setdefault(note, value)
+            # ComfyUI and others keep notes on parameters, such as the dtype a layer wants them in.
+            slots[name] = noted(wrap(ordinary_view(tensor)), tensor)
