@@ -68,7 +68,9 @@ class StreamedPatcher(comfy.model_patcher.ModelPatcher):
 
 def streamed(patcher, share: float, reload: str, dynamic: bool):
     """A patcher like this one on a copy of its model, whose layers stream their weights but for a share of them."""
-    model = copy.deepcopy(patcher.model)
+    # Its config answers every name, __setstate__ too, so that it cannot be copied.
+    config = vars(patcher.model).get("model_config")
+    model = copy.deepcopy(patcher.model, {id(config): config})
     model.plain, model.reload = patcher, reload
     kind = StreamedPatcher if dynamic else comfy.model_patcher.ModelPatcher
     new = kind(model, patcher.load_device, patcher.offload_device)
