@@ -3,8 +3,8 @@
 One style image and one face photo become an adapter for a frozen Stable Diffusion 1.x or SDXL base. Rooms, in an order in which
 each may import only from those before it:
 
-* ``errors``, ``whole_files``, ``options``, ``chance``, ``demo_base``, ``block_names``, ``config``, ``images``, ``masks``,
-  ``strengths``: what everything stands on; every choice is declared once
+* ``errors``, ``whole_files``, ``options``, ``chance``, ``inference_tensors``, ``demo_base``, ``block_names``, ``config``,
+  ``images``, ``masks``, ``strengths``: what everything stands on; every choice is declared once
 * :mod:`~acfun_core.diffusion`     noise schedule and sampler, forwards and backwards
 * :mod:`~acfun_core.unet`          where an adapter touches the UNet: blocks, hooks, windows
 * :mod:`~acfun_core.host`          what a host hands over: the frozen base, through what the method needs of it
