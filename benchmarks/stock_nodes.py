@@ -38,7 +38,7 @@ PARTS_OF = {"patch": "MODEL", "guider": "GUIDER", "sampler": "SAMPLER"}
 LEFT_OUT = {
     "TorchCompileModel": "see [combinations](combinations.md)",
     "CreateHookModelAsLora": "needs another checkpoint",
-    "SaveLoRA": "draws nothing",
+    "TrainLoraNode": "it trains; its MODEL is the one it was given",
 }
 WIRES = {
     "CLIP": ["base", 1],
@@ -118,7 +118,7 @@ def filled(stock: StockNode, model: Link, conditions: dict[str, Link]) -> dict:
         elif kind in ("STRING", "BOOLEAN"):
             inputs[name] = "" if kind == "STRING" else False
         else:
-            raise NotTried(f"needs a {kind if isinstance(kind, str) else name}")
+            raise NotTried(f"needs a {'file' if kind == 'COMBO' or isinstance(kind, list) else kind}")
     return inputs
 
 
@@ -143,8 +143,8 @@ def graph_of(stock: StockNode) -> tuple[Graph, list[str]]:
         if stock.kind == "guider":
             guider = node(stock.name, **filled(stock, model, conditions))
         elif stock.place < 0:
-            graph["one"] = node("KSamplerSelect", sampler_name=stock.name)
-            sampler = ["one", 0]
+            graph["named"] = node("KSamplerSelect", sampler_name=stock.name)
+            sampler = ["named", 0]
         elif stock.kind == "sampler":
             graph[f"{name}_sampler"] = node(stock.name, **filled(stock, model, conditions))
             sampler = [f"{name}_sampler", stock.place]
@@ -205,7 +205,8 @@ def outcome(server: ComfyServer, client: ComfyClient, stock: StockNode) -> dict[
 
 def short(error: Exception) -> str:
     """A message's first line, as a cell of a table."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].replace("|", "/")[:160]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].replace("|", "/")
+    return line.rpartition("ACFunError: ")[2][:160]
 
 
 class StockNodes(Work):
@@ -214,7 +215,8 @@ class StockNodes(Work):
     def __init__(self, options: argparse.Namespace):
         super().__init__(Store(options.out), base_key(ROOT / "base"))
         self.options, self._stack = options, ExitStack()
-        folder = self.store.folder / "server"
+        # Another base's adapter must not be found there.
+        folder = self.store.folder / "server" / self.run
         self.server = self._stack.enter_context(
             ComfyServer(combinations.PACKS, base_dir=folder, log_path=folder / "log")
         )
