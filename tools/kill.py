@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -33,18 +34,27 @@ TRAIN = (
 )
 KILLS_A_RUN = 3
 """So often one training is killed at most before it is let through to its end."""
+LEARNING = 2.0
+"""Seconds within which a training is killed that has just kept a state."""
 
 
 def command(out: Path, steps: int) -> list[str]:
     return [sys.executable, "-m", "acfun_core", *map(str, TRAIN), "--steps", str(steps), "--out", str(out)]
 
 
-def run(out: Path, steps: int, seconds: float | None = None) -> dict | None:
-    """Train; after ``seconds`` the process is killed. -> what the command printed, or None if it was killed."""
+def run(out: Path, steps: int, seconds: float | None = None, learning: bool = False) -> dict | None:
+    """Train; after ``seconds`` the process is killed. -> what the command printed, or None if it was killed.
+
+    Args:
+        learning: count the seconds from the first state on that this process keeps.
+    """
+    start = time.time()
     process = subprocess.Popen(
         command(out, steps), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO, start_new_session=True
     )
     try:
+        while learning and process.poll() is None and not has_state(out, since=start):
+            time.sleep(0.01)
         printed, said = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
@@ -53,6 +63,16 @@ def run(out: Path, steps: int, seconds: float | None = None) -> dict | None:
     if process.returncode != 0:
         raise RuntimeError(f"the training ended with {process.returncode}: {said[-2000:]}")
     return json.loads(printed)
+
+
+def has_state(out: Path, since: float) -> bool:
+    """Whether a training that has not ended has kept its state since that time."""
+    for path in out.parent.glob(".acfun-*.state"):
+        # At the end of a training it goes.
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime > since:
+                return True
+    return False
 
 
 def content(path: Path) -> tuple[dict[str, torch.Tensor], str]:
@@ -68,7 +88,10 @@ def equal(one: Path, other: Path) -> bool:
 
 
 def kill(kills: int, steps: int, seed: int, folder: Path) -> dict:
-    """So many kills; every training that was killed is gone on with until it ends, and compared."""
+    """So many kills; every training that was killed is gone on with until it ends, and compared.
+
+    Every other kill waits until a state was kept: most of a small training's time is the start of its process.
+    """
     chance, start = random.Random(seed), time.monotonic()
     whole = folder / "whole" / "a.safetensors"
     run(whole, steps)
@@ -78,7 +101,8 @@ def kill(kills: int, steps: int, seed: int, folder: Path) -> dict:
         out = folder / f"run_{len(results)}" / "a.safetensors"
         told = None
         for _ in range(min(KILLS_A_RUN, kills - done)):
-            told = run(out, steps, chance.uniform(0.2, 1.0) * seconds)
+            learning = done % 2 == 0
+            told = run(out, steps, chance.uniform(0.2, 1.0) * (LEARNING if learning else seconds), learning)
             if told is not None:
                 break
             done += 1

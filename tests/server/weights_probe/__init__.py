@@ -56,6 +56,21 @@ class StreamedPatcher(comfy.model_patcher.ModelPatcher):
     def is_dynamic(self):
         return True
 
+    def set_in_use_by_current_prompt(self, in_use):
+        """What 0.33 tells such a model at the end of a prompt, for the memory it has pinned: here none."""
+
+    def loaded_ram_size(self):
+        return 0
+
+    def pinned_memory_size(self):
+        return 0
+
+    def partially_unload_ram(self, ram_to_unload, subsets=()):
+        return 0
+
+    def unregister_inactive_pins(self, ram_to_unload, subsets=()):
+        return 0
+
     def clone(self, disable_dynamic=False):
         if not disable_dynamic or self.model.reload == "streamed":
             return super().clone()
