@@ -11,6 +11,7 @@ adapter. What is done lies in ``out/stock_nodes`` and is not drawn again.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -272,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
         work.close()
     rows = work.store.rows(work.run, "node")
     if options.only:
-        print([row for row in rows if row["name"] == options.only])
+        print(json.dumps([row for row in rows if row["name"] == options.only], indent=1))
         return 0
     text = page(rows, command("stock_nodes", sys.argv[1:] if arguments is None else arguments))
     (options.docs / "stock_nodes.md").write_text(text, encoding="utf-8")

@@ -45,7 +45,8 @@ def without_streaming(patcher, what: str):
     Args:
         what: MODEL or CLIP, for the message.
     """
-    if not getattr(patcher, "is_dynamic", bool)():
+    # Hosts before 0.16 do not have it.
+    if not hasattr(patcher, "is_dynamic") or not patcher.is_dynamic():
         return patcher
     try:
         return patcher.clone(disable_dynamic=True)
