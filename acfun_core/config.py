@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from .block_names import BLOCKS
-from .options import check_options, choice, default_of, flag, number, options_of, require, text, whole
+from .options import check_options, check_range, choice, default_of, flag, number, options_of, require, text, whole
 
 __all__ = [
     "COPY_LIMIT",
@@ -16,6 +16,7 @@ __all__ = [
     "AdapterConfig",
     "DrawConfig",
     "TrainConfig",
+    "TransferConfig",
     "check_description",
     "check_prompt",
 ]
@@ -305,3 +306,70 @@ class TrainConfig:
 
     def as_dict(self) -> dict:
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """What a portrait takes from its photo and from the style picture while it is drawn, without any training.
+
+    :mod:`acfun_core.transfer` says what each does. Kept in the picture by the command line.
+    """
+
+    keep: float = number(
+        0.75,
+        0.0,
+        1.0,
+        "Share of the photo's own questions (queries) in the decoder's self-attention: how strictly features keep their place.",
+    )
+    sharpness: float = number(
+        1.5,
+        0.1,
+        10.0,
+        "Factor of the attention's scores: how decidedly each place picks one part of the style picture.",
+    )
+    keys_start: float = number(0.0, 0.0, 1.0, "Share of the sampling after which attention reads the style picture.")
+    branch: float = number(
+        0.2,
+        0.0,
+        1.0,
+        "Branch swap: how far the last two ResBlocks go toward what they make of like places of the style picture. "
+        "Strokes and lines; too much breaks mouths and eyes.",
+    )
+    latent: float = number(
+        0.3,
+        0.0,
+        1.0,
+        "Latent swap: how far the picture in the making goes toward like places of the style picture, from 0.2 to 0.8 of "
+        "the sampling. Flat areas and the paper's tone.",
+    )
+    returned: float = number(
+        0.0,
+        0.0,
+        1.0,
+        "Share of the error of the way to the photo's noise that is given back on the way home. Sharpens the person.",
+    )
+    palette_start: float = number(
+        1.0,
+        0.0,
+        1.0,
+        "How far the noise goes toward mean and deviation of the style picture's noise before the first step.",
+    )
+    palette_mean: float = number(
+        0.0, 0.0, 1.0, "How far the mean of the picture in the making goes toward the style picture's, at each step."
+    )
+    palette_deviation: float = number(0.0, 0.0, 1.0, "The same for its deviation, the contrast of each channel.")
+    turn: float = number(
+        0.0,
+        0.0,
+        1.0,
+        "How far the photo's noise is turned toward the seed's: 0 keeps the person's place and light, 1 is pure noise.",
+    )
+
+    def __post_init__(self):
+        check_options(self)
+
+    def stronger(self, factor: float) -> TransferConfig:
+        """The same with branch swap, latent swap and return times a factor of 0 to 2, each 1 at most."""
+        check_range("strength of the transfer", factor, 0.0, 2.0, 1)
+        names = ("branch", "latent", "returned")
+        return dataclasses.replace(self, **{name: min(1.0, factor * getattr(self, name)) for name in names})

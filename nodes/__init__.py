@@ -19,6 +19,7 @@ from .photo_noise import ACFunPhotoNoise
 from .sample import ACFunSampler, ACFunTextEncode
 from .score import PickBestOfN, ScoreACFunResult
 from .splice import SpliceFaceParts, SpliceFaces
+from .style_transfer import ACFunStyleTransfer, ACFunTransferOptions
 from .train import TrainACFunStyle
 from .train_options import ACFunTrainOptions
 
@@ -41,6 +42,8 @@ NODES: list[type[io.ComfyNode]] = [
     ApplyACFunAdapter,
     ACFunTextEncode,
     ACFunPhotoNoise,
+    ACFunTransferOptions,
+    ACFunStyleTransfer,
     ACFunSampler,
     ScoreACFunResult,
     PickBestOfN,

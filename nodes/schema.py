@@ -49,6 +49,7 @@ class LinkedAdapter:
 Adapter = io.Custom("ACFUN_ADAPTER")
 AdapterOptions = io.Custom("ACFUN_ADAPTER_OPTIONS")
 TrainOptions = io.Custom("ACFUN_TRAIN_OPTIONS")
+TransferOptions = io.Custom("ACFUN_TRANSFER_OPTIONS")
 Landmarks = io.Custom("ACFUN_LANDMARKS")
 
 

@@ -15,7 +15,7 @@ from ..diffusion.palette import Palette, own_noise
 from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
-from ..images import check_side
+from ..images import check_side, square
 from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
 from ..method.applied import block_transforms
@@ -25,12 +25,15 @@ from ..training.keeper import StateKeeper
 from ..training.key import described, training_key, weights_identity
 from ..training.loop import OnStep, train_adapter
 from ..training.material import encode_material, encode_pair
+from ..transfer.features import Taps
+from ..transfer.references import References
 from ..unet.blocks import find_sites
 from ..unet.injection import injected
 from ..unet.windows import Moment
 from . import pictures
 from .scheduler import Told
 from .text import PromptSide, TextEncoder
+from .transferring import Transfer, transferring
 from .vision import load_image_encoder
 from .weights import Parts, load_parts
 
@@ -232,6 +235,7 @@ class StableDiffusion:
         on_sample: OnSample | None = None,
         noise: Tensor | None = None,
         palette: Palette | None = None,
+        transfer: Transfer | None = None,
     ) -> Tensor:
         """Portraits from pure noise, as latents (batch, 4, h, w).
 
@@ -242,10 +246,13 @@ class StableDiffusion:
             size: (height, width) in pixels, multiples of 8; the default is the base's own.
             noise: (batch, 4, h, w) to start from in place of the seed's, as :meth:`photo_noise` finds it; the size is its own.
             palette: whose colours and contrasts each step goes toward; its latent comes from :meth:`encode`.
+            transfer: the photo and the style picture that the portraits are drawn beside, and how; size and start are theirs.
 
         Raises:
             ACFunError: an adapter does not fit, the prompt lacks S*, or a number is out of range.
         """
+        if transfer is not None:
+            size = tuple(8 * side for side in transfer.references.latents.shape[-2:])
         batch, height, width = self._drawn_size(batch, size, noise)
         self.check(prompt, members, seed, steps, cfg, batch)
         for adapter, _ in members:
@@ -254,7 +261,12 @@ class StableDiffusion:
         noise = noise.to(self.device)
         levels = self.levels(steps)
         predict = self._guided(levels, prompt, negative, members, cfg, len(noise))
-        return sampling.sample(predict, levels.sigmas, levels.noisiest(noise), on_sample, palette)
+        x = levels.noisiest(noise)
+        if transfer is not None:
+            transfer = transfer.to(noise)
+            x = transfer.references.start(levels.sigmas[0].item(), noise, transfer.config)
+            predict = transferring(predict, self._plain(levels), levels, Taps.of(self.sites), transfer)
+        return sampling.sample(predict, levels.sigmas, x, on_sample, palette)
 
     def check(self, prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
         """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
@@ -301,13 +313,44 @@ class StableDiffusion:
         check_side("resolution", resolution, 8)
         DrawConfig(steps=steps, palette_hold=hold)
         levels = self.levels(steps)
-        empty = self.condition("")
-        predict = guided(self.predict, levels, lambda index: (empty, empty), cfg=1.0, prediction=self.prediction)
+        predict = self._plain(levels)
 
         def backwards(latents: Tensor) -> Tensor:
             return levels.z_t(invert(predict, levels.sigmas, latents, on_sample, self.prediction)[0], 0)
 
         return own_noise(self.encode, backwards, photo, style, resolution, hold)[0]
+
+    @torch.no_grad()
+    def references(
+        self,
+        photo: Tensor,
+        style: Tensor,
+        steps: int = 40,
+        resolution: int | None = None,
+        on_sample: OnSample | None = None,
+    ) -> References:
+        """Photos and a style picture on their way to noise, for :meth:`sample`'s ``transfer``.
+
+        Args:
+            photo: (B, H, W, 3), values 0-1. style: (1, H', W', 3). Their middle squares are taken.
+            steps: of the DDIM backwards; the drawing may take another number.
+            resolution: side in pixels; the default is the base's own.
+
+        Raises:
+            ACFunError: the resolution or the number of steps is out of range.
+        """
+        resolution = self._side(resolution)
+        check_side("resolution", resolution, 8)
+        DrawConfig(steps=steps)
+        levels = self.levels(steps)
+        latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style)]))
+        way = invert(self._plain(levels), levels.sigmas, latents, on_sample, self.prediction)
+        return References(levels.sigmas, torch.stack(way))
+
+    def _plain(self, levels: Levels) -> Predict:
+        """The noise prediction of the base itself, without guidance, under the empty prompt."""
+        empty = self.condition("")
+        return guided(self.predict, levels, lambda index: (empty, empty), cfg=1.0, prediction=self.prediction)
 
     def _guided(self, levels: Levels, prompt: str, negative: str, members: Members, cfg: float, batch: int) -> Predict:
         """The sampler's noise prediction with the adapters as they act at each level."""

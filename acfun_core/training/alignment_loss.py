@@ -45,12 +45,18 @@ def alignment_terms(
         prediction: which that is, ``epsilon`` or ``v``.
 
     Returns:
-        (2,) mean squared errors of the style term and the face term.
+        (2,) mean squared errors of the style term and the face term; 0 for one that has no weight and its own noisy source.
     """
     if draw.source is None:
         target = draw.noise if prediction == "epsilon" else schedule.velocity(latents, draw.noise, draw.t)
         z_t = schedule.add_noise(latents, draw.noise, draw.t)
-        predicted = predict(z_t, draw.t, context.expand(len(latents), -1, -1))
+        rows = counting(config)
+        predicted = predict(z_t[rows], draw.t[rows], context.expand(len(z_t[rows]), -1, -1))
+        if len(predicted) < len(target):
+            # A term without weight is not asked for; its error is said to be 0.
+            predicted = torch.stack(
+                [predicted[0], target[FACE]] if rows.start == STYLE else [target[STYLE], predicted[0]]
+            )
     else:
         z_t = schedule.add_noise(draw.source, draw.noise[:1], draw.t[:1])
         if prediction == "epsilon":
@@ -63,6 +69,13 @@ def alignment_terms(
     terms = error.mean(dim=(1, 2, 3)) if masks is None else _masked_mean(error, masks)
     weight = timestep_weight(schedule, draw.t, config, prediction) if config else None
     return terms if weight is None else weight * terms
+
+
+def counting(config: TrainConfig | None) -> slice:
+    """Which of the two terms have a weight: a pass for one without would be half of a training's time."""
+    if config is None or (config.style_weight and config.face_weight):
+        return slice(STYLE, FACE + 1)
+    return slice(STYLE, STYLE + 1) if config.style_weight else slice(FACE, FACE + 1)
 
 
 def weighted(terms: Sequence[float] | Tensor, config: TrainConfig) -> float | Tensor:

@@ -6,10 +6,10 @@ that clones that share the same UNet never see them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .blocks import ResBlockSite, module_at
 
@@ -22,10 +22,22 @@ def injected(sites: Mapping[str, ResBlockSite], transforms: Mapping[str, Transfo
 
     An address is a block's name for its residual branch, or ``name@place`` (see :func:`~acfun_core.unet.blocks.address`).
     """
+    # CFun is part of the branch: whatever else is hooked there sees what CFun made of it, also if it was hooked earlier.
+    with hooked(((module_at(sites, key), transform) for key, transform in transforms.items()), first=True):
+        yield
+
+
+@contextmanager
+def hooked(transforms: Iterable[tuple[nn.Module, Transform]], first: bool = False) -> Iterator[None]:
+    """While active, each module yields ``transform(output)``.
+
+    Args:
+        first: before the hooks that a module has already, not after them.
+    """
     handles = []
     try:
-        for key, transform in transforms.items():
-            handles.append(module_at(sites, key).register_forward_hook(_replacing_output(transform)))
+        for module, transform in transforms:
+            handles.append(module.register_forward_hook(_replacing_output(transform), prepend=first))
         yield
     finally:
         for handle in handles:

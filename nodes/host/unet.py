@@ -18,10 +18,11 @@ from ...acfun_core.method.fit import check_fits, notice_of_prediction
 from ...acfun_core.method.pseudo_word import Members
 from ...acfun_core.strengths import Strengths
 from ...acfun_core.unet.blocks import find_sites
-from ...acfun_core.unet.injection import injected
+from ...acfun_core.unet.injection import hooked, injected
 from .families import check_model, prediction_of
 from .moment import as_in_sampling, moment_of, note_sampling
 from .text import DescriptionSide
+from .transfer import Transferring, add_transfer, remove_transfer
 
 WRAPPER_KEY = "acfun"
 # comfy_api's name of the wrapper that TorchCompileModel sets; not imported, for a version without it must still load the pack.
@@ -86,7 +87,7 @@ def schedule_of(model) -> NoiseSchedule:
 
 
 class AdapterWrapper:
-    """DIFFUSION_MODEL wrapper: CFun hooks for exactly one UNet call.
+    """DIFFUSION_MODEL wrapper: CFun's hooks and those of a transfer, for exactly one UNet call.
 
     Clones of a MODEL share it, and applying another adapter makes a new one.
 
@@ -94,10 +95,10 @@ class AdapterWrapper:
     come or gone since it was made, and would draw with half of another picture's adapter.
     """
 
-    def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...]):
-        self.adapters = adapters
+    def __init__(self, adapters: tuple[tuple[StyleAdapter, Strengths], ...], transferring: Transferring | None = None):
+        self.adapters, self.transferring = adapters, transferring
         self._needs_moment = any(strengths.needs_moment for _, strengths in adapters)
-        self._hooks_blocks = bool(block_transforms(adapters))
+        self._hooks_blocks = transferring is not None or bool(block_transforms(adapters))
         self._on_device: dict[torch.device, tuple] = {}
         self._said_uncompiled = False
 
@@ -129,10 +130,12 @@ class AdapterWrapper:
     def _draw(self, executor, arguments: tuple, kwargs: dict):
         x, *_, options = arguments
         moment = moment_of(options, len(x)) if self._needs_moment else None
+        # The references pass first, and without CFun: they are what the base makes of them.
+        taken = [] if self.transferring is None else self.transferring.takes(executor, x, options)
         transforms = block_transforms(self._adapters_on(x.device), moment)
-        if not transforms:
+        if not transforms and not taken:
             return executor(*arguments, **kwargs)
-        with injected(find_sites(executor.class_obj), transforms):
+        with injected(find_sites(executor.class_obj), transforms), hooked(taken):
             return executor(*arguments, **kwargs)
 
     def _adapters_on(self, device: torch.device) -> tuple:
@@ -157,11 +160,15 @@ def _on(adapter: StyleAdapter, device: torch.device) -> StyleAdapter:
     return adapter if adapter.e_a.device == device else copy.deepcopy(adapter).to(device)
 
 
-def applied_adapters(model) -> tuple[tuple[StyleAdapter, Strengths], ...]:
-    """The adapters a MODEL carries, in the order they were applied."""
+def applied(model) -> tuple[Members, Transferring | None]:
+    """The adapters a MODEL carries, in the order they were applied, and its transfer."""
     kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
     wrappers = model.get_wrappers(kind, WRAPPER_KEY)
-    return wrappers[-1].adapters if wrappers else ()
+    return (wrappers[-1].adapters, wrappers[-1].transferring) if wrappers else ((), None)
+
+
+def applied_adapters(model) -> Members:
+    return applied(model)[0]
 
 
 def apply_adapters(model, members: Members):
@@ -172,17 +179,29 @@ def apply_adapters(model, members: Members):
         notice = notice_of_prediction(adapter, prediction_of(model), "this MODEL")
         if notice:
             logging.warning("ACFun: %s", notice)
-    adapters = (*applied_adapters(model), *members)
+    adapters, transferring = applied(model)
+    return _carrying(model, (*adapters, *members), transferring)
+
+
+def apply_transfer(model, transferring: Transferring):
+    """A clone of ``model`` that draws beside these pictures, and no longer beside others; ``model`` is not touched."""
+    return _carrying(model, applied_adapters(model), transferring)
+
+
+def _carrying(model, adapters: Members, transferring: Transferring | None):
     clone = without_adapters(model)
     kinds = comfy.patcher_extension.WrappersMP
     clone.add_wrapper_with_key(kinds.PREDICT_NOISE, WRAPPER_KEY, note_sampling)
-    clone.add_wrapper_with_key(kinds.DIFFUSION_MODEL, WRAPPER_KEY, AdapterWrapper(adapters))
+    clone.add_wrapper_with_key(kinds.DIFFUSION_MODEL, WRAPPER_KEY, AdapterWrapper(adapters, transferring))
+    if transferring is not None:
+        add_transfer(clone, transferring)
     return clone
 
 
 def without_adapters(model):
-    """A clone of the MODEL as it was before adapters were applied to it."""
+    """A clone of the MODEL as it was before adapters, or a transfer, were applied to it."""
     clone = model.clone()
     for kind in (comfy.patcher_extension.WrappersMP.PREDICT_NOISE, comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL):
         clone.remove_wrappers_with_key(kind, WRAPPER_KEY)
+    remove_transfer(clone)
     return clone

@@ -1,0 +1,104 @@
+"""Three ways to draw a face in a style, each with all its settings.
+
+Nodes, command line, workflows, demo and benchmark take them from here.
+
+===============  ===============  ====================================================================================
+name             is learned       how it is drawn
+===============  ===============  ====================================================================================
+``instant``      nothing          from the photo's noise, with features of the style picture (:mod:`acfun_core.transfer`)
+``keep_person``  the style        the same, and CFun adds the strokes and the drawing that it learned
+``follow_text``  style and face   from noise that is partly the photo's, under guidance: words decide
+===============  ===============  ====================================================================================
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from .config import PLACEHOLDER, DrawConfig, TrainConfig, TransferConfig
+from .errors import ACFunError
+from .strengths import Strengths
+
+CUSTOM = "custom"
+"""In place of a preset's name: every setting as it is given."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One way to draw.
+
+    Attributes:
+        title: for people. doc: what it is good for, in a sentence.
+        prompt: an example. Presets with a training draw with :data:`~acfun_core.config.PLACEHOLDER` in it.
+        draw, transfer, strengths: of the drawing. A user's own strengths are multiplied with these.
+        train: of the training, or None where nothing is learned. Its face weight is 0 where only the style is.
+    """
+
+    title: str
+    doc: str
+    prompt: str
+    draw: DrawConfig
+    transfer: TransferConfig
+    strengths: Strengths = Strengths()
+    train: TrainConfig | None = None
+
+    @property
+    def learns_face(self) -> bool:
+        """Whether the training needs the face photo."""
+        return self.train is not None and self.train.face_weight > 0
+
+
+PRESETS = {
+    "instant": Preset(
+        "instant (no training)",
+        "Nothing is learned: the person in the style's colours, light and strokes.",
+        "a painting of a woman",
+        DrawConfig(cfg=1.0),
+        TransferConfig(),
+    ),
+    "keep_person": Preset(
+        "keep the person",
+        "The style is learned, in one short training for all faces: its strokes and drawing on the person.",
+        f"a painting in {PLACEHOLDER} style",
+        DrawConfig(cfg=1.0),
+        TransferConfig(returned=0.2, latent=0.0, palette_mean=0.3, palette_deviation=0.2),
+        Strengths(encoder=0.35, decoder=0.0),
+        TrainConfig(
+            steps=80,
+            learning_rate=1e-3,
+            learning_rate_end=0.1,
+            style_weight=1.0,
+            face_weight=0.0,
+            timestep_split=0.5,
+            style_crop=0.5,
+            style_flip=True,
+        ),
+    ),
+    "follow_text": Preset(
+        "follow the text",
+        "Style and face are learned, and words decide: expression, age, medium, background.",
+        f"a painting of a woman in {PLACEHOLDER} style",
+        DrawConfig(cfg=4.0),
+        TransferConfig(keep=0.4, keys_start=0.3, latent=0.0, turn=0.35),
+        train=TrainConfig(steps=150, learning_rate=1e-3, learning_rate_end=0.0, timestep_split=0.5),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        ACFunError: there is none.
+    """
+    if name not in PRESETS:
+        raise ACFunError(f"There is no preset {name!r}.", "one of " + ", ".join(PRESETS), "use keep_person")
+    return PRESETS[name]
+
+
+def scaled(own: Strengths, by: Strengths) -> Strengths:
+    """A user's strengths times a preset's; windows, blocks and mask stay the user's, guidance is the stricter one's."""
+    values = {name: getattr(own, name) * getattr(by, name) for name in ("abstract", "encoder", "decoder")}
+    guidance = "cond" if "cond" in (own.guidance, by.guidance) else "both"
+    return dataclasses.replace(own, guidance=guidance, **values)
