@@ -7,6 +7,8 @@
 .PHONY: help setup demo test parity kill soak fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup clean
 
 VENV_PYTHON := .venv/bin/python
+# Importing torch and diffusers takes three times as long where their byte code may not be kept, and tests start many processes.
+unexport PYTHONDONTWRITEBYTECODE
 CANDIDATES := $(PYTHON) python3.11 python3.12 python3.13 python3.10 python3
 
 help:
