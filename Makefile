@@ -40,12 +40,12 @@ setup:
 demo: setup
 	@$(VENV_PYTHON) -m tools.demo $(ARGS)
 
-# Two processes, each with its share of the cores and a server of its own; who is done takes over tests of the other.
-# TEST_WORKERS=0: one process.
+# Two processes, each with its share of the cores and a server of its own. Each takes a whole file, so that what the tests of
+# a file share is made once, in the order of tests/conftest.py, so that short files are left for the end. TEST_WORKERS=0: one process.
 TEST_WORKERS ?= 2
 
 test: setup
-	@$(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist worksteal $(ARGS)
+	@$(VENV_PYTHON) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 parity: setup
 	@$(VENV_PYTHON) -m tools.parity $(ARGS)

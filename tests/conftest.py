@@ -17,6 +17,9 @@ PROBE_PACKS = {
     "combination_probe": REPO / "tools" / "comfy" / "probes" / "combination_probe",
 }
 
+LONG_FIRST = {"server", "backends"}
+"""Folders of tests whose files take longest."""
+
 
 class RootIsNotAPackage:
     """The repository root has an ``__init__.py`` for ComfyUI; pytest must not import it as a test package."""
@@ -37,10 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything that uses the server carries its mark, so that ``-m 'not server'`` leaves it out."""
+    """Everything that uses the server carries its mark, so that ``-m 'not server'`` leaves it out; long files come first."""
     for item in items:
         if "comfy" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
+    # Two processes that share the files end at the same time if the short ones are left for the end.
+    items.sort(key=lambda item: item.path.parent.name not in LONG_FIRST)
 
 
 @pytest.fixture(scope="session")
