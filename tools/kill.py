@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import multiprocessing
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import torch
@@ -30,39 +28,66 @@ TRAIN = (
         REPO / "pictures" / "face_astronaut.png",
     ),
     *("--description", "a painting of a woman in S* style", "--resolution", 64, "--seed", 7),
-    *("--copy-guard-every", 15, "--copy-limit", 1.0, "--state-every", 0, "--resume", "--json"),
+    *("--copy-limit", 1.0, "--state-every", 0, "--resume", "--json"),
 )
+GUARD_EVERY = 15
+"""Steps between two looks of the copy guard; a shorter training has one in its middle."""
 KILLS_A_RUN = 3
 """So often one training is killed at most before it is let through to its end."""
 LEARNING = 2.0
 """Seconds within which a training is killed that has just kept a state."""
 
 
-def command(out: Path, steps: int) -> list[str]:
-    return [sys.executable, "-m", "acfun_core", *map(str, TRAIN), "--steps", str(steps), "--out", str(out)]
+def processes():
+    """What starts the trainings: each is a process of its own, forked from one that has the libraries imported and no more.
+
+    Starting Python anew would take most of a small training's time, and most kills would come before there is a training.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.kill_preloaded"])
+    first = context.Process(target=int)
+    first.start()
+    first.join()
+    return context
 
 
-def run(out: Path, steps: int, seconds: float | None = None, learning: bool = False) -> dict | None:
+def train(arguments: list[str], log: Path) -> None:
+    """The command line in this process; what it prints goes to two files beside each other.
+
+    The state is kept after every step: where it may take no more than its share of the time, a small training is over by then.
+    """
+    from acfun_core.command_line import main
+    from acfun_core.training import keeper
+
+    keeper.LARGEST_SHARE = float("inf")
+    with log.with_suffix(".out").open("w") as out, log.with_suffix(".err").open("w") as err:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main(arguments)
+    sys.exit(code)
+
+
+def run(context, out: Path, steps: int, seconds: float | None = None, learning: bool = False) -> dict | None:
     """Train; after ``seconds`` the process is killed. -> what the command printed, or None if it was killed.
 
     Args:
+        context: of :func:`processes`.
         learning: count the seconds from the first state on that this process keeps.
     """
-    start = time.time()
-    process = subprocess.Popen(
-        command(out, steps), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPO, start_new_session=True
-    )
-    try:
-        while learning and process.poll() is None and not has_state(out, since=start):
-            time.sleep(0.01)
-        printed, said = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    start, log = time.time(), out.parent.with_suffix(".log")
+    given = [*TRAIN, "--copy-guard-every", min(GUARD_EVERY, steps // 2), "--steps", steps, "--out", out]
+    process = context.Process(target=train, args=([*map(str, given)], log))
+    process.start()
+    while learning and process.is_alive() and not has_state(out, since=start):
+        time.sleep(0.01)
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        process.join()
         return None
-    if process.returncode != 0:
-        raise RuntimeError(f"the training ended with {process.returncode}: {said[-2000:]}")
-    return json.loads(printed)
+    if process.exitcode != 0:
+        said = log.with_suffix(".err").read_text()
+        raise RuntimeError(f"the training ended with {process.exitcode}: {said[-2000:]}")
+    return json.loads(log.with_suffix(".out").read_text())
 
 
 def has_state(out: Path, since: float) -> bool:
@@ -90,11 +115,12 @@ def equal(one: Path, other: Path) -> bool:
 def kill(kills: int, steps: int, seed: int, folder: Path) -> dict:
     """So many kills; every training that was killed is gone on with until it ends, and compared.
 
-    Every other kill waits until a state was kept: most of a small training's time is the start of its process.
+    Every other kill waits until a state was kept: a good part of a small training's time is the loading of its base.
     """
+    context = processes()
     chance, start = random.Random(seed), time.monotonic()
     whole = folder / "whole" / "a.safetensors"
-    run(whole, steps)
+    run(context, whole, steps)
     seconds = time.monotonic() - start
     done, resumed, results = 0, [], []
     while done < kills:
@@ -102,11 +128,12 @@ def kill(kills: int, steps: int, seed: int, folder: Path) -> dict:
         told = None
         for _ in range(min(KILLS_A_RUN, kills - done)):
             learning = done % 2 == 0
-            told = run(out, steps, chance.uniform(0.2, 1.0) * (LEARNING if learning else seconds), learning)
+            moment = chance.uniform(0.2, 1.0) * (LEARNING if learning else seconds)
+            told = run(context, out, steps, moment, learning)
             if told is not None:
                 break
             done += 1
-        told = told or run(out, steps)
+        told = told or run(context, out, steps)
         resumed.append(told["resumed_from"])
         left = [path.name for path in out.parent.iterdir() if path != out]
         results.append(equal(out, whole) and not left)
