@@ -1,13 +1,16 @@
-"""The command ``acfun`` for tests: in a process of its own, and the arguments of a small training."""
+"""The command ``acfun`` for tests: in a process of its own or in this one, and the arguments of a small training."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 
+from acfun_core.command_line import main
 from tools.comfy.graphs import PROMPT
 from tools.comfy.install import REPO
 
@@ -51,3 +54,10 @@ def acfun(*arguments) -> Ended:
     command = [*RUNNER, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=offline(), cwd=REPO)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def acfun_here(*arguments) -> Ended:
+    """In this process: starting another and its imports take longer than a small training."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(list(map(str, arguments)))
+    return Ended(code, out.getvalue(), err.getvalue())

@@ -18,7 +18,7 @@ from acfun_core.command_line import sample, train  # noqa: E402
 from acfun_core.config import AdapterConfig, TrainConfig  # noqa: E402
 from acfun_core.method.adapter import StyleAdapter  # noqa: E402
 
-from .acfun_command import TRAIN, Ended, acfun  # noqa: E402
+from .acfun_command import TRAIN, Ended, acfun_here  # noqa: E402
 
 REPO = Path(__file__).resolve().parents[2]
 BASE = REPO / "base"
@@ -58,14 +58,20 @@ def gentle(base, style, face) -> StyleAdapter:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> tuple[Path, Ended]:
+def trained(base, tmp_path_factory) -> tuple[Path, Ended]:
     """An adapter that the command line trained, and how the command ended."""
     path = tmp_path_factory.mktemp("trained") / "woodblock.safetensors"
-    return path, acfun(*TRAIN, "--steps", 3, "--out", path, "--json")
+    with pytest.MonkeyPatch.context() as context:
+        load_once(base, context)
+        return path, acfun_here(*TRAIN, "--steps", 3, "--out", path, "--json")
+
+
+def load_once(base: StableDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (sample, train):
+        monkeypatch.setattr(command, "load_base", lambda arguments: base)
 
 
 @pytest.fixture
 def loaded(base, monkeypatch) -> None:
     """The base of the session in place of loading it anew, for commands that run in this process."""
-    for command in (sample, train):
-        monkeypatch.setattr(command, "load_base", lambda arguments: base)
+    load_once(base, monkeypatch)

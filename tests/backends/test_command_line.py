@@ -22,7 +22,7 @@ from acfun_core.method.adapter import StyleAdapter
 from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths
 
-from .acfun_command import FACE, POINTS, STYLE, TRAIN, acfun
+from .acfun_command import FACE, POINTS, STYLE, TRAIN, acfun, acfun_here
 from .conftest import BASE, PROMPT
 
 
@@ -152,7 +152,7 @@ def test_info_says_what_a_file_holds(trained, capsys):
 def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tmp_path, capsys):
     path, _ = trained
     small, embedding = tmp_path / "small.safetensors", tmp_path / "style.safetensors"
-    ended = acfun("export", path, "--rank", 4, "--compact", "--out", small, "--json")
+    ended = acfun_here("export", path, "--rank", 4, "--compact", "--out", small, "--json")
     assert ended.code == 0, ended.err
     assert (
         ended.result["bytes"] == small.stat().st_size < path.stat().st_size / 3 and 0 < ended.result["energy_kept"] <= 1

@@ -19,8 +19,8 @@ from acfun_core.command_line import info, main, output
 from acfun_core.storage import adapter_file
 from acfun_core.training import keeper
 
-from .acfun_command import RUNNER, TRAIN
-from .conftest import REPO
+from .acfun_command import RUNNER, TRAIN, acfun_here
+from .conftest import REPO, load_once
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
@@ -44,42 +44,53 @@ def test_control_c_leaves_nothing(tmp_path):
     assert stdout == "" and list(tmp_path.iterdir()) == []
 
 
-def test_train_goes_on_where_it_was_killed(loaded, tmp_path, monkeypatch, capsys):
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def whole(base, tmp_path_factory) -> Path:
+    """What a training of so many steps gives that nothing interrupts."""
+    path = tmp_path_factory.mktemp("whole") / "whole.safetensors"
+    with pytest.MonkeyPatch.context() as context:
+        load_once(base, context)
+        assert acfun_here(*TRAIN, "--steps", STEPS, "--out", path).code == 0
+    return path
+
+
+def test_train_goes_on_where_it_was_killed(whole, loaded, tmp_path, monkeypatch, capsys):
     """Without --resume it begins anew and says that it could go on."""
-    whole, out = tmp_path / "whole.safetensors", tmp_path / "a.safetensors"
-    command = [*map(str, [*TRAIN, "--steps", 6, "--state-every", 0, "--json"])]
-    assert main([*command, "--out", str(whole)]) == 0
+    out = tmp_path / "a.safetensors"
+    command = [*map(str, [*TRAIN, "--steps", STEPS, "--state-every", 0, "--json"])]
     monkeypatch.setattr(keeper, "LARGEST_SHARE", float("inf"))
     step = output.Progress.step
 
     def killed(self, note="", done=None):
-        if done == 4:
+        if done == 2:
             raise KeyboardInterrupt
         step(self, note, done)
 
     with monkeypatch.context() as context:
         context.setattr(output.Progress, "step", killed)
         assert main([*command, "--out", str(out)]) == 130
-    assert "--resume goes on after step 4" in capsys.readouterr().err
+    assert "--resume goes on after step 2" in capsys.readouterr().err
     assert main([*command, "--out", str(out), "--resume"]) == 0
     shown = capsys.readouterr()
-    assert json.loads(shown.out)["resumed_from"] == 4 and "It goes on from there" in shown.err
-    assert same_tensors(out, whole) and sorted(tmp_path.iterdir()) == [out, whole]
-    assert main([*command, "--out", str(tmp_path / "b.safetensors"), "--resume"]) == 0
+    assert json.loads(shown.out)["resumed_from"] == 2 and "It goes on from there" in shown.err
+    assert same_tensors(out, whole) and list(tmp_path.iterdir()) == [out]
+    assert main([*command, "--steps", "1", "--out", str(tmp_path / "b.safetensors"), "--resume"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["resumed_from"] is None and "nothing to go on from" in shown.err
 
 
-def test_train_continues_an_adapter_that_kept_its_state(loaded, tmp_path, capsys):
-    paths = [tmp_path / name for name in ("whole.safetensors", "short.safetensors", "long.safetensors")]
+def test_train_continues_an_adapter_that_kept_its_state(whole, loaded, tmp_path, capsys):
+    short, long = tmp_path / "short.safetensors", tmp_path / "long.safetensors"
     command = [*map(str, [*TRAIN, "--json", "--out"])]
-    assert main([*command, str(paths[0]), "--steps", "6"]) == 0
-    assert main([*command, str(paths[1]), "--steps", "4", "--keep-state"]) == 0
+    assert main([*command, str(short), "--steps", "3", "--keep-state"]) == 0
     kept = Path(json.loads(capsys.readouterr().out.splitlines()[-1])["state"])
     assert kept.is_file() and kept.parent == tmp_path
-    assert main([*command, str(paths[2]), "--steps", "6", "--resume"]) == 0
-    assert json.loads(capsys.readouterr().out)["resumed_from"] == 4
-    assert same_tensors(paths[0], paths[2]) and not kept.exists()
+    assert main([*command, str(long), "--steps", str(STEPS), "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["resumed_from"] == 3
+    assert same_tensors(whole, long) and not kept.exists()
 
 
 def test_a_file_that_appears_during_the_training_is_not_overwritten(loaded, base, tmp_path, monkeypatch, capsys):

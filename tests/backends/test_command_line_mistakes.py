@@ -125,7 +125,8 @@ def test_train_starts_where_torchvision_does_not_fit_the_torch(tmp_path):
     environment = {**offline(), "PYTHONPATH": paths}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, cwd=REPO)
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout)["adapter"] == str(out) and out.is_file()
+    assert json.loads(ended.stdout)["adapter"] == str(out) and sorted(tmp_path.iterdir()) == [out, tmp_path / "broken"]
+    assert "training" in ended.stderr and "1/1" in ended.stderr
 
 
 def test_a_library_that_does_not_import_is_named_with_its_first_cause(monkeypatch):

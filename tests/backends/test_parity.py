@@ -9,16 +9,20 @@ import pytest
 from safetensors.torch import load_file
 
 from acfun_core.config import AdapterConfig, TrainConfig
+from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths
 from tools import parity
 from tools.comfy.graphs import SIDE, base_graph, node, train_node
 
+MIDDLE = 128
+"""Pixels where several steps or kinds are compared; one test draws at the size of the base, as ``make parity`` does."""
+
 
 @pytest.mark.server
 def test_forty_steps_end_within_a_thousandth(comfy, client, base):
-    found = parity.compare(comfy, client, base, [(parity.random_adapter(base), Strengths())])
+    found = parity.compare(comfy, client, base, [(parity.random_adapter(base), Strengths())], MIDDLE)
     assert found["steps"] == 40
     assert found["max_abs_difference"] <= 1e-3
     # Neither side may agree by leaving the adapter out.
@@ -42,19 +46,23 @@ def test_prompts_and_strengths_mean_the_same(comfy, client, base, strengths, set
 
 @pytest.mark.server
 @pytest.mark.parametrize(
-    ("strengths", "options"),
+    ("strengths", "options", "side"),
     [
-        (Strengths(abstract_start=0.3, encoder_end=0.5, decoder_start=0.2, guidance="cond", blocks="both"), {}),
-        (Strengths(0.8, abstract_end=0.5), {"abstract_mode": "sequence", "place": "output"}),
-        (Strengths(), {"form": "low_rank", "stats": "mean_std", "blocks": "all", "place": "attention"}),
-        (Strengths(), {"abstract_mode": "sequence_literal", "form": "per_channel", "place": "norm"}),
+        (
+            Strengths(abstract_start=0.3, encoder_end=0.5, decoder_start=0.2, guidance="cond", blocks="both"),
+            {},
+            NATIVE_SIDE,
+        ),
+        (Strengths(0.8, abstract_end=0.5), {"abstract_mode": "sequence", "place": "output"}, MIDDLE),
+        (Strengths(), {"form": "low_rank", "stats": "mean_std", "blocks": "all", "place": "attention"}, MIDDLE),
+        (Strengths(), {"abstract_mode": "sequence_literal", "form": "per_channel", "place": "norm"}, MIDDLE),
     ],
     ids=["windows", "sequence", "attention", "literal"],
 )
-def test_every_kind_of_adapter_means_the_same(comfy, client, base, strengths, options):
+def test_every_kind_of_adapter_means_the_same(comfy, client, base, strengths, options, side):
     """No window ends exactly on a step: there ComfyUI takes the mean of both meanings of S*, diffusers the one inside."""
     members = [(parity.random_adapter(base, **options), strengths)]
-    found = parity.compare(comfy, client, base, members, steps=6)
+    found = parity.compare(comfy, client, base, members, side, steps=6)
     assert found["max_abs_difference"] <= 1e-3 and found["change_by_the_adapter"] > 0.01
 
 

@@ -30,9 +30,10 @@ def test_the_base_draws_the_photo_from_it(base, face, noise):
     assert (drawn - photo).norm() < 0.6 * photo.norm() < (by_chance - photo).norm()
 
 
-def test_a_style_lends_its_statistics_and_nothing_else(base, face, style, noise):
-    tinted, half = (base.photo_noise(face, style, STEPS, hold=hold) for hold in (1.0, 0.5))
-    of = base.photo_noise(style, steps=STEPS)
+def test_a_style_lends_its_statistics_and_nothing_else(base, face, style):
+    few, side = 5, 128
+    noise, of = (base.photo_noise(picture, steps=few, resolution=side) for picture in (face, style))
+    tinted, half = (base.photo_noise(face, style, few, side, hold=hold) for hold in (1.0, 0.5))
     torch.testing.assert_close(tinted.mean((2, 3)), of.mean((2, 3)), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(tinted.std((2, 3)), of.std((2, 3)), atol=1e-3, rtol=1e-3)
     for one, other in zip(noise[0].flatten(1), tinted[0].flatten(1)):
