@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from .config import PLACEHOLDER, DrawConfig, TrainConfig, TransferConfig
 from .errors import ACFunError
+from .options import default_of
 from .strengths import Strengths
 
 CUSTOM = "custom"
@@ -30,7 +31,7 @@ class Preset:
 
     Attributes:
         title: for people. doc: what it is good for, in a sentence.
-        prompt: an example. Presets with a training draw with :data:`~acfun_core.config.PLACEHOLDER` in it.
+        prompt: to draw with, an example. Presets with a training have :data:`~acfun_core.config.PLACEHOLDER` in it.
         draw, transfer, strengths: of the drawing. A user's own strengths are multiplied with these.
         train: of the training, or None where nothing is learned. Its face weight is 0 where only the style is.
     """
@@ -44,6 +45,11 @@ class Preset:
     train: TrainConfig | None = None
 
     @property
+    def style_only(self) -> bool:
+        """Whether one training serves all faces; its description is then :attr:`prompt`, which names nobody."""
+        return self.train is not None and not self.learns_face
+
+    @property
     def learns_face(self) -> bool:
         """Whether the training needs the face photo."""
         return self.train is not None and self.train.face_weight > 0
@@ -53,7 +59,7 @@ PRESETS = {
     "instant": Preset(
         "instant (no training)",
         "Nothing is learned: the person in the style's colours, light and strokes.",
-        "a painting of a woman",
+        "a painting of a person",
         DrawConfig(cfg=1.0),
         TransferConfig(),
     ),
@@ -78,7 +84,7 @@ PRESETS = {
     "follow_text": Preset(
         "follow the text",
         "Style and face are learned, and words decide: expression, age, medium, background.",
-        f"a painting of a woman in {PLACEHOLDER} style",
+        f"a painting of a person in {PLACEHOLDER} style",
         DrawConfig(cfg=4.0),
         TransferConfig(keep=0.4, keys_start=0.3, latent=0.0, turn=0.35),
         train=TrainConfig(steps=150, learning_rate=1e-3, learning_rate_end=0.0, timestep_split=0.5),
@@ -95,6 +101,26 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ACFunError(f"There is no preset {name!r}.", "one of " + ", ".join(PRESETS), "use keep_person")
     return PRESETS[name]
+
+
+def training(name: str, seed: int, changed: dict | None = None) -> TrainConfig:
+    """How a preset learns.
+
+    Args:
+        changed: fields that the user has set to something else than their defaults: they win.
+
+    Raises:
+        ACFunError: the preset learns nothing, or a value is out of range.
+    """
+    config = preset(name).train
+    if config is None:
+        raise ACFunError(
+            f"The preset {name} learns nothing.",
+            "a preset with a training: " + ", ".join(n for n, one in PRESETS.items() if one.train is not None),
+            "draw without an adapter, or choose another preset",
+        )
+    known = {field: value for field, value in (changed or {}).items() if value != default_of(TrainConfig, field)}
+    return dataclasses.replace(config, seed=seed, **known)
 
 
 def scaled(own: Strengths, by: Strengths) -> Strengths:

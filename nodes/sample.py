@@ -11,17 +11,19 @@ import nodes as comfy_nodes
 
 from ..acfun_core.config import PLACEHOLDER, DrawConfig, check_prompt
 from ..acfun_core.errors import ACFunError
+from ..acfun_core.presets import CUSTOM, PRESETS, scaled
 from .host.families import check_model
 from .host.photo_noise import with_palette
 from .host.text import with_style
-from .host.unet import applied_adapters
+from .host.unet import applied_adapters, with_strengths
 from .photo_noise import check_start
 from .schema import Adapter, LinkedAdapter, schema, widget
+from .style_transfer import draws_beside
 
 
-def encode(clip, linked: LinkedAdapter, text: str):
-    """CONDITIONING of a text in which S* means the adapter's style."""
-    styled = with_style(clip, linked.members)
+def encode(clip, linked: LinkedAdapter | None, text: str):
+    """CONDITIONING of a text in which S* means the adapter's style; without an adapter, of a plain text."""
+    styled = clip if linked is None else with_style(clip, linked.members)
     return styled.encode_from_tokens_scheduled(styled.tokenize(text))
 
 
@@ -70,7 +72,11 @@ def _what_to_draw() -> list[io.Input]:
             tooltip=("The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between)."),
         ),
         io.Clip.Input("clip", tooltip="The CLIP of the base; patched or not makes no difference."),
-        Adapter.Input("adapter", tooltip="The adapter output of Load or Apply ACFun Adapter."),
+        Adapter.Input(
+            "adapter",
+            optional=True,
+            tooltip="The adapter output of Load or Apply ACFun Adapter. Only the preset instant needs none.",
+        ),
         io.String.Input(
             "prompt",
             default=f"a painting of a woman in {PLACEHOLDER} style",
@@ -138,6 +144,27 @@ def _how_to_draw() -> list[io.Input]:
     ]
 
 
+def _by_preset() -> list[io.Input]:
+    """One of the three ways to draw, and what it draws beside."""
+    return [
+        io.Combo.Input(
+            "preset",
+            options=[*PRESETS, CUSTOM],
+            default=CUSTOM,
+            optional=True,
+            tooltip=(
+                "instant needs no adapter, keep_person one that was trained with that preset, follow_text one of a style and a "
+                "face. cfg then has no say, and strengths are multiplied with the preset's. custom: all as set here."
+            ),
+        ),
+        io.Vae.Input(
+            "vae", optional=True, tooltip="The VAE of the base. A preset reads photo and style_image with it."
+        ),
+        io.Image.Input("photo", optional=True, tooltip="The face, for a preset. Good: from Crop Face."),
+        io.Image.Input("style_image", optional=True, tooltip="The style picture, for a preset."),
+    ]
+
+
 class ACFunSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -145,7 +172,7 @@ class ACFunSampler(io.ComfyNode):
             node_id="ACFunSampler",
             display_name="ACFun Sampler",
             description="Draws the face in the style from pure noise or from a photo's, with ComfyUI's own samplers.",
-            inputs=[*_what_to_draw(), *_how_to_draw()],
+            inputs=[*_what_to_draw(), *_how_to_draw(), *_by_preset()],
             outputs=[io.Latent.Output(display_name="latent", tooltip="The portraits, for VAE Decode.")],
         )
 
@@ -154,7 +181,6 @@ class ACFunSampler(io.ComfyNode):
         cls,
         model,
         clip,
-        adapter,
         prompt,
         negative,
         seed,
@@ -165,19 +191,77 @@ class ACFunSampler(io.ComfyNode):
         width,
         height,
         batch_size,
+        adapter=None,
         start=None,
+        preset=CUSTOM,
+        vae=None,
+        photo=None,
+        style_image=None,
     ) -> io.NodeOutput:
         check_model(model)
-        check_carried(model, adapter)
-        check_prompt(prompt)
-        if start is None:
-            latent = noise_only(batch_size, height, width)
-        else:
+        if adapter is not None:
+            check_carried(model, adapter)
+            check_prompt(prompt)
+        check_way(preset, adapter, start, {"vae": vae, "photo": photo, "style_image": style_image})
+        palette, latent = None, noise_only(batch_size, height, width)
+        if start is not None:
             latent, palette = check_start(start)
-            model = with_palette(model, palette)
+        elif preset != CUSTOM:
+            check_square(width, height)
+            cfg, adapter = PRESETS[preset].draw.cfg, scaled_adapter(adapter, preset)
+            model = with_strengths(model, () if adapter is None else adapter.members)
+            transfer = PRESETS[preset].transfer
+            model = draws_beside(model, clip, vae, photo, style_image, width, steps, transfer)
+        model = with_palette(model, palette)
         positive, avoid = encode(clip, adapter, prompt), encode(clip, adapter, negative)
         settings = (model, seed, steps, cfg, sampler_name, scheduler, positive, avoid, latent)
         return io.NodeOutput(comfy_nodes.common_ksampler(*settings, disable_noise=start is not None)[0])
+
+
+def check_way(preset: str, adapter: LinkedAdapter | None, start: dict | None, pictures: dict) -> None:
+    """Raise unless what is connected makes up one way to draw.
+
+    Args:
+        pictures: what a preset draws beside, by the names of the inputs; None where it is missing.
+    """
+    if adapter is None and (preset == CUSTOM or PRESETS[preset].train is not None):
+        raise ACFunError(
+            f"There is no adapter, and the preset is {preset}.",
+            "the adapter output of Load or Apply ACFun Adapter, or the preset instant, which needs none",
+            "connect an adapter, or choose instant",
+        )
+    if preset == CUSTOM:
+        return
+    missing = [name for name, value in pictures.items() if value is None]
+    if missing:
+        raise ACFunError(
+            f"The preset {preset} draws beside the photo and the style picture, and nothing is connected to "
+            f"{', '.join(missing)}.",
+            "vae, photo and style_image",
+            "connect them, or choose custom",
+        )
+    if start is not None:
+        raise ACFunError(
+            f"The preset {preset} finds the photo's noise itself, and another one is connected to start.",
+            "either a preset or a start",
+            "disconnect start, or choose custom",
+        )
+
+
+def check_square(width: int, height: int) -> None:
+    if width != height:
+        raise ACFunError(
+            f"The portrait is {width} x {height} pixels.",
+            "a square one: a preset reads the middle squares of both pictures",
+            "set width and height alike",
+        )
+
+
+def scaled_adapter(linked: LinkedAdapter | None, preset: str) -> LinkedAdapter | None:
+    """The adapters of a wire with their strengths times the preset's."""
+    if linked is None:
+        return None
+    return LinkedAdapter.of([(one, scaled(own, PRESETS[preset].strengths)) for one, own in linked.members])
 
 
 def noise_only(batch: int, height: int, width: int) -> dict:

@@ -17,10 +17,11 @@ from ..acfun_core.errors import ACFunError
 from ..acfun_core.images import check_image, check_side
 from ..acfun_core.masks import check_mask_of
 from ..acfun_core.method.adapter import StyleAdapter
+from ..acfun_core.presets import CUSTOM, PRESETS, training
 from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.key import training_key
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import Material, encode_pair
+from ..acfun_core.training.material import Material, encode_pair, face_or_style
 from .host import files, resume
 from .host.families import check_together
 from .host.frozen_base import load_for_training, trainable
@@ -34,6 +35,7 @@ from .schema import Adapter, LinkedAdapter, TrainOptions, schema, widget
 from .train_options import ChosenOptions
 
 PREVIEW_LARGEST_SIDE = 512
+TRAINED = tuple(name for name, one in PRESETS.items() if one.train is not None)
 
 
 def _base_and_pictures() -> list[io.Input]:
@@ -54,7 +56,12 @@ def _base_and_pictures() -> list[io.Input]:
             tooltip="One picture in the wanted style, best a portrait. The middle square of it is used.",
         ),
         io.Image.Input(
-            "face_image", tooltip="One photo of the face, head and shoulders. The middle square of it is used."
+            "face_image",
+            optional=True,
+            tooltip=(
+                "One photo of the face, head and shoulders. The middle square of it is used. Not needed where face_weight is "
+                "0 or with the preset keep_person: the style alone is learned, for all faces."
+            ),
         ),
     ]
 
@@ -138,6 +145,16 @@ def _how_it_goes() -> list[io.Input]:
             optional=True,
             tooltip="More choices, from ACFun Train Options. Good: left open.",
         ),
+        io.Combo.Input(
+            "preset",
+            options=[*TRAINED, CUSTOM],
+            default=CUSTOM,
+            optional=True,
+            tooltip=(
+                "keep_person learns the style alone in a short training, follow_text style and face: steps, learning_rate and "
+                "weights then have no say. custom: all as set here. Good: keep_person, and the same in the sampler."
+            ),
+        ),
     ]
 
 
@@ -176,7 +193,6 @@ class TrainACFunStyle(io.ComfyNode):
         vae,
         clip_vision,
         style_image,
-        face_image,
         description,
         steps,
         learning_rate,
@@ -186,23 +202,23 @@ class TrainACFunStyle(io.ComfyNode):
         resolution,
         preview_every,
         name,
+        face_image=None,
         options=None,
+        preset=CUSTOM,
     ) -> io.NodeOutput:
         options = options or ChosenOptions()
+        if preset == CUSTOM:
+            own = {"learning_rate": learning_rate, "style_weight": style_weight, "face_weight": face_weight}
+            config = TrainConfig(steps=steps, seed=seed, **own, **options.train)
+        else:
+            config = training(preset, seed, options.train)
+            description = PRESETS[preset].prompt if PRESETS[preset].style_only else description
         adapter_config = AdapterConfig(description=description, **options.adapter)
-        config = TrainConfig(
-            steps=steps,
-            learning_rate=learning_rate,
-            style_weight=style_weight,
-            face_weight=face_weight,
-            seed=seed,
-            **options.train,
-        )
         check_side("resolution", resolution, 64, most=2048)
         if not isinstance(preview_every, int) or preview_every < 0:
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_together(model, clip)
-        pictures = checked_pictures(style_image, face_image, options)
+        pictures = checked_pictures(style_image, face_image, options, config)
         path = files.new_adapter_path(name)
         files.check_writable(path)
 
@@ -224,16 +240,18 @@ class TrainACFunStyle(io.ComfyNode):
 
         if adapter.record.skipped_steps:
             logging.warning(
-                "ACFun: %d of %d steps were left out (gradient overflow).", adapter.record.skipped_steps, steps
+                "ACFun: %d of %d steps were left out (gradient overflow).", adapter.record.skipped_steps, config.steps
             )
         curve = draw_loss_curve(adapter.record.style_loss, adapter.record.face_loss)
         return io.NodeOutput(LinkedAdapter(adapter), curve, str(path), ui=ui.PreviewImage(curve, cls=cls))
 
 
-def checked_pictures(style_image, face_image, options: ChosenOptions) -> dict[str, Tensor | None]:
+def checked_pictures(style_image, face_image, options: ChosenOptions, config: TrainConfig) -> dict[str, Tensor | None]:
     """Both pictures (1, H, W, 3) and their masks (1, H, W) by name, or an error about the first that cannot be used."""
     style = check_image(style_image, "style image", contrast=True)
-    face = check_image(face_image, "face image", contrast=True)
+    face = face_or_style(
+        None if face_image is None else check_image(face_image, "face image", contrast=True), style, config
+    )
     return {
         "style": style,
         "face": face,

@@ -21,9 +21,9 @@ from ..method.fit import notice_of_prediction
 from ..method.pseudo_word import Members
 from ..storage import adapter_file
 from ..strengths import Strengths
-from . import output
+from . import output, preset_flags
 from .base import DEMO_BASE, add_base, load_base
-from .flags import add_flags, add_list_flags, given, given_lists
+from .flags import add_flags, add_list_flags, given_lists
 from .train import read_mask
 
 METADATA_KEY = "acfun"
@@ -60,6 +60,7 @@ def add(commands) -> None:
         "--palette", type=Path, metavar="PICTURE", help="the style picture, whose palette noise and portrait take"
     )
     add_flags(photo, DrawConfig, ("palette_hold",))
+    preset_flags.add(parser)
     strengths = parser.add_argument_group(
         "strengths", "one value for all adapters, or one an adapter with commas between"
     )
@@ -76,15 +77,18 @@ def add(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    drawing, members = DrawConfig(**given(arguments, DrawConfig)), read_members(arguments)
+    way = preset_flags.chosen(arguments)
+    drawing, members = way.drawing, way.scaled(read_members(arguments))
     prompt = arguments.prompt
-    if prompt is None and not members:
+    if prompt is None and not members and way.preset is None:
         raise ACFunError("There is neither a prompt nor an adapter.", "what to draw", "add --prompt TEXT")
-    prompt = members[0][0].config.description if prompt is None else prompt
+    if prompt is None:
+        prompt = members[0][0].config.description if members else way.preset.prompt
     paths = numbered(arguments.out, drawing.batch)
     for path in paths:
         output.check_out(path, ".png", arguments.overwrite)
-    photo, palette = read_photo(arguments, drawing.batch)
+    way.check(arguments, members)
+    photo, palette = (None, None) if way.preset else read_photo(arguments, drawing.batch)
     base = load_base(arguments)
     height, width = drawn_size(arguments, base.native_side)
     numbers = {"seed": drawing.seed, "steps": drawing.steps, "cfg": drawing.cfg, "batch": drawing.batch}
@@ -95,7 +99,10 @@ def run(arguments: argparse.Namespace) -> dict:
         if notice:
             logging.warning("ACFun: %s", notice)
     start = time.monotonic()
-    start_from = photo_start(base, photo, palette, width, drawing, arguments.quiet)
+    if way.preset:
+        start_from = way.transfer(base, arguments, width)
+    else:
+        start_from = photo_start(base, photo, palette, width, drawing, arguments.quiet)
     with output.Progress("sampling", drawing.steps, arguments.quiet) as progress:
         latents = base.sample(
             members=members,
@@ -109,7 +116,7 @@ def run(arguments: argparse.Namespace) -> dict:
         **settings,
         "width": width,
         "height": height,
-        **told_start(arguments, drawing.palette_hold),
+        **(way.told(arguments) if way.preset else told_start(arguments, drawing.palette_hold)),
         "sampler": "ddim",
         "scheduler": base.scheduler,
         "base": (arguments.base or DEMO_BASE).resolve().name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import tempfile
 import time
@@ -15,9 +16,11 @@ from ..errors import ACFunError
 from ..masks import check_mask_of, check_masks
 from ..method.adapter import StyleAdapter
 from ..options import options_of
+from ..presets import PRESETS
 from ..storage.rescue import rescued, save_or_rescue
 from ..training.keeper import SECONDS_BETWEEN, StateKeeper
 from ..training.loop import StepReport
+from ..training.material import face_or_style
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given
@@ -29,6 +32,8 @@ NOT_CHOSEN = ("description", "compact")
 """Fields of AdapterConfig that are an argument of their own, or set by the export."""
 
 RENAMED = {"prompt": "training_prompt"}
+
+DESCRIPTION = f"a painting of a person in {PLACEHOLDER} style"
 
 _DESCRIPTION = f"""\
 Learn an adapter from one picture in the wanted style and one photo of a face. Both are cut to their middle square, so the
@@ -43,12 +48,23 @@ def add(commands) -> None:
     parser.set_defaults(run=run)
     main = parser.add_argument_group("what to learn")
     main.add_argument("--style", required=True, type=Path, metavar="PICTURE", help="one picture in the wanted style")
-    main.add_argument("--face", required=True, type=Path, metavar="PICTURE", help="one photo of the face")
+    main.add_argument(
+        "--face",
+        type=Path,
+        metavar="PICTURE",
+        help="one photo of the face; not needed where only the style is learned (--preset keep_person or --face-weight 0)",
+    )
+    main.add_argument(
+        "--preset",
+        choices=[name for name, one in PRESETS.items() if one.train is not None],
+        help="all settings of one way to draw: "
+        + "; ".join(f"{n}: {one.title}" for n, one in PRESETS.items() if one.train)
+        + ". Flags that are given beside it win",
+    )
     main.add_argument(
         "--description",
-        default=f"a painting of a person in {PLACEHOLDER} style",
         metavar="TEXT",
-        help=f'the face in words, with {PLACEHOLDER} in it once (default: "%(default)s")',
+        help=f'the face in words, with {PLACEHOLDER} in it once (default: "{DESCRIPTION}")',
     )
     output.add_out(main, "the adapter", ".safetensors")
     add_flags(main, TrainConfig, MAIN)
@@ -96,15 +112,20 @@ def add(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    config = TrainConfig(**given(arguments, TrainConfig))
-    kind = AdapterConfig(**{**given(arguments, AdapterConfig), "description": arguments.description})
+    chosen = PRESETS.get(arguments.preset)
+    config = dataclasses.replace(chosen.train if chosen else TrainConfig(), **given(arguments, TrainConfig))
+    text = arguments.description
+    if text is None:
+        text = chosen.prompt if chosen and chosen.style_only else DESCRIPTION
+    kind = AdapterConfig(**{**given(arguments, AdapterConfig), "description": text})
     if not arguments.state_every >= 0:
         raise ACFunError(f"--state-every is {arguments.state_every}.", "0 or more seconds", "use 20")
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     from ..backends.pictures import read_picture
 
     style = read_picture(arguments.style, "style picture", contrast=True)
-    face = read_picture(arguments.face, "face photo", contrast=True)
+    face = None if arguments.face is None else read_picture(arguments.face, "face photo", contrast=True)
+    face = face_or_style(face, style, config)
     style_mask = check_mask_of(read_mask(arguments.style_mask, "style mask"), style, "style")
     face_mask = check_mask_of(read_mask(arguments.face_mask, "face mask"), face, "face")
     base = load_base(arguments)

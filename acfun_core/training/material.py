@@ -89,6 +89,23 @@ def encode_pair(encode: Encode, style: Tensor, face: Tensor, resolution: int) ->
     return encode(torch.cat([square(style, resolution), square(face, resolution)]))
 
 
+def face_or_style(face: Tensor | None, style: Tensor, config: TrainConfig) -> Tensor:
+    """The face photo, or where only the style is learned and there is none, the style picture in its place.
+
+    Raises:
+        ACFunError: there is none, and the face term counts.
+    """
+    if face is not None:
+        return face
+    if config.face_weight > 0:
+        raise ACFunError(
+            f"There is no face photo, and its weight in the loss is {config.face_weight:g}.",
+            "a photo, or the style alone to be learned",
+            "give a photo, choose the preset keep_person, or set face_weight to 0",
+        )
+    return style
+
+
 def encode_material(
     encode: Encode,
     style: Tensor,

@@ -183,6 +183,11 @@ def apply_adapters(model, members: Members):
     return _carrying(model, (*adapters, *members), transferring)
 
 
+def with_strengths(model, members: Members):
+    """A clone of ``model`` that carries these adapters in place of those it has; what fitted before is not checked again."""
+    return _carrying(model, members, applied(model)[1])
+
+
 def apply_transfer(model, transferring: Transferring):
     """A clone of ``model`` that draws beside these pictures, and no longer beside others; ``model`` is not touched."""
     return _carrying(model, applied_adapters(model), transferring)

@@ -129,7 +129,7 @@ def test_a_portrait_takes_over_what_its_photo_and_the_style_gave(base, unet, lat
     with torch.no_grad():
         with recorded(taps) as rows:
             unet(latents, t, context)
-        photo, style = latents[:1], latents[1:]
+        photo = latents[:1]
         plain = unet(photo, t[:1], context[:1]).sample
         # The photo's own questions in full, at sharpness 1, in a pass of the photo: only keys and values are new.
         config = TransferConfig(keep=1, sharpness=1, branch=0)

@@ -1,0 +1,152 @@
+"""The three ways to draw, on the simple nodes: one choice does what the single nodes do, and what is missing is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from acfun_core.presets import PRESETS
+from tools.comfy.graphs import (
+    PROMPT,
+    SIDE,
+    apply_node,
+    base_graph,
+    compare_node,
+    ksampler_nodes,
+    node,
+    sampler_node,
+    train_node,
+)
+
+from .test_bad_input import refused
+from .test_style_transfer import transfer_node
+
+pytestmark = pytest.mark.server
+BESIDE = {"vae": ["base", 2], "photo": ["face", 0], "style_image": ["style", 0]}
+
+
+def style_only() -> dict:
+    """A training with the preset, without a face picture."""
+    train = train_node(preset="keep_person", name="preset", steps=500)
+    del train["inputs"]["face_image"]
+    return train
+
+
+def without_adapter(**changes) -> dict:
+    sampler = sampler_node(["base", 0], "none", **changes)
+    del sampler["inputs"]["adapter"]
+    return sampler
+
+
+def test_keep_person_is_learned_without_a_face_and_drawn_as_the_single_nodes_draw(client):
+    chosen = PRESETS["keep_person"]
+    strengths = (chosen.strengths.abstract, chosen.strengths.encoder, chosen.strengths.decoder)
+    graph = {
+        **base_graph(),
+        "train": style_only(),
+        "apply": apply_node(),
+        "simple": sampler_node(["apply", 0], "apply", preset="keep_person", cfg=7.0, **BESIDE),
+        "weaker": apply_node(strengths=strengths),
+        "patched": transfer_node(model=("weaker", 0), preset="keep_person"),
+        "single": sampler_node(["patched", 0], "weaker", cfg=chosen.draw.cfg),
+        "same": compare_node(["simple", 0], ["single", 0]),
+        "plain": sampler_node(["weaker", 0], "weaker", cfg=chosen.draw.cfg),
+        "differs": compare_node(["simple", 0], ["plain", 0]),
+    }
+    run = client.run(graph)
+    # The preset's steps, not the widget's.
+    assert run.progress("train")[-1][1] == chosen.train.steps
+    assert run.texts("same")[0].endswith("equal=True")
+    assert run.texts("differs")[0].endswith("equal=False")
+
+
+def test_instant_needs_no_adapter_and_is_ksampler_with_the_patched_model(client):
+    stock = ksampler_nodes(("patched", 0), latent=("patched", 1))
+    stock["stock"]["inputs"]["cfg"] = 1.0
+    graph = {
+        **base_graph(),
+        "patched": transfer_node(),
+        **stock,
+        "simple": without_adapter(preset="instant", prompt=stock["positive"]["inputs"]["text"], **BESIDE),
+        "same": compare_node(["simple", 0], ["stock", 0]),
+    }
+    assert client.run(graph).texts("same")[0].endswith("equal=True")
+
+
+def test_follow_text_turns_the_photos_noise_to_the_seed(client):
+    """Other seeds are other portraits; the two other presets have none."""
+    graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
+    for preset in ("keep_person", "follow_text"):
+        for seed in (3, 4):
+            graph[f"{preset} {seed}"] = sampler_node(["apply", 0], "apply", preset=preset, seed=seed, **BESIDE)
+        graph[f"same {preset}"] = compare_node([f"{preset} 3", 0], [f"{preset} 4", 0])
+    run = client.run(graph)
+    assert run.texts("same keep_person")[0].endswith("equal=True")
+    assert run.texts("same follow_text")[0].endswith("finite=True equal=False")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"preset": "keep_person", **BESIDE}, "no adapter, and the preset is keep_person"),
+        ({}, "no adapter, and the preset is custom"),
+        ({"preset": "instant", "photo": ["face", 0]}, "nothing is connected to vae, style_image"),
+        ({"preset": "instant", **BESIDE, "width": 2 * SIDE}, f"The portrait is {2 * SIDE} x {SIDE} pixels"),
+        ({"preset": "instant", **BESIDE, "start": ["noise", 0]}, "another one is connected to start"),
+    ],
+    ids=["no adapter", "custom", "no style", "not square", "two starts"],
+)
+def test_what_a_preset_lacks_is_named(client, changes, says):
+    noise = node("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=1)
+    graph = {**base_graph(), "noise": noise, "draw": without_adapter(prompt="a painting", **changes)}
+    refused(client, {**graph, "shown": compare_node(["draw", 0], ["draw", 0])}, says)
+
+
+def test_a_face_is_asked_for_where_it_counts(client):
+    train = train_node()
+    del train["inputs"]["face_image"]
+    refused(client, {**base_graph(), "train": train}, "no face photo, and its weight in the loss is 1")
+    follow = {**train, "inputs": {**train["inputs"], "preset": "follow_text"}}
+    refused(client, {**base_graph(), "train": follow}, "no face photo")
+
+
+def test_without_a_face_and_its_weight_the_style_alone_is_learned(client):
+    train = train_node(face_weight=0.0, name="style_alone")
+    del train["inputs"]["face_image"]
+    graph = {**base_graph(), "train": train, "apply": apply_node(), "draw": sampler_node(["apply", 0], "apply")}
+    run = client.run({**graph, "shown": compare_node(["draw", 0], ["draw", 0])})
+    assert run.texts("shown")[0].endswith("equal=True")
+
+
+def test_changed_train_options_win_over_a_preset(client):
+    """Else they would be asked for and silently left out."""
+    options = node(
+        "ACFunTrainOptions",
+        blocks="encoder",
+        abstract_mode="token",
+        form="full",
+        rank=16,
+        learning_rate_end=1.0,
+        timestep_split=0.0,
+        min_snr_gamma=0.0,
+        style_crop=0.0,
+        style_flip=False,
+        style_colour=0.3,
+        style_variants=2,
+        copy_guard_every=0,
+        copy_limit=0.8,
+    )
+    one, two = style_only(), style_only()
+    two["inputs"]["options"] = ["options", 0]
+    two["inputs"]["name"] = "preset_two"
+    graph = {
+        **base_graph(),
+        "options": options,
+        "train": one,
+        "other": two,
+        "apply": apply_node(),
+        "apply other": apply_node(adapter=("other", 0)),
+        "draw": sampler_node(["apply", 0], "apply", prompt=PROMPT),
+        "draw other": sampler_node(["apply other", 0], "apply other", prompt=PROMPT),
+        "differs": compare_node(["draw", 0], ["draw other", 0]),
+    }
+    assert client.run(graph).texts("differs")[0].endswith("finite=True equal=False")
