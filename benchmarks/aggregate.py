@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ACFUN = "acfun_photo"
+ACFUN = "keep_person"
 EARNED = "_earned"
 PARTS = ("identity", "style", "copied", f"identity{EARNED}", f"style{EARNED}")
 DRAWS = 4000

@@ -19,7 +19,7 @@ from . import aggregate, methods
 from .methods.edited import EDITS
 from .pages import Table
 
-EDITED = ("acfun_photo", "acfun", "text", "img2img_0.6", "textual_inversion", "lora_our_loss")
+EDITED = ("follow_text", "keep_person", "acfun", "text", "img2img_0.6", "textual_inversion", "lora_our_loss")
 """Methods whose text can be changed after the training."""
 READING = {"smiling": "smile", "glasses": "glasses"}
 EYES, CENTRE = 0.28, (0.5, 0.42)

@@ -3,7 +3,7 @@
     python -m benchmarks.judge full --data FOLDER --workers 2                everything, hours; killed, it goes on
     python -m benchmarks.judge full --data FOLDER --workers 2 --minutes 50   a piece of it
     python -m benchmarks.judge full --data FOLDER --workers 2 --later-pairs 12   time, edits and limits on fewer pairs
-    python -m benchmarks.judge full --data FOLDER --workers 2 --only acfun_photo   the published rows of all others stay
+    python -m benchmarks.judge full --data FOLDER --workers 2 --only keep_person   the published rows of all others stay
     python -m benchmarks.judge part --data FOLDER --workers 2                at most 45 minutes
 
 ``full`` has five stages: ``table`` (all methods, equal passes), ``time`` (trained methods, equal wall-clock time),

@@ -51,7 +51,7 @@ def real_art(
         every: take one picture of so many. parts: four quarters of each instead of the whole.
     """
     manifest = data / "manifest.jsonl"
-    if not pictures.name.startswith(("report", "tuning")) or not manifest.is_file():
+    if not pictures.name.startswith(("report", "tuning", "unseen")) or not manifest.is_file():
         return None
     if keep.is_file():
         return np.load(keep)

@@ -18,13 +18,14 @@ from acfun_core.backends.pictures import to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.text import PromptSide
 from acfun_core.config import PLACEHOLDER
-from acfun_core.diffusion.sampling import Levels, Predict, guided, normal_levels, sample, starting_noise
+from acfun_core.diffusion.sampling import Levels, Predict, guided, invert, normal_levels, sample, starting_noise
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
+from acfun_core.transfer.references import References
 from tools.base_key import base_key
 from tools.comfy.launcher import define_torchvision_operators
 
-from .lists import Image
+from .lists import Image, Pair
 
 ROOT = Path(__file__).resolve().parents[1]
 Context = Tensor | Callable[[float], Tensor]
@@ -86,6 +87,7 @@ class Workbench:
         self.training_passes = self.other_passes = 0
         self.base.unet.register_forward_pre_hook(self._count)
         self._latents: dict[str, Tensor] = {}
+        self._ways: dict[tuple[str, int], Tensor] = {}
 
     def _count(self, unet, inputs) -> None:
         if torch.is_grad_enabled():
@@ -152,6 +154,19 @@ class Workbench:
         levels = self.levels(denoise)
         x = levels.noisiest(noise) if denoise >= 1 else start + levels.sigmas[0] * noise
         return self.decode(sample(self.predictor(levels, context, cfg), levels.sigmas, x))
+
+    def references(self, pair: Pair, steps: int) -> References:
+        """Photo and style picture of a pair on their way to noise; each picture's way is found once."""
+        levels = normal_levels(self.base.schedule, steps)
+        ways = torch.cat([self._way(image, levels, steps) for image in (pair.face, pair.style)], 1)
+        return References(levels.sigmas, ways)
+
+    def _way(self, image: Image, levels: Levels, steps: int) -> Tensor:
+        """(N + 1, 1, 4, h, w)."""
+        if (image.sha256, steps) not in self._ways:
+            plain = self.predictor(levels, self.text(""), cfg=1.0)
+            self._ways[image.sha256, steps] = torch.stack(invert(plain, levels.sigmas, self.latent(image)))
+        return self._ways[image.sha256, steps]
 
     # -- budget -------------------------------------------------------------------------
 

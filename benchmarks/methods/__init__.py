@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from acfun_core.errors import ACFunError
+from acfun_core.presets import PRESETS
 
-from .acfun import PASSES_A_STEP, ACFun, ACFunPhoto, ACFunPlain, PhotoNoise, parse_options
+from .acfun import PASSES_A_STEP, ACFun, ACFunPlain, parse_options
 from .base import Method, State, slug
+from .by_preset import ByPreset
 from .edited import EDITS, Edited
 from .injection import KeyValueInjection
 from .inversion import AttentionInversion, StageTokens, TextualInversion
@@ -16,7 +18,7 @@ from .simple import Blend, CopyFace, CopyStyle, Denoised, ImageToImage, LatentAd
 __all__ = ["EDITS", "LIMITS", "METHODS", "PASSES_A_STEP", "ACFun", "Edited", "Method", "State", "method", "slug"]
 
 METHODS: tuple[Method, ...] = (
-    ACFunPhoto(),
+    *(ByPreset(name) for name in PRESETS),
     ACFun(),
     ACFunPlain(),
     TextOnly(),
@@ -31,7 +33,6 @@ METHODS: tuple[Method, ...] = (
     LoRA(),
     NativeLoRA(),
     KeyValueInjection(),
-    PhotoNoise(),
     CopyFace(),
     CopyStyle(),
     Blend(),
@@ -58,7 +59,9 @@ def method(name: str) -> Method:
     if plus and edit in EDITS:
         return Edited(method(inner), edit)
     kind, colon, options = name.partition(":")
-    for own in (ACFun, ACFunPhoto, ACFunPlain):
+    if colon and kind in PRESETS:
+        return ByPreset(kind, parse_options(options))
+    for own in (ACFun, ACFunPlain):
         if colon and kind == own.kind:
             return own(parse_options(options))
     for known in METHODS + LIMITS:

@@ -1,5 +1,5 @@
-"""ACFun itself: ``acfun_photo`` from the photo's noise and ``acfun`` from pure noise, with the settings that the sweeps chose;
-``acfun:timestep_split=0.4,cfg=4`` with some of them changed; ``acfun_plain`` with the pack's defaults."""
+"""ACFun as in the paper, trained on both pictures and drawn from pure noise: ``acfun`` with the settings that the sweeps chose,
+``acfun:timestep_split=0.4,cfg=4`` with some of them changed, ``acfun_plain`` with the pack's defaults."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from acfun_core.config import PALETTE_HOLD, AdapterConfig, TrainConfig
-from acfun_core.diffusion.palette import Palette
+from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.storage import adapter_file
@@ -20,7 +19,7 @@ from acfun_core.strengths import Strengths
 
 from ..lists import Image, Pair
 from ..workbench import Workbench
-from .base import Method, State, slug
+from .base import Method, slug
 
 CHOSEN: dict[str, Any] = {
     "learning_rate": 5e-4,
@@ -29,22 +28,10 @@ CHOSEN: dict[str, Any] = {
     "guidance": "cond",
 }
 """Chosen on the tuning pairs (README.md here says from what). The pack's defaults otherwise."""
-PHOTO_CHOSEN: dict[str, Any] = {
-    "learning_rate": 2.5e-4,
-    "learning_rate_end": 1.0,
-    "style_weight": 1.0,
-    "encoder": 1.8,
-    "decoder": 0.2,
-    "hold": PALETTE_HOLD,
-    "cfg": 1.0,
-}
-"""The same for :class:`ACFunPhoto`."""
-STYLE_TEXT = "a painting in S* style"
 PASSES_A_STEP = 2
-"""One style pass and one face pass."""
-_DRAWING = ("cfg", "sampler_steps", "negative", "text", "hold")
-"""Options of the drawing that are no strengths. ``text`` (the prompt) and ``negative`` may hold {person} and {words};
-``hold`` is the palette's, from a photo's noise only."""
+"""One style pass and one face pass; a term without a weight has none."""
+_DRAWING = ("cfg", "sampler_steps", "negative", "text")
+"""Options of the drawing that are no strengths. ``text`` (the prompt) and ``negative`` may hold {person} and {words}."""
 
 
 def _names(config: type) -> set[str]:
@@ -124,9 +111,13 @@ class ACFun(Method):
     def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
         return self._drawn(bench, pair, state, seed=seed, size=(bench.settings.side, bench.settings.side))
 
+    def _steps(self, bench: Workbench) -> int:
+        """As many as the budget holds."""
+        return bench.planned_steps(PASSES_A_STEP)
+
     def _learned(self, bench: Workbench, style: Image, face: Image, text: str) -> StyleAdapter:
         over = bench.deadline()
-        planned = {"steps": bench.planned_steps(PASSES_A_STEP), "seed": bench.settings.seed}
+        planned = {"steps": self._steps(bench), "seed": bench.settings.seed}
         config = TrainConfig(**{**planned, **self.config})
         return bench.base.train(
             style.pixels,
@@ -161,40 +152,3 @@ class ACFunPlain(ACFun):
 
     kind, heading = "acfun_plain", "ACFun, the pack's defaults, from pure noise"
     chosen: dict[str, Any] = {}
-
-
-class ACFunPhoto(ACFun):
-    """Trained on the style alone, drawn from the photo's own noise with the statistics of the style's.
-
-    One training serves every face.
-    """
-
-    style_only = True
-    state_kind = "acfun_style"
-    kind, heading = "acfun_photo", "ACFun, from the photo's noise"
-    chosen = PHOTO_CHOSEN
-
-    def train(self, bench: Workbench, pair: Pair) -> StyleAdapter:
-        # The style picture takes the face's place too: as many passes a step as with both.
-        return self._learned(bench, pair.style, pair.style, STYLE_TEXT)
-
-    def sample(self, bench: Workbench, pair: Pair, state: StyleAdapter, seed: int) -> Tensor:
-        """The seed has no say: everything follows from the two pictures."""
-        return self._drawn(bench, pair, state, **photo_start(bench, pair, self.drawing["hold"]))
-
-
-class PhotoNoise(Method):
-    """What :class:`ACFunPhoto` starts from, without its adapter: how much of the result is the start's alone."""
-
-    name, title = "photo_noise", "the photo's noise with the style's palette, no adapter"
-
-    def sample(self, bench: Workbench, pair: Pair, state: State, seed: int) -> Tensor:
-        start = photo_start(bench, pair, PHOTO_CHOSEN["hold"])
-        return bench.decode(bench.base.sample(pair.plain_text, steps=bench.settings.sampler_steps, cfg=1.0, **start))
-
-
-def photo_start(bench: Workbench, pair: Pair, hold: float) -> dict:
-    """Noise and palette, as :meth:`StableDiffusion.sample` takes them."""
-    photo, style = (bench.square(image) for image in (pair.face, pair.style))
-    noise = bench.base.photo_noise(photo, style, bench.settings.sampler_steps, bench.settings.side, hold=hold)
-    return {"noise": noise, "palette": Palette(bench.latent(pair.style), hold)}

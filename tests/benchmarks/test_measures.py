@@ -274,8 +274,8 @@ def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monk
 
     monkeypatch.setattr(judge.tables, "measured", lambda options, pictures, measures: images(asked))
     section = judge.stage_curve(Namespace(passes=passes, seeds=1), None, None, Namespace(images=images(judge.ALL)))
-    paper = "acfun_photo:" + "steps=500," * (passes == 400) + judge.PAPER_TRAINING
-    assert asked == [f"acfun_photo:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper]
+    paper = "keep_person:" + "steps=500," * (passes == 400) + judge.PAPER_TRAINING
+    assert asked == [f"keep_person:steps={n}" for n in judge.CURVE if 2 * n < passes] + [paper]
     differences = section.tables[1].rows
     assert [int(row[0]) for row in differences] == [2 * n for n in judge.CURVE if 2 * n < passes] + [passes]
     assert len(section.plot.axes[0].lines[0].get_xdata()) == len(differences)

@@ -7,6 +7,8 @@ import dataclasses
 import pytest
 import torch
 
+from acfun_core.backends.transferring import Transfer
+from acfun_core.presets import PRESETS
 from benchmarks import methods
 from benchmarks.lists import Image, Pair
 from benchmarks.methods.injection import Injecting, injecting
@@ -14,7 +16,15 @@ from benchmarks.methods.lora import attention_maps, fresh_factors, with_lora
 from benchmarks.workbench import ROOT, Settings, Workbench
 
 SETTINGS = Settings(sampler_steps=3, passes=4, side=128)
-TRAINED = ("acfun", "acfun_photo", "textual_inversion", "attention_inversion", "stage_tokens", "lora_our_loss")
+TRAINED = (
+    "acfun",
+    "keep_person",
+    "follow_text",
+    "textual_inversion",
+    "attention_inversion",
+    "stage_tokens",
+    "lora_our_loss",
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +39,34 @@ def pair() -> Pair:
     return Pair(face, Image("b" * 64, folder / "style_woodblock.png", words="a woodcut print"))
 
 
-def test_from_the_photos_noise_no_face_is_learned_and_the_seed_has_no_say(bench, pair):
-    method = methods.method("acfun_photo")
+def test_keep_person_learns_no_face_and_the_seed_has_no_say(bench, pair):
+    method = methods.method("keep_person")
     assert method.style_only and method.state_name != methods.method("acfun").state_name
     state = method.train(bench, pair)
     another = method.train(bench, dataclasses.replace(pair, face=pair.style))
     assert torch.equal(state.e_a, another.e_a)
     one, two = (method.sample(bench, pair, state, seed) for seed in (0, 1))
     assert torch.equal(one, two)
-    alone = methods.method("photo_noise").sample(bench, pair, {}, seed=0)
+    alone = methods.method("instant").sample(bench, pair, {}, seed=0)
     assert not torch.equal(one, alone) and alone.std() > 0
+
+
+def test_a_preset_is_drawn_as_the_command_line_draws_it(bench, pair):
+    """And an option after a colon changes the transfer."""
+    references = bench.base.references(pair.face.pixels, pair.style.pixels, SETTINGS.sampler_steps, SETTINGS.side)
+    transfer = Transfer(references, PRESETS["instant"].transfer)
+    latent = bench.base.sample(pair.plain_text, steps=SETTINGS.sampler_steps, cfg=1.0, transfer=transfer)
+    drawn = methods.method("instant").sample(bench, pair, {}, seed=0)
+    assert torch.allclose(drawn, bench.decode(latent), atol=1e-3)
+    assert not torch.allclose(methods.method("instant:branch=0.9").sample(bench, pair, {}, seed=0), drawn, atol=1e-2)
+
+
+def test_options_of_a_preset_go_where_they_belong():
+    method = methods.method("keep_person:branch=0.4,encoder=0.5,steps=20,cfg=2")
+    assert (method.transfer.branch, method.strengths["encoder"], method.config["steps"]) == (0.4, 0.5, 20)
+    assert method.drawing["cfg"] == 2 and method.name == "keep_person:encoder=0.5,steps=20,cfg=2,branch=0.4"
+    assert methods.method(method.name).name == method.name
+    assert methods.method("keep_person:branch=0.4").state_name == methods.method("keep_person").state_name
 
 
 def test_text_alone_is_what_the_base_draws(bench, pair):

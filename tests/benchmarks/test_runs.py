@@ -193,7 +193,7 @@ def test_settings_do_not_mix(tmp_path):
 def test_methods_have_names_of_their_own():
     names = [one.name for one in METHODS]
     assert len(set(names)) == len(names) == len({one.title for one in METHODS})
-    assert names[0] == "acfun_photo" and [one.name for one in METHODS if one.anchor] == [
+    assert names[1] == "keep_person" and [one.name for one in METHODS if one.anchor] == [
         "copy_face",
         "copy_style",
         "blend",
