@@ -14,7 +14,8 @@ each may import only from those before it:
 * :mod:`~acfun_core.storage`       adapter files and exports
 * :mod:`~acfun_core.faces`         faces found, cut out, put back, put together, compared
 * :mod:`~acfun_core.backends`      the core on diffusers and transformers
-* :mod:`~acfun_core.command_line`  ``acfun train | sample | info | export | splice``
+* :mod:`~acfun_core.batch`         many styles and faces: the plan, what is done, the engines that do the rest
+* :mod:`~acfun_core.command_line`  ``acfun train | sample | info | export | splice | batch``
 
 Nothing in this package imports ComfyUI.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 from dataclasses import dataclass
@@ -22,18 +23,19 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 """Statistics of the pictures CLIP was trained on; every CLIP vision model uses them."""
 
 
-def read_picture(path: str | Path, role: str, contrast: bool = False) -> Tensor:
+def read_picture(path: str | Path, role: str, contrast: bool = False, content: bytes | None = None) -> Tensor:
     """A picture file as (1, H, W, 3), values 0-1, turned as its EXIF entry says; what is transparent is laid over white.
 
     Args:
         contrast: as for :func:`~acfun_core.images.check_image`.
+        content: the file's bytes, where they were read before; ``path`` is then its name in messages only.
 
     Raises:
         ACFunError: the file is missing, no picture, or of a size, range or contrast that cannot be used.
     """
     path = Path(path)
     try:
-        with Image.open(path) as file:
+        with Image.open(path if content is None else io.BytesIO(content)) as file:
             stored = _Stored.of(file)
             stored.check(path, role)
             picture = ImageOps.exif_transpose(file)
@@ -61,9 +63,9 @@ _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
 def _unreadable(path: Path, role: str, error: Exception) -> ACFunError:
-    return ACFunError(
-        f"The {role} {path} cannot be read: {error}.", "a picture file (PNG, JPEG, WebP)", "check the path"
-    )
+    # Pillow would name the place in memory of what was read before.
+    why = "it is of no kind that Pillow knows" if isinstance(error, UnidentifiedImageError) else error
+    return ACFunError(f"The {role} {path} cannot be read: {why}.", "a picture file (PNG, JPEG, WebP)", "check the path")
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,15 @@ def encode_style(image_encoder: Any, picture: Tensor) -> Tensor:
     pixels = clip_pixels(picture, image_encoder.config.image_size).to(parameter)
     hidden = image_encoder(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]
     return hidden[0].float().cpu()
+
+
+@torch.no_grad()
+def seen_by(image_encoder: Any, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """What CLIP vision sees in (B, H, W, 3): tokens of its last layer but one (B, N, width), embeddings (B, D), on the CPU."""
+    parameter = next(image_encoder.parameters())
+    pixels = clip_pixels(pictures, image_encoder.config.image_size).to(parameter)
+    seen = image_encoder(pixel_values=pixels, output_hidden_states=True)
+    return seen.hidden_states[-2].float().cpu(), seen.image_embeds.float().cpu()
 
 
 @torch.no_grad()

@@ -132,6 +132,11 @@ class StableDiffusion:
         return pictures.encode_style(self.image_encoder, style)
 
     @property
+    def has_image_encoder(self) -> bool:
+        """Whether it knows where CLIP vision is."""
+        return self._image_encoder is not None or self._image_encoder_path is not None
+
+    @property
     def image_encoder(self) -> Any:
         """CLIP vision, read when it is first needed.
 
@@ -339,13 +344,29 @@ class StableDiffusion:
         Raises:
             ACFunError: the resolution or the number of steps is out of range.
         """
+        side = self._side(resolution)
+        both = torch.cat([square(one, side) for one in (photo, style)])
+        return References(self.levels(steps).sigmas, self.way_to_noise(both, steps, side, on_sample))
+
+    @torch.no_grad()
+    def way_to_noise(
+        self,
+        pictures: Tensor,
+        steps: int = 40,
+        resolution: int | None = None,
+        on_sample: OnSample | None = None,
+    ) -> Tensor:
+        """Latents of pictures (B, H, W, 3) on their ways to noise, (N + 1, B, 4, h, w) as in :class:`References`.
+
+        Raises:
+            ACFunError: the resolution or the number of steps is out of range.
+        """
         resolution = self._side(resolution)
         check_side("resolution", resolution, 8)
         DrawConfig(steps=steps)
         levels = self.levels(steps)
-        latents = self.encode(torch.cat([square(one, resolution) for one in (photo, style)]))
-        way = invert(self._plain(levels), levels.sigmas, latents, on_sample, self.prediction)
-        return References(levels.sigmas, torch.stack(way))
+        latents = self.encode(square(pictures, resolution))
+        return torch.stack(invert(self._plain(levels), levels.sigmas, latents, on_sample, self.prediction))
 
     def _plain(self, levels: Levels) -> Predict:
         """The noise prediction of the base itself, without guidance, under the empty prompt."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import ACFunError
@@ -48,6 +49,9 @@ def load_image_encoder(path: str | Path) -> Any:
     check_claims(lambda given: model_class(config_class(**given)), config, shapes, "CLIP vision model")
     model = model_class(config_class(**config))
     load_strictly(model, weights, "CLIP vision model", optional=("visual_projection.weight",))
+    if "visual_projection.weight" not in weights:
+        # A file of vision alone: its embedding is then the pooled token itself, in place of what chance would make of it.
+        torch.nn.init.eye_(model.visual_projection.weight)
     return model.eval().requires_grad_(False)
 
 

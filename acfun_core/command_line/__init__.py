@@ -1,4 +1,4 @@
-"""``acfun train | sample | info | export | splice``: the core on the command line, without ComfyUI.
+"""``acfun train | sample | info | export | splice | batch``: the core on the command line, without ComfyUI.
 
 Each command is a module with ``add(commands)``, which declares its arguments, and ``run(arguments)``, which does the work and
 returns what ``--json`` prints. Results go to standard output, everything else to standard error.
@@ -17,18 +17,19 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ACFunError
-from . import export, info, sample, splice, train
+from . import batch, export, info, sample, splice, train
 from .output import as_lines, printable
 
 DONE, MISTAKE, CANCELLED = 0, 1, 130
 
-_COMMANDS = (train, sample, info, export, splice)
+_COMMANDS = (train, sample, info, export, splice, batch)
 
 _EPILOGUE = """\
 examples:
   acfun train --style woodcut.png --face me.jpg --description "a painting of a man in S* style" --out woodcut.safetensors
   acfun sample woodcut.safetensors --prompt "a painting of a smiling man in S* style" --seed 3 --out portrait.png
   acfun info woodcut.safetensors
+  acfun batch --styles styles --faces faces --out results
 
 `acfun COMMAND --help` explains a command. Nothing is ever downloaded.
 """

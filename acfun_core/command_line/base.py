@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-import torch
-
-from ..demo_base import DEMO_BASE
-from ..errors import ACFunError
+from ..backends.chosen import DTYPES, ChosenBase
 from ..method.adapter import PREDICTIONS
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def add_base(parser: argparse.ArgumentParser, training: bool) -> None:
@@ -56,52 +50,19 @@ def add_base(parser: argparse.ArgumentParser, training: bool) -> None:
     )
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of ``--device``.
-
-    Raises:
-        ACFunError: torch does not know it or cannot use it here.
-    """
-    if name == "auto":
-        mps = getattr(torch.backends, "mps", None)
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps and mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    # Which of these a missing device raises depends on the build of torch.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ACFunError(
-            f"The device {name!r} cannot be used: {str(error).splitlines()[0]}.",
-            "auto, cpu, cuda or mps",
-            "use --device cpu",
-        ) from error
-    return device
+def chosen_base(arguments: argparse.Namespace) -> ChosenBase:
+    """What the command line says of the base."""
+    return ChosenBase(
+        arguments.base,
+        getattr(arguments, "clip_vision", None),
+        arguments.tokenizer,
+        arguments.prediction,
+        arguments.zero_snr,
+        arguments.device,
+        arguments.dtype,
+    )
 
 
 def load_base(arguments: argparse.Namespace):
     """The base of the command line, as :class:`~acfun_core.backends.stable_diffusion.StableDiffusion`."""
-    path = arguments.base
-    if path is None:
-        path = DEMO_BASE
-        if not (path / "unet").is_dir():
-            raise ACFunError(
-                "No base was named, and there is no demo base beside this package.",
-                "a Stable Diffusion 1.x diffusers folder or checkpoint",
-                "add --base PATH",
-            )
-    device = pick_device(arguments.device)
-    _keep_libraries_quiet()
-    from ..backends.scheduler import Told
-    from ..backends.stable_diffusion import StableDiffusion
-
-    told = Told(arguments.prediction, arguments.zero_snr)
-    return StableDiffusion.load(
-        path, getattr(arguments, "clip_vision", None), arguments.tokenizer, device, DTYPES[arguments.dtype], told
-    )
-
-
-def _keep_libraries_quiet() -> None:
-    """No model hub, and only errors: standard error belongs to the progress bar."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    return chosen_base(arguments).load()

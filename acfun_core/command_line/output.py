@@ -35,10 +35,14 @@ def new_parser(commands, name: str, summary: str, description: str, usage: str) 
     )
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Options of every command."""
+def add_common(parser: argparse.ArgumentParser, json: str = "print one JSON object on standard output") -> None:
+    """Options of every command.
+
+    Args:
+        json: what ``--json`` does.
+    """
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print one JSON object on standard output")
+    group.add_argument("--json", action="store_true", help=json)
     group.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
@@ -88,10 +92,11 @@ class Progress:
         title: what is being done.
         total: number of steps.
         quiet: show nothing.
+        form: of the bar, as tqdm's ``bar_format``; None is tqdm's own.
     """
 
-    def __init__(self, title: str, total: int, quiet: bool):
-        self._title, self._total, self._quiet = title, total, quiet
+    def __init__(self, title: str, total: int, quiet: bool, form: str | None = None):
+        self._title, self._total, self._quiet, self._form = title, total, quiet, form
         self._bar: Any = None
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -135,6 +140,7 @@ class Progress:
         # In a log, a line every ten seconds is enough.
         interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
         settings = {"disable": self._quiet, "file": sys.stderr, "mininterval": interval, "dynamic_ncols": True}
+        settings["bar_format"] = self._form
         return self._tqdm(total=self._total, initial=done, desc=self._title, **settings)
 
     def _signs_of_life(self) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..config import PLACEHOLDER, DrawConfig
+from ..demo_base import DEMO_BASE
 from ..diffusion.palette import Palette
 from ..errors import ACFunError
 from ..images import square
@@ -22,7 +23,7 @@ from ..method.pseudo_word import Members
 from ..storage import adapter_file
 from ..strengths import Strengths
 from . import output, preset_flags
-from .base import DEMO_BASE, add_base, load_base
+from .base import add_base, load_base
 from .flags import add_flags, add_list_flags, given_lists
 from .train import read_mask
 

@@ -16,6 +16,7 @@ OURS = ("acfun_core", "nodes", "tools", "benchmarks", "tests")
 LIBRARIES_OF_THE_CORE = {"torch", "numpy", "safetensors", "PIL"}
 """Beside the standard library. diffusers and transformers are imported by name, in one place, when a base is loaded."""
 OPTIONAL_IN_THE_CORE = {"cv2", "tqdm"}
+"""Those of a batch (ray, pyarrow, fsspec, yaml) are imported by name in one place, too."""
 
 
 def sources(*folders: str) -> list[str]:

@@ -1,0 +1,187 @@
+"""``acfun batch``: every style learned once, every face drawn in each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..backends.chosen import ChosenBase
+from ..batch.here import Here
+from ..batch.keys import identity_of
+from ..batch.plan import Row, crossed, read_plan, read_value
+from ..batch.results import Results
+from ..batch.run import Planned, carry_out, planned, tally_of
+from ..batch.ways import DEFAULT_PRESET
+from ..batch.work import Workshop
+from ..errors import ACFunError
+from ..presets import PRESETS
+from . import output
+from .base import add_base, chosen_base
+
+SECONDS_BETWEEN_EVENTS = 1.0
+BAR = "{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
+
+_DESCRIPTION = """\
+Learn every style once and draw every face in each. A plan is a YAML or CSV file with one row a portrait: style, face, and, if
+you like, preset, seeds, name and options such as train.steps; --styles and --faces make one of two folders. Results lie in
+--out under names made of their content: started again, after a crash or with more rows, only what is missing is done. A photo
+that cannot be used fails alone; its row says why, and --retry-failed tries it again.
+"""
+
+
+def add(commands) -> None:
+    usage = "(PLAN | --styles FOLDER --faces FOLDER) --out FOLDER"
+    parser = output.new_parser(commands, "batch", "many styles and many faces", _DESCRIPTION, usage)
+    parser.set_defaults(run=run)
+    plan = parser.add_argument_group("what to draw")
+    plan.add_argument("plan", nargs="?", metavar="PLAN", help="a .yaml or .csv file (docs/batch.md)")
+    plan.add_argument(
+        "--styles", metavar="FOLDER", help="style pictures; with --faces, each face is drawn in each style"
+    )
+    plan.add_argument("--faces", metavar="FOLDER", help="face photos")
+    plan.add_argument(
+        "--preset",
+        default=DEFAULT_PRESET,
+        help=f"with --styles and --faces: {', '.join(PRESETS)} (default: {DEFAULT_PRESET})",
+    )
+    plan.add_argument(
+        "--seeds", default="0", metavar="N,N", help="with --styles and --faces: one portrait a seed (default: 0)"
+    )
+    plan.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of every row that does not set it, such as train.steps=200 or draw.steps=20; may be repeated",
+    )
+    plan.add_argument(
+        "--out", required=True, metavar="FOLDER", help="where results lie: a folder, or an address as s3://bucket/x"
+    )
+    plan.add_argument("--retry-failed", action="store_true", help="do again what failed before")
+    plan.add_argument("--dry-run", action="store_true", help="check the plan and say what is left; nothing is drawn")
+    engine = parser.add_argument_group("on which machines")
+    engine.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the CPU for each worker; pictures of different numbers differ in their last bits (default: 1)",
+    )
+    add_base(parser, training=True)
+    output.add_common(parser, "print events on standard output, one JSON object a line; the last one is the result")
+
+
+def run(arguments: argparse.Namespace) -> dict:
+    if arguments.threads < 1:
+        raise ACFunError(f"--threads is {arguments.threads}.", "1 or more", "use 1")
+    rows = rows_of(arguments)
+    chosen = absolute(chosen_base(arguments))
+    results = Results(arguments.out)
+    plan = planned(rows, identity_of(chosen), results, arguments.retry_failed, arguments.plan or "This batch")
+    shown = Shown(arguments, plan)
+    shown.event("planned", plan.as_dict())
+    if arguments.dry_run:
+        return plan.as_dict()
+    with shown.progress(), resumable():
+        return carry_out(plan, results, engine(arguments, chosen, results), shown.tell, shown.tally)
+
+
+def engine(arguments: argparse.Namespace, chosen: ChosenBase, results: Results):
+    """Makes the workers when they are needed."""
+
+    def here() -> Here:
+        cores = os.cpu_count() or 1
+        if arguments.device in ("auto", "cpu") and cores > arguments.threads:
+            logging.getLogger(__name__).info("%d of %d cores are used", arguments.threads, cores)
+        return Here(lambda: Workshop(chosen.load(), results, arguments.threads))
+
+    return here
+
+
+def rows_of(arguments: argparse.Namespace) -> list[Row]:
+    """The portraits that the command line asks for."""
+    folders = [arguments.styles, arguments.faces]
+    if (arguments.plan is None) != all(folders) or (arguments.plan is not None and any(folders)):
+        raise ACFunError(
+            "It is not clear what to draw.",
+            "a PLAN, or both --styles FOLDER and --faces FOLDER",
+            "give one of the two",
+        )
+    defaults = options_of(arguments.set)
+    if arguments.plan is not None:
+        return read_plan(arguments.plan, defaults)
+    try:
+        seeds = [int(part) for part in arguments.seeds.split(",")]
+    except ValueError as error:
+        raise ACFunError(
+            f"--seeds is {arguments.seeds!r}.", "whole numbers with commas between", "use 0,1,2"
+        ) from error
+    return crossed(arguments.styles, arguments.faces, arguments.preset, seeds, defaults)
+
+
+def options_of(texts: list[str]) -> dict[str, Any]:
+    """``["train.steps=200"]`` -> ``{"train.steps": 200}``."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ACFunError(f"--set {text} has no value.", "NAME=VALUE", "write such as --set train.steps=200")
+        found[name.strip()] = read_value(value.strip())
+    return found
+
+
+def absolute(chosen: ChosenBase) -> ChosenBase:
+    """The base with paths that hold in another working folder, too."""
+    paths = {name: getattr(chosen, name) for name in ("base", "clip_vision", "tokenizer")}
+    resolved = {name: None if path is None else Path(path).resolve() for name, path in paths.items()}
+    return ChosenBase(**{**chosen.__dict__, **resolved})
+
+
+@contextmanager
+def resumable():
+    """Says on Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt("The same command goes on where it stopped.") from interrupt
+
+
+class Shown:
+    """A batch as people and programs see it: a bar on standard error, events on standard output."""
+
+    def __init__(self, arguments: argparse.Namespace, plan: Planned):
+        self.tally = tally_of(plan)
+        self._json, self._quiet = arguments.json, arguments.quiet
+        self._total = len(plan.work.drawings) - len(plan.failed)
+        self._bar: output.Progress | None = None
+        self._last = float("-inf")
+
+    @contextmanager
+    def progress(self):
+        """While it lasts there is a bar."""
+        with output.Progress("drawing", self._total, self._quiet, BAR) as self._bar:
+            yield
+
+    def tell(self, kind: str, told: dict[str, Any]) -> None:
+        """See :data:`~acfun_core.batch.drive.Tell`."""
+        if kind == "progress":
+            if self._bar is not None:
+                self._bar.step(self.tally.line(), told["done"])
+            if time.monotonic() - self._last < SECONDS_BETWEEN_EVENTS:
+                return
+            self._last = time.monotonic()
+        elif kind == "failed" and self._bar is not None:
+            self._bar.say(f"{told['name']} failed: {told['reason']}")
+        elif kind == "notice" and self._bar is not None:
+            self._bar.say(told["text"])
+        self.event(kind, told)
+
+    def event(self, kind: str, told: dict[str, Any]) -> None:
+        if self._json:
+            print(json.dumps({"event": kind, **told}), flush=True)
