@@ -29,12 +29,13 @@ class Rows:
 
     Attributes:
         values: number -> [images], NaN where a picture has none. pairs: index of each image's pair [images].
-        faces: id of each image's face.
+        faces, styles: id of each image's face and of its style.
     """
 
     values: dict[str, np.ndarray]
     pairs: np.ndarray
     faces: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
 
     def mean(self, name: str) -> float:
         values = self.values.get(name, np.full(1, np.nan))
@@ -72,8 +73,8 @@ def rows_of(images: Sequence[dict], methods: Sequence[str]) -> dict[str, Rows]:
         raise SystemExit("No pair has been drawn by all methods and measured yet.")
     pairs = sorted({key[:2] for key in keys})
     index = np.array([pairs.index(key[:2]) for key in keys])
-    faces = tuple(key[0] for key in keys)
-    return {name: Rows(_columns([found[key] for key in keys]), index, faces) for name, found in by_method.items()}
+    who = tuple(key[0] for key in keys), tuple(key[1] for key in keys)
+    return {name: Rows(_columns([found[key] for key in keys]), index, *who) for name, found in by_method.items()}
 
 
 COSTS = ("train_passes", "train_seconds", "seconds", "memory_mb", "state_mb")
@@ -127,11 +128,12 @@ def judge(
 
 @dataclass(frozen=True)
 class Judgement:
-    """J of every method with its bootstrap draws over pairs."""
+    """J of every method with its bootstrap draws over pairs, and with those over faces and styles (:func:`of_others`)."""
 
     names: tuple[str, ...]
     j: np.ndarray
     draws: np.ndarray
+    others: np.ndarray
 
     def interval(self, name: str) -> tuple[float, float]:
         """95 % interval of J."""
@@ -144,8 +146,31 @@ class Judgement:
         low, high = np.quantile(self.draws[:, one] - self.draws[:, two], [0.025, 0.975])
         return float(self.j[one] - self.j[two]), float(low), float(high)
 
+    def advantage_for_others(self, name: str, over: str) -> tuple[float, float]:
+        """The 95 % interval of the same for other faces and styles than these."""
+        one, two = self.names.index(name), self.names.index(over)
+        low, high = np.quantile(self.others[:, one] - self.others[:, two], [0.025, 0.975])
+        return float(low), float(high)
+
     def first(self) -> str:
         return self.names[int(self.j.argmax())]
+
+
+def of_others(faces: Sequence[str], styles: Sequence[str], draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Weights of pairs, [draws, pairs], when faces and styles are drawn anew with repetition, each by itself.
+
+    Pairs of one face are not independent, nor are those of one style: the few of both decide how far a table carries.
+
+    Args:
+        faces, styles: of each pair.
+    """
+    weights = np.ones((draws, len(faces)))
+    for names in (faces, styles):
+        _, index, count = np.unique(names, return_inverse=True, return_counts=True)
+        weights *= rng.multinomial(len(count), np.full(len(count), 1 / len(count)), size=draws)[:, index]
+    # A draw without a single pair that was made says nothing; a full grid has none.
+    some = weights.sum(1) > 0
+    return weights[some] / weights[some].sum(1, keepdims=True)
 
 
 def judgement(rows: dict[str, Rows], anchors: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Judgement:
@@ -157,7 +182,12 @@ def judgement(rows: dict[str, Rows], anchors: Sequence[str], draws: int = DRAWS,
     chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
     value = judge(*(by_pair[part].mean(0) for part in PARTS), anchor)
     drawn = judge(*(by_pair[part][chosen].mean(1) for part in PARTS), anchor)
-    return Judgement(names, value, drawn)
+    one = next(iter(rows.values()))
+    first = [int(np.flatnonzero(one.pairs == pair)[0]) for pair in np.unique(one.pairs)]
+    faces, styles = ([ids[image] for image in first] for ids in (one.faces, one.styles))
+    weights = of_others(faces, styles, draws, np.random.default_rng(seed))
+    others = judge(*(weights @ by_pair[part] for part in PARTS), anchor)
+    return Judgement(names, value, drawn, others)
 
 
 def summary(rows: dict[str, Rows], judged: Judgement, anchors: Sequence[str], own: str = ACFUN) -> dict:
@@ -174,8 +204,10 @@ def summary(rows: dict[str, Rows], judged: Judgement, anchors: Sequence[str], ow
         for index, name in enumerate(judged.names)
     }
     rivals = [name for name in judged.names if name != own and name not in anchors]
-    low = {name: _rounded(judged.advantage(own, name)[1]) for name in rivals} if own in rows else {}
-    return {"methods": methods, "advantage_low95": low}
+    known = rivals if own in rows else []
+    low = {name: _rounded(judged.advantage(own, name)[1]) for name in known}
+    others = {name: _rounded(judged.advantage_for_others(own, name)[0]) for name in known}
+    return {"methods": methods, "advantage_low95": low, "advantage_low95_for_others": others}
 
 
 def _rounded(value: float, digits: int = 4) -> float:

@@ -17,7 +17,10 @@ def rows(identity: float, style: float, copied: float = 0.0, noise: float = 0.0,
         "identity": identity + noise * rng.normal(size=2 * PAIRS),
         "style": style + noise * rng.normal(size=2 * PAIRS),
     }
-    return Rows(with_earned(values, np.full(2 * PAIRS, copied)), pairs)
+    faces, styles = (
+        tuple(f"{role} {pair % 4 if role == 'face' else pair // 4}" for pair in pairs) for role in ("face", "style")
+    )
+    return Rows(with_earned(values, np.full(2 * PAIRS, copied)), pairs, faces, styles)
 
 
 def with_earned(margins: dict[str, np.ndarray], copied: np.ndarray) -> dict[str, np.ndarray]:
@@ -91,12 +94,33 @@ def test_intervals_shrink_with_pairs():
                     {name: 0.3 + 0.1 * rng.normal(size=count) for name in ("identity", "style")}, np.zeros(count)
                 ),
                 np.arange(count),
+                tuple(f"face {pair % 6}" for pair in range(count)),
+                tuple(f"style {pair // 6}" for pair in range(count)),
             )
             for name in ("acfun", "text")
         }
         _, low, high = aggregate.judgement(made, []).advantage("acfun", "text")
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
+
+
+def test_other_faces_and_styles_make_the_interval_wider_where_these_decide():
+    """Two of four faces on which a method is much better: over pairs that is settled, for other faces it is not."""
+    better = rows(0.3, 0.3)
+    lucky = np.array([face in ("face 0", "face 1") for face in better.faces])
+    values = {"identity": 0.3 + 0.2 * lucky, "style": 0.3 + 0.2 * lucky}
+    lifted = Rows(with_earned(values, np.zeros(len(lucky))), better.pairs, better.faces, better.styles)
+    judged = aggregate.judgement({"acfun": lifted, "text": better}, [])
+    value, low, _ = judged.advantage("acfun", "text")
+    assert value > low > 0
+    assert judged.advantage_for_others("acfun", "text")[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_weights_of_other_faces_and_styles_are_those_of_the_grid():
+    weights = aggregate.of_others(list("aabb"), list("xyxy"), 500, np.random.default_rng(0))
+    assert weights.sum(1) == pytest.approx(1.0)
+    # A face that was not drawn has no pair, whatever the style.
+    assert set(np.round(np.unique(weights), 6)) == {0.0, 0.25, 0.5, 1.0}
 
 
 def numbers(identity: float, style: float, found: float = 1.0) -> dict:
