@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import psutil
 
+from tools.comfy.client import ComfyClient
 from tools.comfy.graphs import apply_node, base_graph, node, sampler_node, train_node
 from tools.comfy.server import ComfyServer
 
@@ -39,18 +40,17 @@ def graph(number: int) -> dict:
     }
 
 
-def soak(rounds: int, warm_up: int) -> dict:
+def soak(server: ComfyServer, client: ComfyClient, rounds: int, warm_up: int) -> dict:
     """So many rounds in one server, and what it held after each. -> the line that is printed."""
     start, memory, handles = time.monotonic(), [], []
-    with ComfyServer() as server, server.client() as client:
-        process = psutil.Process(server.process.pid)
-        for number in range(warm_up + rounds):
-            pictures = client.run(graph(number)).images("shown")
-            if len(pictures) != 1:
-                raise RuntimeError(f"round {number} has shown {len(pictures)} pictures")
-            memory.append(process.memory_info().rss / 1e6)
-            handles.append(process.num_handles() if hasattr(process, "num_handles") else process.num_fds())
-        files = len(list(server.folder("models/acfun").glob("soak_*.safetensors")))
+    process = psutil.Process(server.process.pid)
+    for number in range(warm_up + rounds):
+        pictures = client.run(graph(number)).images("shown")
+        if len(pictures) != 1:
+            raise RuntimeError(f"round {number} has shown {len(pictures)} pictures")
+        memory.append(process.memory_info().rss / 1e6)
+        handles.append(process.num_handles() if hasattr(process, "num_handles") else process.num_fds())
+    files = len(list(server.folder("models/acfun").glob("soak_*.safetensors")))
     told = judged(memory[warm_up:], handles[warm_up:])
     return {**told, "adapters": files, "seconds": round(time.monotonic() - start, 1)}
 
@@ -79,7 +79,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--warm-up", type=int, default=10, help="rounds before the first look")
     options = parser.parse_args()
-    told = soak(options.rounds, options.warm_up)
+    with ComfyServer() as server, server.client() as client:
+        told = soak(server, client, options.rounds, options.warm_up)
     print(json.dumps(told))
     return 0 if told["ok"] else 1
 

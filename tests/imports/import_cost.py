@@ -7,7 +7,6 @@ measures the time; the test beside it checks the rest.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import importlib.util
 import json
@@ -26,9 +25,8 @@ REPO = Path(__file__).resolve().parents[2]
 WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".onnx", ".gguf")
 
 
-@functools.cache
 def measure(pack: Path = REPO) -> dict:
-    """In a new process with ComfyUI's own modules loaded: import the pack, ask for its nodes and their schemas. Once a pack."""
+    """In a new process with ComfyUI's own modules loaded: import the pack, ask for its nodes and their schemas."""
     command = [sys.executable, "-m", "tests.imports.import_cost", "inside", str(pack)]
     environment = {**os.environ, **host_environment()}
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=300, env=environment)

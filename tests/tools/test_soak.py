@@ -8,9 +8,8 @@ from tools.soak import judged, soak
 
 
 @pytest.mark.server
-@pytest.mark.slow
-def test_a_few_rounds_leave_no_file_open():
-    told = soak(rounds=3, warm_up=1)
+def test_a_few_rounds_leave_no_file_open(comfy, client):
+    told = soak(comfy, client, rounds=3, warm_up=1)
     assert told["ok"] and told["rounds"] == 3 and told["adapters"] == 4
     assert told["mb_at_end"] > 100, "the memory is the server's"
 
