@@ -57,7 +57,7 @@ def test_each_part_of_the_table_holds(comfy, client, adapter, part):
 def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, adapter):
     """Code that torch.compile made of the bare UNet knew nothing of the hooks: parts of CFun were missing."""
     part = parts.compiled("eager")
-    graph = parts.drawing_graph(part, parts.COMPILED_STEPS, SIDE)
+    graph = parts.drawing_graph(part, 1, SIDE)
     found = {}
     for name in ("alone", "off", "both", "adapter"):
         others = {"alone", "off", "both", "adapter", "behind"} - {name}

@@ -1,4 +1,4 @@
-"""Servers start with clear errors and never outlive their owner."""
+"""Servers start with clear errors and never outlive their owner; what a killed one was doing, another goes on with."""
 
 from __future__ import annotations
 
@@ -7,36 +7,94 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from acfun_core.training import state
+from tools.comfy.client import ComfyClient
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer, ServerError, group_is_gone
 
+from .test_nothing_lost import graph, live_events
+
 OWNER = """
-import time
+import sys, time
+from pathlib import Path
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer
-with ComfyServer({}) as server:
-    print(server.process.pid, server.base_dir, flush=True)
+with ComfyServer({name: REPO for name in ("ComfyUI-ACFun", "acfun-again")}, base_dir=Path(sys.argv[1])) as server:
+    print(server.process.pid, server.url, flush=True)
     time.sleep(600)
 """
+SETTINGS = {"seed": 81, "resolution": 64, "name": "killed"}
+
+needs_process_groups = pytest.mark.skipif(os.name == "nt", reason="uses process groups")
 
 
-@pytest.mark.server
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="uses process groups")
-def test_a_killed_owner_takes_its_server_along():
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, cwd=REPO)
+@dataclass
+class Killed:
+    """What a server with two copies of this pack left that was killed, by its owner's end, in the middle of a training."""
+
+    log: str
+    adapters: Path
+    gone: bool
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Killed:
+    folder = tmp_path_factory.mktemp("killed")
+    adapters, log = folder / "models" / "acfun", folder / "server.log"
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(folder)], stdout=subprocess.PIPE, text=True, cwd=REPO)
     try:
-        pid, base_dir = owner.stdout.readline().split(maxsplit=1)
+        pid, url = owner.stdout.readline().split()
+        with ComfyClient(url) as client:
+            client.queue(graph(steps=100_000, **SETTINGS))
+            deadline = time.monotonic() + 400
+            while not list(adapters.glob(".acfun-*.state")):
+                assert time.monotonic() < deadline, log.read_text()[-3000:]
+                time.sleep(0.5)
         owner.send_signal(signal.SIGKILL)
-        assert group_is_gone(int(pid))
-        shutil.rmtree(base_dir.strip())
+        return Killed(log.read_text(), adapters, group_is_gone(int(pid)))
     finally:
         owner.kill()
         owner.wait()
         owner.stdout.close()
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@needs_process_groups
+def test_a_killed_owner_takes_its_server_along(killed):
+    assert killed.gone
+
+
+@pytest.mark.server
+@needs_process_groups
+def test_two_copies_of_the_pack_are_named(killed, comfy):
+    assert "two copies of this pack" in killed.log and "acfun-again" in killed.log
+    assert "workflow-templates is not" not in killed.log and "two copies" not in comfy.log()
+
+
+@pytest.mark.server
+@needs_process_groups
+def test_the_node_goes_on_where_a_killed_server_stopped(killed, client, comfy):
+    """The state is looked for by the inputs, in another process; more steps were asked for than the first one did."""
+    folder = comfy.folder("models/acfun")
+    folder.mkdir(parents=True, exist_ok=True)
+    before = set(folder.iterdir())
+    assert not list(killed.adapters.glob("killed*"))
+    for path in killed.adapters.iterdir():
+        shutil.copy2(path, folder)
+    [kept] = killed.adapters.glob(".acfun-*.state")
+    step = state.read(kept).step
+    run = client.run(graph(steps=step + 2, **SETTINGS))
+    last = live_events(run)[-1]
+    assert (last["phase"], last["step"]) == ("finished", step + 2)
+    assert f"up to step {step} before" in last["notice"] and len(last["style_loss"]) <= 2
+    assert [path.name for path in set(folder.iterdir()) - before] == ["killed_00001.safetensors"]
 
 
 @pytest.mark.server

@@ -1,11 +1,9 @@
-"""The nodes lose nothing: a killed server, a deleted file, a folder that cannot be written to, a name on a wire."""
+"""The nodes lose nothing: a deleted file, a folder that cannot be written to, a name on a wire."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import time
 
 import pytest
 import torch
@@ -13,8 +11,6 @@ from safetensors.torch import load_file
 
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import apply_node, base_graph, node, train_node
-from tools.comfy.install import REPO
-from tools.comfy.server import ComfyServer
 
 from .test_options import DEFAULTS
 
@@ -34,40 +30,6 @@ def trained_steps(run) -> int:
 def same_tensors(one, other) -> bool:
     ours, theirs = load_file(one), load_file(other)
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
-
-
-@pytest.mark.server
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="uses process groups")
-def test_the_node_goes_on_where_a_killed_server_stopped_and_two_copies_are_named(tmp_path):
-    """The state is looked for by the inputs, in another process; more steps were asked for than the first one did."""
-    packs = {"ComfyUI-ACFun": REPO, "acfun-again": REPO}
-    settings = {"seed": 81, "resolution": 64, "name": "killed"}
-    with ComfyServer(packs, base_dir=tmp_path) as server, server.client() as client:
-        log = server.log()
-        assert "two copies of this pack" in log and "acfun-again" in log and "workflow-templates is not" not in log
-        client.queue(graph(steps=100_000, **settings))
-        deadline = time.monotonic() + 400
-        while not (states := list(server.folder("models/acfun").glob(".acfun-*.state"))):
-            assert time.monotonic() < deadline, server.log()[-3000:]
-            time.sleep(0.5)
-        os.killpg(server.process.pid, signal.SIGKILL)
-    (tmp_path / "custom_nodes" / "acfun-again").unlink()
-    assert not list((tmp_path / "models" / "acfun").glob("killed*"))
-    with ComfyServer({"ComfyUI-ACFun": REPO}, base_dir=tmp_path) as server, server.client() as client:
-        assert "two copies" not in server.log()
-        step = step_of(states[0])
-        run = client.run(graph(steps=step + 2, **settings))
-    last = live_events(run)[-1]
-    assert (last["phase"], last["step"]) == ("finished", step + 2)
-    assert f"up to step {step} before" in last["notice"] and len(last["style_loss"]) <= 2
-    assert [path.name for path in (tmp_path / "models" / "acfun").iterdir()] == ["killed_00001.safetensors"]
-
-
-def step_of(path) -> int:
-    from acfun_core.training.state import read
-
-    return read(path).step
 
 
 def test_a_deleted_adapter_is_written_again_and_path_names_it(client, comfy):

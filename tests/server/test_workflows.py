@@ -26,8 +26,10 @@ from .editor_format import NOTES, queued_by_the_editor
 from .workflow_runs import PREVIEW_EVERY, TRAIN_STEPS, differ, quick, tells_its_steps
 
 PACK, PACK_MODULE = "ComfyUI-ACFun", "custom_nodes.ComfyUI-ACFun"
-MAIN, APPS, CHOICES = ("stylization", "spliced_face"), ("portrait_app",), ("best_of_n",)
-LESSONS = tuple(name for name in api.NAMES if name not in MAIN + APPS + CHOICES)
+MAIN = {"stylization": NATIVE_SIDE, "spliced_face": NATIVE_SIDE // 2}
+"""The workflows that are looked at in detail, and the side of their pictures: one at the size that the files ask for."""
+APPS, CHOICES = ("portrait_app",), ("best_of_n",)
+LESSONS = tuple(name for name in api.NAMES if name not in (*MAIN, *APPS, *CHOICES))
 
 pytestmark = pytest.mark.server
 each_workflow = pytest.mark.parametrize("name", api.NAMES)
@@ -201,6 +203,7 @@ class Finished:
     """One workflow, made quick, and what the server did with it."""
 
     name: str
+    side: int
     workflow: dict
     run: Run
     new_adapters: list[str]
@@ -220,14 +223,15 @@ def session(comfy):
         yield client
 
 
-@pytest.fixture(scope="module", params=MAIN)
+@pytest.fixture(scope="module", params=MAIN.items(), ids=MAIN)
 def finished(request, comfy, session: ComfyClient) -> Finished:
-    workflow = quick(request.param, adapter_name=f"workflow_test_{request.param}")
+    name, side = request.param
+    workflow = quick(name, adapter_name=f"workflow_test_{name}", side=side)
     folder = comfy.folder("models/acfun")
     before = {path.name for path in folder.glob("*.safetensors")}
     run = session.run(workflow, timeout=600)
     after = {path.name for path in folder.glob("*.safetensors")}
-    return Finished(request.param, workflow, run, sorted(after - before))
+    return Finished(name, side, workflow, run, sorted(after - before))
 
 
 def saved_pictures(workflow: dict) -> list[str]:
@@ -239,7 +243,7 @@ def test_pictures_come_back(finished):
     assert "Result" in titles
     for title in titles:
         picture = finished.picture(title)
-        assert picture.size == (NATIVE_SIDE, NATIVE_SIDE), title
+        assert picture.size == (finished.side, finished.side), title
         assert max(ImageStat.Stat(picture).stddev) > 2, f"{title} is one flat colour"
 
 
