@@ -138,5 +138,6 @@ def test_changes_of_two_adapters_add_up(base, latents, style_tokens):
 def test_one_learning_rate_trains_wide_and_narrow(channels, latents, style_tokens):
     """320 is Stable Diffusion 1.x's own width: ten steps at 1e-4 stay finite and do not blow up."""
     base = base_on(tiny_unet(channels))
-    record = train(base, latents, style_tokens, steps=10, warmup_steps=0).record
+    # A quarter of the places: what counts is the width.
+    record = train(base, latents[..., :4, :4], style_tokens, steps=10, warmup_steps=0).record
     assert all(after < 1.05 * before for before, after in zip(record.before, record.after))
