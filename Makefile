@@ -1,7 +1,7 @@
 # make demo | make test | make parity | make kill | make soak | make fuzz | make test-browser | make base-report | make pages | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # COMFYUI=folder make test runs on a ComfyUI of yours in place of 0.3.75 (docs/hosts.md).
-# Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--steps 50").
+# Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--seed 3").
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test parity kill soak fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup clean

@@ -364,6 +364,13 @@ class TransferConfig:
         1.0,
         "How far the photo's noise is turned toward the seed's: 0 keeps the person's place and light, 1 is pure noise.",
     )
+    background: float = number(
+        0.0,
+        0.0,
+        1.0,
+        "The same around the head, outside an oval in the middle, where it is more than turn: the style picture's own ground in "
+        "place of the photo's.",
+    )
 
     def __post_init__(self):
         check_options(self)

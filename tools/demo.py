@@ -1,7 +1,7 @@
-"""The main job in a real ComfyUI: train on one style and one face, draw the portrait both ways, make a contact sheet.
+"""The main job in a real ComfyUI: one photo and one style picture, drawn in the pack's three ways, on one contact sheet.
 
-Started by ``make demo``. Runs ``stylization`` (the paper's form, from pure noise) and ``any_photo`` (from the photo's noise) of
-``workflows/api`` as they are, in a server of its own, and writes into ``out/``.
+Started by ``make demo``. Runs ``stylization`` (without a training, and with one on the style) and ``text_edits`` (with one on
+style and face) of ``workflows/api`` as they are, in a server of its own, and writes into ``out/``.
 The last line it prints is the path of the contact sheet.
 """
 
@@ -16,7 +16,7 @@ import threading
 import time
 from pathlib import Path
 
-from acfun_core.config import INITIAL_WORD, PLACEHOLDER
+from acfun_core.presets import PRESETS
 from tools.comfy.client import Event, NodeError, Run, Workflow, WorkflowRejected
 from tools.comfy.server import ComfyServer, ServerError
 from tools.contact_sheet import contact_sheet
@@ -25,14 +25,17 @@ from tools.workflows.api import load, node_id
 REPO = Path(__file__).resolve().parents[1]
 
 OUT = REPO / "out"
-WORKFLOWS = {"stylization": "both pictures, from pure noise", "any_photo": "the style alone, from the photo's noise"}
-"""API workflow -> what it learns and draws."""
+WORKFLOWS = {
+    "stylization": "without a training, and with one on the style",
+    "text_edits": "with a training on style and face",
+}
+"""API workflow -> what of it is shown."""
 PANELS = {
     "face": ("stylization", "Face preview"),
     "style": ("stylization", "Style preview"),
-    "from the photo's noise": ("any_photo", "Result"),
-    "from pure noise": ("stylization", "Result"),
-    "same seed, no adapter": ("stylization", "Without adapter"),
+    "instant, no training": ("stylization", "Without training"),
+    "keep the person": ("stylization", "Result"),
+    "follow the text": ("text_edits", "Result"),
 }
 """Caption -> workflow and title of the node that shows the picture."""
 
@@ -137,7 +140,6 @@ def changed(workflow: Workflow, options: argparse.Namespace) -> Workflow:
         if value is not None:
             workflow[node_id(workflow, title)]["inputs"][name] = value
 
-    change("Train", "steps", options.steps)
     for sampler in [title for title in titles(workflow) if title.startswith("Sampler")]:
         change(sampler, "seed", options.seed)
     change("Face", "picture", options.face)
@@ -147,13 +149,16 @@ def changed(workflow: Workflow, options: argparse.Namespace) -> Workflow:
 
 def note(workflows: dict[str, Workflow]) -> str:
     """One line that says how the pictures were made."""
-    steps = {name: one[node_id(one, "Train")]["inputs"]["steps"] for name, one in workflows.items()}
-    sampler = workflows["stylization"][node_id(workflows["stylization"], "Sampler")]["inputs"]
+
+    def inputs(name: str, title: str) -> dict:
+        return workflows[name][node_id(workflows[name], title)]["inputs"]
+
+    kept, edited = inputs("stylization", "Sampler"), inputs("text_edits", "Sampler")
+    steps = {name: PRESETS[name].train.steps for name in ("keep_person", "follow_text")}
     return (
-        f'"{sampler["prompt"]}". From the photo\'s noise: {steps["any_photo"]} training steps on the style alone. '
-        f"From pure noise: {steps['stylization']} training steps on both; cfg {sampler['cfg']}, seed {sampler['seed']}. "
-        f"All at {sampler['width']} px with {sampler['steps']} sampling steps. "
-        f'Without the adapter, "{INITIAL_WORD}" stands for {PLACEHOLDER}.'
+        f'Keep the person: {steps["keep_person"]} training steps on the style alone, "{kept["prompt"]}". '
+        f'Follow the text: {steps["follow_text"]} on style and face, "{edited["prompt"]}", seed {edited["seed"]}. '
+        f"All at {kept['width']} px with {kept['steps']} sampling steps."
     )
 
 
@@ -192,7 +197,6 @@ def demo(options: argparse.Namespace) -> Path:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, help="training steps")
     parser.add_argument("--seed", type=int, help="seed of the portrait's noise")
     parser.add_argument("--face", help="an example picture's file name, such as face_astronaut.png")
     parser.add_argument("--style", help="an example picture's file name")

@@ -13,6 +13,18 @@ from ..diffusion.palette import with_statistics
 from ..errors import ACFunError
 
 
+OVAL = {"centre": (0.5, 0.45), "radii": (0.33, 0.42), "edge": 0.15}
+"""Where the head of a portrait is, as *Crop Face* cuts it: shares of width and height, and the softness of the border."""
+
+
+def oval(height: int, width: int) -> Tensor:
+    """(height, width) 1 in the head's place, 0 around it."""
+    y, x = (((torch.arange(side) + 0.5) / side) for side in (height, width))
+    (centre_x, centre_y), (radius_x, radius_y) = OVAL["centre"], OVAL["radii"]
+    far = (((x[None] - centre_x) / radius_x) ** 2 + ((y[:, None] - centre_y) / radius_y) ** 2).sqrt()
+    return ((1 + OVAL["edge"] - far) / (2 * OVAL["edge"])).clamp(0, 1)
+
+
 @dataclass(frozen=True)
 class References:
     """Photos and a style picture on their own ways to noise, as :func:`~acfun_core.diffusion.sampling.invert` found them.
@@ -76,10 +88,10 @@ class References:
         level = self.at(sigma)
         x = with_statistics(level[:-1], level[-1:], config.palette_start)
         x = x.repeat(len(noise) // len(x), 1, 1, 1)
-        if not config.turn:
-            return x
-        angle = config.turn * math.pi / 2
-        return math.cos(angle) * x + math.sin(angle) * math.sqrt(1 + sigma**2) * noise
+        around = 1 - oval(*noise.shape[-2:]).to(noise)
+        angle = math.pi / 2 * (config.turn + max(0.0, config.background - config.turn) * around)
+        # A turn of two unit noises is one, whatever the angle of each place.
+        return angle.cos() * x + angle.sin() * math.sqrt(1 + sigma**2) * noise
 
     def check(self, portraits: Tensor) -> None:
         """Raise unless portraits (B, 4, h, w) can be drawn beside these."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageChops, ImageStat
 
 from acfun_core.demo_base import NATIVE_SIDE
+from acfun_core.presets import CUSTOM
 from tools.comfy.install import host_version
 from tools.workflows import api
 from tools.workflows.stand_in import on_demo_base
@@ -25,12 +26,12 @@ def quick(name: str, adapter_name: str = "workflow_test", side: int = NATIVE_SID
     for node in workflow.values():
         kind, inputs = node["class_type"], node["inputs"]
         inputs.update({key: side for key in SIDES if inputs.get(key) == NATIVE_SIDE})
-        if kind in ("ACFunSampler", "KSampler", "ACFunPhotoNoise"):
+        if kind in ("ACFunSampler", "KSampler", "ACFunPhotoNoise", "ACFunStyleTransfer"):
             inputs["steps"] = SAMPLER_STEPS
         elif kind == "ACFunTrainStyle":
-            inputs.update(
-                steps=TRAIN_STEPS, learning_rate=LEARNING_RATE, preview_every=PREVIEW_EVERY, name=adapter_name
-            )
+            # A preset has steps of its own.
+            inputs.update(preset=CUSTOM, steps=TRAIN_STEPS, learning_rate=LEARNING_RATE, name=adapter_name)
+            inputs.update(preview_every=PREVIEW_EVERY, face_weight=float("face_image" in inputs))
         elif kind == "LoraLoader":
             inputs["lora_name"] = files["lora"]
         elif kind == "ControlNetLoader":

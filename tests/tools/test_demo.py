@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from acfun_core.demo_base import NATIVE_SIDE
+from acfun_core.presets import PRESETS
 from tools.comfy.client import Event
 from tools.comfy.install import REPO
 from tools.contact_sheet import MARGIN, PANEL, contact_sheet
@@ -27,34 +28,32 @@ def settings(workflow: dict, title: str) -> dict:
     return workflow[api.node_id(workflow, title)]["inputs"]
 
 
-def test_the_comparison_differs_in_the_adapter_only(workflow):
-    ours, plain = settings(workflow, "Sampler"), settings(workflow, "Sampler without adapter")
-    for name in ("seed", "steps", "cfg", "sampler_name", "scheduler"):
+def test_the_comparison_differs_in_the_adapter_and_the_preset_only(workflow):
+    ours, plain = settings(workflow, "Sampler"), settings(workflow, "Sampler without training")
+    for name in ("seed", "steps", "cfg", "sampler_name", "scheduler", "photo", "style_image", "vae"):
         assert ours[name] == plain[name]
-    assert plain["model"] == [api.node_id(workflow, "Demo base"), 0]
-    prompt = settings(workflow, "Prompt without adapter")["text"]
-    assert prompt == ours["prompt"].replace("S*", "painting")
+    assert plain["model"] == [api.node_id(workflow, "Demo base"), 0] and "adapter" not in plain
+    assert (ours["preset"], plain["preset"]) == ("keep_person", "instant")
 
 
 def test_options_change_a_copy(workflow):
-    before = settings(workflow, "Train")["steps"]
-    other = changed(workflow, argparse.Namespace(steps=50, seed=3, face="face_b.png", style=None))
-    assert settings(other, "Train")["steps"] == 50
-    assert settings(other, "Sampler")["seed"] == settings(other, "Sampler without adapter")["seed"] == 3
+    before = settings(workflow, "Sampler")["seed"]
+    other = changed(workflow, argparse.Namespace(seed=3, face="face_b.png", style=None))
+    assert settings(other, "Sampler")["seed"] == settings(other, "Sampler without training")["seed"] == 3
     assert settings(other, "Face")["picture"] == "face_b.png"
-    assert settings(workflow, "Train")["steps"] == before
-    of_style = changed(api.load("any_photo"), argparse.Namespace(steps=20, seed=3, face=None, style="style_pop.png"))
-    assert settings(of_style, "Sampler")["seed"] == 3
-    said = note({"stylization": other, "any_photo": of_style})
-    assert "20 training steps on the style alone" in said and "50 training steps on both" in said
+    assert settings(workflow, "Sampler")["seed"] == before
+    edited = changed(api.load("text_edits"), argparse.Namespace(seed=5, face=None, style="style_pop.png"))
+    said = note({"stylization": other, "text_edits": edited})
+    assert f"{PRESETS['keep_person'].train.steps} training steps on the style alone" in said
+    assert f"{PRESETS['follow_text'].train.steps} on style and face" in said and "seed 5" in said
     assert f"at {NATIVE_SIDE} px" in said
 
 
 def test_the_sheet_shows_different_nodes_of_both_workflows_on_the_same_pictures(workflow):
     shown = {(name, api.node_id(api.load(name), title)) for name, title in PANELS.values()}
-    assert len(shown) == len(PANELS) and {name for name, _ in shown} == {"stylization", "any_photo"}
+    assert len(shown) == len(PANELS) and {name for name, _ in shown} == set(WORKFLOWS)
     for title in ("Face", "Style"):
-        assert settings(workflow, title) == settings(api.load("any_photo"), title)
+        assert settings(workflow, title) == settings(api.load("text_edits"), title)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -62,7 +61,7 @@ def test_nothing_is_drawn_that_is_not_shown(name):
     """ "Sampler by chance" was: half of the second workflow's drawing, for nobody."""
     kept = shown(api.load(name))
     titles = [node["_meta"]["title"] for node in kept.values()]
-    assert "Sampler by chance" not in titles and "Sampler by chance" in str(api.load("any_photo"))
+    assert "Sampler Glasses" not in titles and "Sampler Glasses" in str(api.load("text_edits"))
     used = {str(value[0]) for node in kept.values() for value in node["inputs"].values() if isinstance(value, list)}
     wanted = {title for _, title in PANELS.values()} | {"Train"}
     assert all(one in used or node["_meta"]["title"] in wanted for one, node in kept.items())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from acfun_core.presets import PRESETS
+
 from .graph import Graph, Node
 from .node_types import NodeTypes
-from .parts import BLUE, BROWN, FACE, GREEN, GREY, STYLE, apply, decode, load_base, note, sampler, save, train
+from .parts import BLUE, BROWN, FACE, GREEN, GREY, STYLE, apply, by_preset, decode, load_base, note, save, train_style
 
-DESCRIPTION = "a photo of a woman in S* style"
+DESCRIPTION = PRESETS["keep_person"].prompt
 
 
 def portrait_app(types: NodeTypes) -> Graph:
@@ -23,14 +25,19 @@ def portrait_app(types: NodeTypes) -> Graph:
         words = graph.add("PrimitiveStringMultiline", "Description", value=DESCRIPTION)
     with graph.group("2  Train", GREEN):
         graph.column(x=820, width=420)
-        trained = train(graph, base, style, face["image"], words["string"], "portrait_app")
+        trained = train_style(graph, base, style, "portrait_app")
     with graph.group("3  Draw", BROWN):
         graph.column(x=1300, width=380)
-        drawn = sampler(graph, apply(graph, base, trained["adapter"]), words["string"])
+        applied = apply(graph, base, trained["adapter"])
+        drawn = by_preset(graph, "keep_person", applied, base, face["image"], style, words["string"])
         graph.column(x=1720, width=380)
         result = save(graph, decode(graph, base, drawn, "Decode"), "Result", "acfun/portrait_app")
     inputs = [(face, "image", "photo of the face"), (style, "image", "style picture"), (words, "value", "description")]
-    inputs += [(trained, "steps", ""), (trained, "style_weight", ""), (drawn, "seed", "")]
+    inputs += [
+        (drawn, "preset", "how to draw"),
+        (applied, "encoder_strength", "strokes of the style"),
+        (drawn, "seed", ""),
+    ]
     graph.app(inputs, outputs=[result])
     return graph
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from .apps import portrait_app
 from .chains import lora_controlnet, own_checkpoint
 from .graph import Graph
-from .graphs import spliced_face, stylization
+from .graphs import instant, spliced_face, stylization
 from .lessons import any_photo, best_of_n, face_parts, text_edits, two_styles, video_frames
 from .node_types import NodeTypes
 
 WORKFLOWS = (
     stylization,
+    instant,
     spliced_face,
     any_photo,
     text_edits,

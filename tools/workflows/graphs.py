@@ -1,6 +1,8 @@
-"""The main job: a face in a style, and the same with a spliced face."""
+"""The main job: a face in a style, with a training and without, and the same with a spliced face."""
 
 from __future__ import annotations
+
+from acfun_core.presets import PRESETS
 
 from .graph import Graph
 from .node_types import NodeTypes
@@ -15,19 +17,20 @@ from .parts import (
     SIDE,
     SPLICED_STYLE,
     STYLE,
+    apply,
+    by_preset,
     decode,
-    draw,
     example,
     load_base,
     note,
     plain_sampler,
     save,
-    train,
+    train_style,
 )
 
 
 def stylization(types: NodeTypes) -> Graph:
-    """The main job, with the same portrait without the adapter for comparison."""
+    """The main job, with the same portrait without a training for comparison."""
     graph = Graph("stylization", types)
     graph.column(x=0, width=380)
     graph.note("Start here", note("start_here"), height=310)
@@ -37,7 +40,7 @@ def stylization(types: NodeTypes) -> Graph:
     graph.column(x=0, width=380, y=610)
     graph.note(
         "Stable Diffusion 1.x",
-        note("stable_diffusion").format(others="*Size without adapter* and *Sampler without adapter*"),
+        note("stable_diffusion").format(others="*Sampler without training*"),
         height=330,
     )
 
@@ -45,23 +48,73 @@ def stylization(types: NodeTypes) -> Graph:
         graph.column(x=440, width=300)
         face = example(graph, "Face", FACE)
         style = example(graph, "Style", STYLE)
-    with graph.group("2  Train", GREEN):
+    with graph.group("2  Train on the style", GREEN):
         graph.column(x=800, width=420)
-        trained = train(graph, base, style, face["image"], "a photo of a woman in S* style", "demo")
+        trained = train_style(graph, base, style, "demo")
     graph.column(x=800, width=420, y=800)
     graph.note("What to change", note("what_to_change"), height=370)
     with graph.group("3  Draw the face in the style", BROWN):
         graph.column(x=1280, width=380)
-        latent = draw(graph, base, trained, "a photo of a woman in S* style")
+        applied = apply(graph, base, trained["adapter"])
+        prompt = PRESETS["keep_person"].prompt
+        latent = by_preset(graph, "keep_person", applied, base, face["image"], style, prompt)
         graph.column(x=1700, width=380)
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/result")
-    with graph.group("4  The same noise without the adapter", GREY):
-        graph.column(x=1280, width=380, y=920)
-        plain = plain_sampler(graph, base, "a photo of a woman in painting style", "without adapter", SAMPLING["seed"])
-        graph.column(x=1700, width=380, y=920)
-        picture = decode(graph, base, plain, "Decode without adapter")
-        save(graph, picture, "Without adapter", "acfun/without_adapter")
+    with graph.group("4  The same without a training", GREY):
+        graph.column(x=1280, width=380, y=1060)
+        plain = by_preset(
+            graph, "instant", base, base, face["image"], style, "a woodcut print of a woman", "Sampler without training"
+        )
+        graph.column(x=1700, width=380, y=1060)
+        picture = decode(graph, base, plain, "Decode without training")
+        save(graph, picture, "Without training", "acfun/without_training")
         graph.note("Why this comparison", note("comparison"), height=150)
+    return graph
+
+
+def instant(types: NodeTypes) -> Graph:
+    """A MODEL that draws the photo in the style with ComfyUI's own sampler, and nothing learned."""
+    graph = Graph("instant", types)
+    graph.column(x=0, width=380)
+    graph.note("Start here", note("instant"), height=360)
+    with graph.group("Base", GREY):
+        graph.column(x=0, width=380, y=490)
+        base = load_base(graph)
+    with graph.group("1  Face and style", BLUE):
+        graph.column(x=440, width=300)
+        face = example(graph, "Face", FACE)
+        style = example(graph, "Style", SPLICED_STYLE)
+    with graph.group("2  Look at both", GREEN):
+        graph.column(x=800, width=380)
+        patched = graph.add(
+            "ACFunStyleTransfer",
+            "Style transfer",
+            model=base["model"],
+            clip=base["clip"],
+            vae=base["vae"],
+            photo=face["image"],
+            style_image=style["image"],
+            preset="instant",
+            strength=1.0,
+            resolution=SIDE,
+            steps=SAMPLING["steps"],
+        )
+    with graph.group("3  Draw with any sampler", BROWN):
+        graph.column(x=1240, width=380)
+        positive = graph.add("CLIPTextEncode", "Prompt", clip=base["clip"], text="an oil painting of a woman")
+        negative = graph.add("CLIPTextEncode", "Negative", clip=base["clip"], text="")
+        drawn = graph.add(
+            "KSampler",
+            "Sampler",
+            model=patched["model"],
+            positive=positive["conditioning"],
+            negative=negative["conditioning"],
+            latent_image=patched["latent"],
+            denoise=1.0,
+            **{**SAMPLING, "cfg": PRESETS["instant"].draw.cfg},
+        )
+        graph.column(x=1660, width=380)
+        save(graph, decode(graph, base, drawn, "Decode"), "Result", "acfun/instant")
     return graph
 
 
@@ -93,9 +146,11 @@ def spliced_face(types: NodeTypes) -> Graph:
     with graph.group("3  Train", GREEN):
         graph.column(x=1260, width=420)
         style = example(graph, "Style", SPLICED_STYLE)
-        trained = train(graph, base, style, spliced["face"], "a photo of a person in S* style", "demo_spliced")
+        trained = train_style(graph, base, style, "demo_spliced")
     with graph.group("4  Draw the face in the style", BROWN):
         graph.column(x=1740, width=380)
-        latent = draw(graph, base, trained, "a photo of a person in S* style")
+        applied = apply(graph, base, trained["adapter"])
+        prompt = PRESETS["keep_person"].prompt
+        latent = by_preset(graph, "keep_person", applied, base, spliced["face"], style, prompt)
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/spliced_result")
     return graph

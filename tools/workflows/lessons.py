@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import json
 
+from acfun_core.presets import PRESETS
+
 from .graph import Graph, Node
 from .node_types import NodeTypes
 from .parts import (
     BLUE,
     BROWN,
     FACE,
+    FACE_2_SEED,
     GREEN,
     GREY,
     SAMPLING,
     SIDE,
     STYLE,
     apply,
+    by_preset,
     decode,
     draw,
     example,
     load_base,
     note,
+    plain_sampler,
     sampler,
     save,
     train,
+    train_style,
 )
 
 DESCRIPTION = "a photo of a woman in S* style"
@@ -40,7 +46,6 @@ EDITS = {
     "Drawing": "a pencil drawing of a woman in S* style",
     "Blue background": "a photo of a woman in S* style, blue background",
 }
-STYLE_ALONE = {"steps": 200, "learning_rate": 1e-3, "style_weight": 1.0}
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 
@@ -72,16 +77,20 @@ def text_edits(types: NodeTypes) -> Graph:
     face, style = _face_and_style(graph)
     with graph.group("2  Train once", GREEN):
         graph.column(x=800, width=420)
-        trained = train(graph, base, style, face["image"], DESCRIPTION, "text_edits")
+        trained = train(graph, base, style, face["image"], DESCRIPTION, "text_edits", preset="follow_text")
         applied = apply(graph, base, trained["adapter"])
+
+    def drawn(prompt: str, title: str) -> Node:
+        return by_preset(graph, "follow_text", applied, base, face["image"], style, prompt, title)
+
     with graph.group("3  As trained", BROWN):
         graph.column(x=1280, width=380)
-        _picture(graph, base, sampler(graph, applied, DESCRIPTION), "Result", "as_trained")
+        _picture(graph, base, drawn(DESCRIPTION, "Sampler"), "Result", "as_trained")
     for number, (title, prompt) in enumerate(EDITS.items(), 1):
         with graph.group(title, BLUE):
             graph.column(x=1280 + number * COLUMN, width=380)
-            drawn = sampler(graph, applied, prompt, f"Sampler {title}")
-            _picture(graph, base, drawn, title, f"edit_{title.lower().replace(' ', '_')}")
+            edited = drawn(prompt, f"Sampler {title}")
+            _picture(graph, base, edited, title, f"edit_{title.lower().replace(' ', '_')}")
     return graph
 
 
@@ -221,18 +230,14 @@ def _frames(graph: Graph, face: Node) -> Node:
 
 
 def any_photo(types: NodeTypes) -> Graph:
-    """An adapter of the style alone, and a portrait that starts from the photo's own noise."""
-    graph, base = _begin("any_photo", types, "any_photo", height=480)
+    """One adapter of the style alone, and portraits of two people who were not in its training."""
+    graph, base = _begin("any_photo", types, "any_photo", height=400)
     face, style = _face_and_style(graph)
     with graph.group("2  Train on the style alone", GREEN):
         graph.column(x=800, width=420)
-        text = "a painting in S* style"
-        options = graph.add("ACFunTrainOptions", "Options", learning_rate_end=0.0, style_crop=0.5, style_flip=True)
-        trained = train(
-            graph, base, style, style["image"], text, "any_photo", options=options["options"], **STYLE_ALONE
-        )
-        applied = apply(graph, base, trained["adapter"], decoder_strength=0.2)
-    with graph.group("3  Start from the photo", BLUE):
+        trained = train_style(graph, base, style, "any_photo")
+        applied = apply(graph, base, trained["adapter"])
+    with graph.group("3  Cut the photo around the face", BLUE):
         graph.column(x=1280, width=380)
         found = graph.add("ACFunFindFace", "Find face", room=True, image=face["image"], **FACE_BOX)
         cut = graph.add(
@@ -244,27 +249,19 @@ def any_photo(types: NodeTypes) -> Graph:
             size=SIDE,
             eye_distance=0.28,
         )
-        noise = graph.add(
-            "ACFunPhotoNoise",
-            "Photo noise",
-            model=base["model"],
-            clip=base["clip"],
-            vae=base["vae"],
-            photo=cut["face"],
-            style_image=style["image"],
-            steps=SAMPLING["steps"],
-            resolution=SIDE,
-            palette_hold=0.7,
-        )
+    prompt = PRESETS["keep_person"].prompt
     with graph.group("4  Draw", BROWN):
         graph.column(x=1700, width=380)
-        drawn = sampler(graph, applied, DESCRIPTION, cfg=1.0, start=noise["start"])
+        drawn = by_preset(graph, "keep_person", applied, base, cut["face"], style, prompt)
         _picture(graph, base, drawn, "Result", "any_photo")
-    with graph.group("The same from pure noise", GREY):
+    with graph.group("Somebody else", GREY):
         graph.column(x=2120, width=380)
-        _picture(
-            graph, base, sampler(graph, applied, DESCRIPTION, "Sampler by chance"), "By chance", "any_photo_by_chance"
-        )
+        drawn = plain_sampler(graph, base, "a photo of a man", "of somebody else", FACE_2_SEED)
+        other = decode(graph, base, drawn, "Somebody else")
+        graph.add("PreviewImage", "Somebody else preview", room=True, images=other)
+        graph.column(x=2540, width=380)
+        again = by_preset(graph, "keep_person", applied, base, other, style, prompt, "Sampler somebody else")
+        _picture(graph, base, again, "Result somebody else", "any_photo_other")
     return graph
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acfun_core.demo_base import NATIVE_SIDE
+from acfun_core.presets import PRESETS
 
 from .graph import Graph, Node, Output
 
@@ -100,6 +101,52 @@ def sampler(graph: Graph, applied: Node, prompt: str | Output, title: str = "Sam
         prompt=prompt,
         negative="",
         **{**SAMPLING, **SIZE, **changes},
+    )
+
+
+def train_style(graph: Graph, base: Base, style: Node, name: str, title: str = "Train", **changes) -> Node:
+    """Learn the style alone, as the preset keep_person does."""
+    return graph.add(
+        "ACFunTrainStyle",
+        title,
+        room=True,
+        model=base["model"],
+        clip=base["clip"],
+        vae=base["vae"],
+        clip_vision=base["clip_vision"],
+        style_image=style["image"],
+        name=name,
+        preset="keep_person",
+        **{"resolution": SIDE, "preview_every": 20, "description": PRESETS["keep_person"].prompt, **changes},
+    )
+
+
+def by_preset(
+    graph: Graph,
+    preset: str,
+    carrier: Base,
+    base: Base,
+    photo: Output,
+    style: Node,
+    prompt: str | Output,
+    title: str = "Sampler",
+    **changes,
+) -> Node:
+    """ACFun Sampler with a preset, of what an Apply node or, for the preset instant, the base itself carries."""
+    adapter = {} if preset == "instant" else {"adapter": carrier["adapter"]}
+    return graph.add(
+        "ACFunSampler",
+        title,
+        model=carrier["model"],
+        clip=carrier["clip"],
+        **adapter,
+        prompt=prompt,
+        negative="",
+        preset=preset,
+        vae=base["vae"],
+        photo=photo,
+        style_image=style["image"],
+        **{**SAMPLING, **SIZE, "cfg": PRESETS[preset].draw.cfg, **changes},
     )
 
 
