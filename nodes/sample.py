@@ -69,7 +69,10 @@ def _what_to_draw() -> list[io.Input]:
     return [
         io.Model.Input(
             "model",
-            tooltip=("The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between)."),
+            tooltip=(
+                "The patched MODEL of Load or Apply ACFun Adapter (a LoRA or other patch may come in between). For the preset "
+                "instant, the base's own."
+            ),
         ),
         io.Clip.Input("clip", tooltip="The CLIP of the base; patched or not makes no difference."),
         Adapter.Input(

@@ -76,7 +76,10 @@ class ACFunStyleTransfer(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How much stroke and line beside the colours: 0 is colours alone, at 2 eyes suffer. Good: 1.",
+                    tooltip=(
+                        "How much stroke and line beside the colours, a factor of branch swap, latent swap and return: 0 is "
+                        "mostly colours; toward 2, eyes suffer. Good: 1."
+                    ),
                 ),
                 io.Int.Input(
                     "resolution",

@@ -1,4 +1,4 @@
-"""Write docs/options.md and the input tables of two help pages from the configs' own declarations.
+"""Write docs/options.md and the tables of options and presets on help pages from the configs' own declarations.
 
 python -m tools.options_reference            writes them
 python -m tools.options_reference --check    exit code 1 if one of them is not current
@@ -10,8 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from acfun_core.config import AdapterConfig, TrainConfig
+from acfun_core.config import AdapterConfig, DrawConfig, TrainConfig, TransferConfig
 from acfun_core.options import Option, default_of, options_of
+from acfun_core.presets import PRESETS
 from acfun_core.strengths import Strengths
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,13 +20,21 @@ REFERENCE = ROOT / "docs" / "options.md"
 HELP_PAGES = {
     ROOT / "web" / "docs" / "ACFunTrainOptions.md": (AdapterConfig, TrainConfig),
     ROOT / "web" / "docs" / "ACFunAdapterOptions.md": (Strengths,),
+    ROOT / "web" / "docs" / "ACFunTransferOptions.md": (TransferConfig,),
 }
 BEGIN, END = "<!-- options: generated -->", "<!-- options: end -->"
+PRESET_PARTS = {"train": "training", "strengths": "strengths", "draw": "sampler", "transfer": "transfer"}
+"""Field of a preset -> what the tables call it."""
+PRESET_PAGES = {
+    ROOT / "web" / "docs" / "ACFunTrainStyle.md": ("train",),
+    ROOT / "web" / "docs" / "ACFunStyleTransfer.md": ("strengths", "draw", "transfer"),
+}
+PRESETS_BEGIN, PRESETS_END = "<!-- presets: generated -->", "<!-- presets: end -->"
 
 _INTRODUCTION = """# Options
 
-Every choice of the method and what it may be. This page is generated from the declarations in `acfun_core/config.py` and
-`acfun_core/strengths.py` by `python -m tools.options_reference`; change them there.
+Every choice of the method and what it may be. This page is generated from the declarations in `acfun_core/config.py`,
+`acfun_core/strengths.py` and `acfun_core/presets.py` by `python -m tools.options_reference`; change them there.
 
 "Format" is the version of the adapter file that first knows an option. A file states the oldest version that can say all of it.
 """
@@ -33,7 +42,20 @@ _SECTIONS = (
     ("What is learned", "Stored in the adapter file (`AdapterConfig`).", AdapterConfig, True),
     ("How it is learned", "Kept in the adapter file as a record (`TrainConfig`).", TrainConfig, False),
     ("How much of it is used, when and where", "Chosen at inference, not stored (`Strengths`).", Strengths, False),
+    ("How a portrait is drawn", "Kept in the picture by the command line (`DrawConfig`).", DrawConfig, False),
+    (
+        "What a portrait takes from photo and style picture",
+        "Without a training, while it is drawn; [ACFun Style Transfer](../web/docs/ACFunStyleTransfer.md) explains the parts. "
+        "Kept in the picture by the command line (`TransferConfig`).",
+        TransferConfig,
+        False,
+    ),
 )
+_PRESETS = """## Presets
+
+Three ways to draw, each with all its settings. A preset leaves every option at the default given above but these; a user's own
+strengths are multiplied with the preset's.
+"""
 
 
 def shown(option: Option, value) -> str:
@@ -68,7 +90,41 @@ def reference() -> str:
     parts = [_INTRODUCTION]
     for title, where, config, with_format in _SECTIONS:
         parts.append("\n".join([f"## {title}", "", where, "", *table(config, with_format), ""]))
-    return "\n".join(parts)
+    return "\n".join([*parts, _PRESETS, *preset_summary(), "", *preset_table(tuple(PRESET_PARTS)), ""])
+
+
+def preset_summary() -> list[str]:
+    """Markdown rows: what each preset is good for, and a prompt to draw with."""
+    rows = [["preset", "what it does", "prompt, for example"], ["---"] * 3]
+    rows += [[f"`{name}`", preset.doc, f"`{preset.prompt}`"] for name, preset in PRESETS.items()]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def preset_table(parts: tuple[str, ...]) -> list[str]:
+    """Markdown rows for the options that any preset sets to something else than their defaults.
+
+    Args:
+        parts: fields of a preset; presets without a training are left out where only the training is shown.
+    """
+    names = [name for name, preset in PRESETS.items() if any(getattr(preset, part) for part in parts)]
+    head = ["of", "option", *(f"`{name}`" for name in names)]
+    rows = [head, ["---"] * len(head)]
+    for part in parts:
+        chosen = [getattr(PRESETS[name], part) for name in names]
+        config = type(next(one for one in chosen if one is not None))
+        for name, option in options_of(config).items():
+            default = default_of(config, name)
+            if any(one is not None and getattr(one, name) != default for one in chosen):
+                cells = ["none" if one is None else shown(option, getattr(one, name)) for one in chosen]
+                rows.append([PRESET_PARTS[part], f"`{name}`", *cells])
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def preset_page(text: str, parts: tuple[str, ...]) -> str:
+    """A help page with its generated table of presets renewed."""
+    before, rest = text.split(PRESETS_BEGIN + "\n")
+    _, after = rest.split(PRESETS_END)
+    return before + "\n".join([PRESETS_BEGIN, *preset_table(parts), PRESETS_END]) + after
 
 
 def help_page(text: str, configs: tuple) -> str:
@@ -88,6 +144,7 @@ def help_page(text: str, configs: tuple) -> str:
 def current_texts() -> dict[Path, str]:
     """What each file should hold."""
     pages = {path: help_page(path.read_text(encoding="utf-8"), configs) for path, configs in HELP_PAGES.items()}
+    pages |= {path: preset_page(path.read_text(encoding="utf-8"), parts) for path, parts in PRESET_PAGES.items()}
     return {REFERENCE: reference(), **pages}
 
 

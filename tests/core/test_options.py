@@ -6,7 +6,17 @@ import pytest
 
 from acfun_core.errors import ACFunError
 from acfun_core.options import check_options, choice, default_of, flag, number, options_of, whole
-from tools.options_reference import HELP_PAGES, REFERENCE, current_texts, help_page, reference
+from acfun_core.presets import PRESETS
+from tools.options_reference import (
+    HELP_PAGES,
+    PRESET_PAGES,
+    REFERENCE,
+    current_texts,
+    help_page,
+    preset_page,
+    preset_table,
+    reference,
+)
 
 
 @dataclass(frozen=True)
@@ -68,3 +78,17 @@ def test_a_stale_help_page_is_renewed():
     path, configs = next(iter(HELP_PAGES.items()))
     text = path.read_text(encoding="utf-8")
     assert help_page(text.replace("Cross-attention layers", "Old words"), configs) == text
+
+
+def test_a_table_of_presets_has_what_a_preset_changes_and_nothing_else():
+    table = "\n".join(preset_table(("train", "draw")))
+    steps = PRESETS["keep_person"].train.steps
+    assert f"| training | `steps` | none | {steps} |" in table and "| sampler | `cfg` |" in table
+    assert "`max_grad_norm`" not in table and "| sampler | `steps` |" not in table
+    assert "`instant`" not in "\n".join(preset_table(("train",)))
+
+
+def test_a_stale_table_of_presets_is_renewed():
+    for path, parts in PRESET_PAGES.items():
+        text = path.read_text(encoding="utf-8")
+        assert preset_page(text.replace("`follow_text` |", "`old` |"), parts) == text

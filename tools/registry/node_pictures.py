@@ -34,8 +34,10 @@ ALONE = (
     "ACFunPhotoNoise",
     "ACFunSampler",
     "ACFunSaveAdapter",
+    "ACFunStyleTransfer",
     "ACFunTextEncode",
     "ACFunTrainOptions",
+    "ACFunTransferOptions",
 )
 AFTER_A_RUN = ("ACFunTrainStyle", "ACFunScoreResult", "ACFunPickBest")  # of the workflow best_of_n
 TEMPLATE = "best_of_n"
