@@ -9,7 +9,7 @@
 * ``results``   what is done and what failed, as files that one look tells
 * ``work``      one training and one drawing; the same function for every engine, and so the same bits
 * ``drive``     the loop that hands out jobs and takes outcomes, for any engine
-* ``here``      the engine that is this process
+* ``here``      the engine that is this process; ``on_ray`` the one that is a Ray cluster
 * ``tally``     how many are done and how long the rest takes
 * ``report``    the table of results; ``sheet`` the contact sheet
 """

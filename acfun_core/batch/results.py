@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -122,18 +123,23 @@ class Results:
             brought[source.address] = Source(self.folder.address_of(name), source.digest)
         return brought
 
-    def leave_token(self, token: str) -> None:
-        """Write what :meth:`check_token` looks for."""
-        self.folder.write(TOKEN, json.dumps({"batch": token}).encode())
+    def token(self) -> str:
+        """What :meth:`check_token` looks for: a number that the folder got from its first batch."""
+        try:
+            return str(json.loads(self.folder.read(TOKEN))["token"])
+        except (OSError, ValueError, KeyError, TypeError):
+            token = uuid.uuid4().hex
+            self.folder.write(TOKEN, json.dumps({"token": token}).encode())
+            return token
 
     def check_token(self, token: str, machine: str) -> None:
-        """Raise unless this process sees the folder that the token was left in.
+        """Raise unless this process sees the folder that the token is of.
 
         Raises:
             ACFunError: it does not; on another machine the same path is another disk.
         """
         try:
-            found = json.loads(self.folder.read(TOKEN))["batch"]
+            found = json.loads(self.folder.read(TOKEN))["token"]
         # Of a store that cannot be reached, too, whatever its library raises.
         except Exception as error:
             found = f"{type(error).__name__}: {error}"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import time
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..backends.chosen import ChosenBase
+from ..batch.drive import Workers
+from ..batch.folders import is_remote
 from ..batch.here import Here
 from ..batch.keys import identity_of
+from ..batch.on_ray import LOCAL, Cluster, OnRay, Settings
 from ..batch.plan import Row, crossed, read_plan, read_value
 from ..batch.results import Results
 from ..batch.run import Planned, carry_out, planned, tally_of
@@ -24,7 +27,8 @@ from ..presets import PRESETS
 from . import output
 from .base import add_base, chosen_base
 
-SECONDS_BETWEEN_EVENTS = 1.0
+Say = Callable[[str], None]
+SECONDS_BETWEEN_EVENTS = 5.0
 BAR = "{desc}: {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"
 
 _DESCRIPTION = """\
@@ -65,7 +69,22 @@ def add(commands) -> None:
     )
     plan.add_argument("--retry-failed", action="store_true", help="do again what failed before")
     plan.add_argument("--dry-run", action="store_true", help="check the plan and say what is left; nothing is drawn")
-    engine = parser.add_argument_group("on which machines")
+    engine = parser.add_argument_group("on which machines", "in this process if nothing is said")
+    engine.add_argument(
+        "--ray",
+        nargs="?",
+        const=LOCAL,
+        metavar="ADDRESS",
+        help="on a Ray cluster, one worker for each GPU or for --threads cores: without an address one that is started on this "
+        "machine and ends with the batch; auto is the one that this machine belongs to",
+    )
+    engine.add_argument("--workers", type=int, metavar="N", help="with --ray, how many (default: as many as fit)")
+    engine.add_argument(
+        "--gpus",
+        type=float,
+        metavar="X",
+        help="with --ray, of each worker; 0.5 lets two share one (default: 1 where there are any, else 0)",
+    )
     engine.add_argument(
         "--threads",
         type=int,
@@ -78,30 +97,73 @@ def add(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict:
-    if arguments.threads < 1:
-        raise ACFunError(f"--threads is {arguments.threads}.", "1 or more", "use 1")
+    check_engine(arguments)
     rows = rows_of(arguments)
     chosen = absolute(chosen_base(arguments))
-    results = Results(arguments.out)
+    # Workers have a working folder of their own.
+    results = Results(arguments.out if is_remote(arguments.out) else str(Path(arguments.out).resolve()))
     plan = planned(rows, identity_of(chosen), results, arguments.retry_failed, arguments.plan or "This batch")
     shown = Shown(arguments, plan)
     shown.event("planned", plan.as_dict())
     if arguments.dry_run:
         return plan.as_dict()
-    with shown.progress(), resumable():
-        return carry_out(plan, results, engine(arguments, chosen, results), shown.tell, shown.tally)
+    with shown.progress(), resumable(), ExitStack() as stack:
+
+        def workers() -> Workers:
+            if arguments.ray is None:
+                return in_this_process(arguments, chosen, results, shown.say)
+            return on_a_cluster(arguments, chosen, results, shown.say, stack)
+
+        return carry_out(plan, results, workers, shown.tell, shown.tally)
 
 
-def engine(arguments: argparse.Namespace, chosen: ChosenBase, results: Results):
-    """Makes the workers when they are needed."""
+def check_engine(arguments: argparse.Namespace) -> None:
+    """Raise unless the machines that were asked for can be."""
+    for name, value, least in (("--threads", arguments.threads, 1), ("--workers", arguments.workers, 1)):
+        if value is not None and value < least:
+            raise ACFunError(f"{name} is {value}.", f"{least} or more", f"use {least}")
+    if arguments.gpus is not None and not 0 <= arguments.gpus <= 64:
+        raise ACFunError(f"--gpus is {arguments.gpus}.", "0 or more, such as 0.5 or 1", "use 1")
+    if arguments.ray is None and (arguments.workers is not None or arguments.gpus is not None):
+        raise ACFunError("--workers and --gpus are of a cluster.", "--ray with them", "add --ray")
+    if arguments.ray is not None and arguments.ray.lower().endswith((".yaml", ".yml", ".csv")):
+        raise ACFunError(
+            f"{arguments.ray} after --ray is taken for the address of a cluster.",
+            "the PLAN before --ray",
+            f"write acfun batch {arguments.ray} --ray",
+        )
 
-    def here() -> Here:
+
+def in_this_process(arguments: argparse.Namespace, chosen: ChosenBase, results: Results, say: Say) -> Here:
+    """The engine without --ray."""
+
+    def workshop() -> Workshop:
+        base = chosen.load()
         cores = os.cpu_count() or 1
-        if arguments.device in ("auto", "cpu") and cores > arguments.threads:
-            logging.getLogger(__name__).info("%d of %d cores are used", arguments.threads, cores)
-        return Here(lambda: Workshop(chosen.load(), results, arguments.threads))
+        if base.device.type == "cpu" and cores > arguments.threads:
+            say(f"This takes {arguments.threads} of {cores} cores; with --ray there is a worker for each.")
+        return Workshop(base, results, arguments.threads)
 
-    return here
+    return Here(workshop)
+
+
+def on_a_cluster(
+    arguments: argparse.Namespace, chosen: ChosenBase, results: Results, say: Say, stack: ExitStack
+) -> OnRay:
+    """The engine with --ray; the connection ends with the stack."""
+    cluster = stack.enter_context(Cluster(arguments.ray))
+    fit, gpus = cluster.fitting(arguments.threads, arguments.gpus)
+    count = arguments.workers or fit
+    if not count:
+        raise ACFunError(
+            f"The cluster has no machine with {arguments.threads} free cores and {gpus:g} GPUs.",
+            "machines that a worker fits on",
+            "lower --threads or --gpus, or give --workers, which then waits for machines",
+        )
+    say(f"{count} workers of {arguments.threads} cores and {gpus:g} GPUs each; now there is room for {fit}.")
+    out, token = results.folder.address, results.token()
+    settings = Settings(chosen, identity_of(chosen), out, token, arguments.threads, gpus)
+    return OnRay(cluster, settings, count, say)
 
 
 def rows_of(arguments: argparse.Namespace) -> list[Row]:
@@ -181,6 +243,10 @@ class Shown:
         elif kind == "notice" and self._bar is not None:
             self._bar.say(told["text"])
         self.event(kind, told)
+
+    def say(self, text: str) -> None:
+        """Something worth a line of its own."""
+        self.tell("notice", {"text": text})
 
     def event(self, kind: str, told: dict[str, Any]) -> None:
         if self._json:

@@ -140,10 +140,11 @@ def test_pictures_of_one_disk_are_brought_where_all_machines_read_them(rows, tmp
 
 def test_a_folder_that_is_another_on_another_machine_is_told(tmp_path):
     results = Results(str(tmp_path / "out"))
-    results.leave_token("this batch")
-    results.check_token("this batch", "here")
+    token = results.token()
+    results.check_token(token, "here")
+    assert Results(str(tmp_path / "elsewhere")).token() != token
     with pytest.raises(Exception, match="machine there does not see the results folder"):
-        Results(str(tmp_path / "elsewhere")).check_token("this batch", "there")
+        Results(str(tmp_path / "elsewhere")).check_token(token, "there")
 
 
 def test_a_large_plan_is_resumed_and_reported(tmp_path):
