@@ -11,6 +11,8 @@ What Ray would do by itself is chosen here on purpose:
   gets the smallest store that Ray allows, where it would take 30 % of the memory.
 * **Where it runs.** Without an address Ray would join a cluster that happens to run on this machine; here it starts its own.
 * **Statistics.** A cluster that is started here reports nothing to Ray's makers.
+* **Words.** Ray tells of dead workers on the driver's standard output, whatever it is asked; here they go to standard error,
+  since a program may read standard output.
 """
 
 from __future__ import annotations
@@ -18,8 +20,10 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +116,7 @@ class Cluster:
 
     address: str = LOCAL
     ray: Any = field(default=None, repr=False)
+    _stack: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def __enter__(self) -> Cluster:
         # Read when Ray is imported and when it starts.
@@ -120,12 +125,13 @@ class Cluster:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self.address == LOCAL:
             settings |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+        self._stack.enter_context(redirect_stdout(sys.stderr))
         try:
             self.ray.init(self.address, **settings)
         # A plain Exception where its own programs do not start in time, several others where nobody answers.
         except Exception as error:
             # What has started must not stay.
-            self.ray.shutdown()
+            self.__exit__()
             what = (
                 "Ray did not start on this machine"
                 if self.address == LOCAL
@@ -140,6 +146,7 @@ class Cluster:
 
     def __exit__(self, *exception) -> None:
         self.ray.shutdown()
+        self._stack.close()
 
     def fitting(self, threads: int, gpus: float | None) -> tuple[int, float]:
         """How many workers there is room for now, and how many GPUs each gets: 1 if there are any and nothing was said."""

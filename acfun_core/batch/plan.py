@@ -34,7 +34,7 @@ class Row:
         number: of its row in the plan, from 1; rows with several seeds are several portraits.
         style, face: addresses of pictures.
         preset: as the plan names it.
-        way: what preset and overrides come to.
+        way: what preset and overrides come to. overrides: as they were given, names with values.
         name: of the picture's file, without its end; no two portraits of a plan share it.
     """
 
@@ -44,6 +44,7 @@ class Row:
     preset: str
     way: Way
     name: str
+    overrides: tuple[tuple[str, Any], ...] = ()
 
     @property
     def seed(self) -> int:
@@ -202,7 +203,9 @@ def _portraits_of(
     if not name and preset != DEFAULT_PRESET:
         stem += f"_{preset}"
     names = [stem] if len(seeds) == 1 else [f"{stem}_seed{seed}" for seed in seeds]
-    return [Row(number, pictures["style"], pictures["face"], str(preset), way, name) for way, name in zip(ways, names)]
+    given = tuple(sorted(overrides.items()))
+    both = pictures["style"], pictures["face"]
+    return [Row(number, *both, str(preset), way, name, given) for way, name in zip(ways, names)]
 
 
 def _picture(number: int, row: Mapping, role: str, folder: str, mistakes: Mistakes) -> str:

@@ -57,13 +57,21 @@ def planned(
     Raises:
         ACFunError: names each row whose picture cannot be read; or the results cannot be reached.
     """
-    work = work_of(rows, results.bring(_sources(rows, source)), base)
+    return held_against(work_of(rows, results.bring(sources_of(rows, source)), base), results, retry_failed)
+
+
+def held_against(work: Work, results: Results, retry_failed: bool) -> Planned:
+    """Jobs, and what of them is done."""
     done = results.look(work)
     return Planned(work, done, *needed_jobs(work, done, retry_failed))
 
 
-def _sources(rows: Sequence[Row], source: str) -> list[Source]:
-    """Every picture of a plan with its content."""
+def sources_of(rows: Sequence[Row], source: str) -> list[Source]:
+    """Every picture of a plan with its content.
+
+    Raises:
+        ACFunError: names each row whose picture cannot be read.
+    """
     mistakes, using = Mistakes(source), {}
     for row in rows:
         for role, address in (("style", row.style), ("face", row.face)):

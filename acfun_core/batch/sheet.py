@@ -48,8 +48,12 @@ def contact_sheet(work: Work, records: Mapping[str, Mapping], results: Results) 
 
 
 def _paste(page: Image.Image, content: bytes, column: int, row: int) -> None:
-    with Image.open(io.BytesIO(content)) as picture:
-        # A JPEG of a camera is read at an eighth of its size where that is enough.
-        picture.draft("RGB", (CELL, CELL))
-        small = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (CELL, CELL))
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            # A JPEG of a camera is read at an eighth of its size where that is enough.
+            picture.draft("RGB", (CELL, CELL))
+            small = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (CELL, CELL))
+    except (OSError, SyntaxError, ValueError):
+        # A server may read kinds of pictures that Pillow does not; its cell stays empty, the batch is done all the same.
+        return
     page.paste(small, (GAP + column * (CELL + GAP), TITLE + GAP + row * (CELL + GAP)))

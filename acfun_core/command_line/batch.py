@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -219,7 +220,9 @@ class Shown:
 
     def __init__(self, arguments: argparse.Namespace, plan: Planned):
         self.tally = tally_of(plan)
-        self._json, self._quiet = arguments.json, arguments.quiet
+        # What a library prints to standard output meanwhile goes elsewhere.
+        self._events = sys.stdout if arguments.json else None
+        self._quiet = arguments.quiet
         self._total = len(plan.work.drawings) - len(plan.failed)
         self._bar: output.Progress | None = None
         self._last = float("-inf")
@@ -249,5 +252,5 @@ class Shown:
         self.tell("notice", {"text": text})
 
     def event(self, kind: str, told: dict[str, Any]) -> None:
-        if self._json:
-            print(json.dumps({"event": kind, **told}), flush=True)
+        if self._events is not None:
+            print(json.dumps({"event": kind, **told}), file=self._events, flush=True)

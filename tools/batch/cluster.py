@@ -25,15 +25,15 @@ OBJECT_STORE = 80 * 2**20
 
 
 class Machines:
-    """A head and one more node, each of one core."""
+    """A head and, if there are two, one more node, each of one core."""
 
-    def __init__(self):
+    def __init__(self, nodes: int):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
         self.settings = {"num_cpus": 1, "object_store_memory": OBJECT_STORE}
         self.cluster = Cluster(initialize_head=True, head_node_args={**self.settings, "include_dashboard": False})
-        self.second = self.cluster.add_node(**self.settings)
+        self.second = self.cluster.add_node(**self.settings) if nodes == 2 else None
         self.address = self.cluster.address
 
     def lose_second(self) -> None:
@@ -44,12 +44,12 @@ class Machines:
     def raylets(self) -> list[int]:
         """Process numbers of the nodes' own programs, whose children the workers are."""
         nodes = [self.cluster.head_node, self.second]
-        return [node.all_processes["raylet"][0].process.pid for node in nodes]
+        return [node.all_processes["raylet"][0].process.pid for node in nodes if node is not None]
 
 
 @contextmanager
-def machines():
-    both = Machines()
+def machines(nodes: int = 2):
+    both = Machines(nodes)
     try:
         yield both
     finally:

@@ -43,6 +43,7 @@ class Batch:
             words, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         self.events: list[dict] = []
+        self.noise: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -50,7 +51,13 @@ class Batch:
         for line in self.process.stdout:
             # The last line of one that is killed may be cut short.
             if line.endswith("\n"):
-                self.events.append(json.loads(line))
+                self._note(line)
+
+    def _note(self, line: str) -> None:
+        try:
+            self.events.append(json.loads(line))
+        except ValueError:
+            self.noise.append(line)
 
     def working(self) -> bool:
         """Whether a job runs, by what the driver said last."""
@@ -129,17 +136,19 @@ def tried(
     longest: float,
     seed: int,
     run: Callable[[list[str]], float] = timed,
+    workers: int = 2,
 ) -> dict:
     """A batch with kills, beside one in a single process without.
 
     Args:
         longest: seconds; each kill comes so long at most after a job was seen to run.
         run: does the one without kills, given its command line. -> seconds
+        workers: each on a node of its own.
     """
     chance, start = random.Random(seed), time.monotonic()
     plan = made_plan(folder, styles, faces, options)
     unkilled = run(command(plan, folder / "here"))
-    with machines() as both:
+    with machines(workers) as both:
         drivers = killed(both, command(plan, folder / "out", "--ray", both.address), victims, longest, chance)
     left = planned(read_plan(plan), identity_of(ChosenBase()), Results(str(folder / "out")))
     drawn = sum((driver.count("drawn") for driver in drivers), Counter())
@@ -154,6 +163,7 @@ def tried(
         "drawn_twice": sum(times > 1 for times in drawn.values()),
         "left_to_do": len(left.trainings) + len(left.drawings),
         "half_written": len(half),
+        "lines_that_are_no_events": sum(len(one.noise) for one in drivers),
         "workers_lost": sum("was lost" in event.get("text", "") for one in drivers for event in one.events),
         "seconds_in_one_process": unkilled,
         "seconds": round(time.monotonic() - start, 1),
@@ -161,7 +171,7 @@ def tried(
 
 
 def is_right(told: dict) -> bool:
-    wrong = ("missing", "damaged", "drawn_twice", "left_to_do", "half_written")
+    wrong = ("missing", "damaged", "drawn_twice", "left_to_do", "half_written", "lines_that_are_no_events")
     return told["equal"] and not any(told[name] for name in wrong)
 
 

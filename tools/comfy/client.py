@@ -181,17 +181,23 @@ class ComfyClient:
 
     def image(self, entry: dict[str, str]) -> Image.Image:
         """Download one picture named by an output node ({"filename", "subfolder", "type"})."""
+        return Image.open(io.BytesIO(self.image_file(entry)))
+
+    def image_file(self, entry: dict[str, str]) -> bytes:
+        """The same as the file's bytes."""
         query = urllib.parse.urlencode({key: entry[key] for key in ("filename", "subfolder", "type")})
-        return Image.open(io.BytesIO(self.request(f"/view?{query}")))
+        return self.request(f"/view?{query}")
 
     def upload_image(self, source: Path | Image.Image, name: str) -> str:
         """Put a picture into the server's input folder; returns the name that LoadImage takes."""
         if isinstance(source, Image.Image):
             buffer = io.BytesIO()
             source.save(buffer, "PNG")
-            content = buffer.getvalue()
-        else:
-            content = Path(source).read_bytes()
+            return self.upload(buffer.getvalue(), name)
+        return self.upload(Path(source).read_bytes(), name)
+
+    def upload(self, content: bytes, name: str) -> str:
+        """Put a file into the server's input folder; returns the name that LoadImage takes."""
         boundary = uuid.uuid4().hex
         parts = [
             f'--{boundary}\r\nContent-Disposition: form-data; name="overwrite"\r\n\r\ntrue\r\n'.encode(),
