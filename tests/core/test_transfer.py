@@ -16,7 +16,7 @@ from acfun_core.transfer import matching
 from acfun_core.transfer.correction import corrected, toned
 from acfun_core.transfer.features import Taps, recorded, takes
 from acfun_core.transfer.matching import branch_swap, latent_swap
-from acfun_core.transfer.references import References
+from acfun_core.transfer.references import References, oval
 from acfun_core.unet.injection import hooked
 
 NOTHING = TransferConfig(branch=0, latent=0)
@@ -80,6 +80,25 @@ def test_the_start_takes_the_palette_of_the_style_and_turns_to_the_seed():
     assert torch.allclose(moved.mean((2, 3))[:1], style.mean((2, 3)), atol=1e-4)
     assert torch.allclose(moved.std((2, 3))[:1], style.std((2, 3)), atol=1e-3)
     assert torch.allclose(way.start(4.0, noise, TransferConfig(turn=1)), math.sqrt(17) * noise, atol=1e-4)
+
+
+def test_around_the_head_the_noise_is_the_seeds_and_inside_the_photos():
+    way, noise = references(), pictures(1, seed=7)
+    start = way.start(4.0, noise, TransferConfig(palette_start=0, background=1))
+    photo, seeds = way.latents[0][:1], math.sqrt(17) * noise
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        assert torch.allclose(start[(..., *corner)], seeds[(..., *corner)], atol=1e-5)
+    assert torch.allclose(start[..., 3, 4], photo[..., 3, 4])
+    # Less than the turn inside, it has no say.
+    less = way.start(4.0, noise, TransferConfig(palette_start=0, turn=0.5, background=0.2))
+    assert torch.allclose(less, way.start(4.0, noise, TransferConfig(palette_start=0, turn=0.5)))
+
+
+def test_the_oval_is_a_head_in_the_middle_of_a_portrait():
+    mask = oval(64, 64)
+    assert mask[28, 32] == 1 and mask[0, 0] == mask[-1].max() == mask[:, 0].max() == 0
+    assert 0.3 < mask.mean() < 0.5 and ((mask > 0) & (mask < 1)).any()
+    assert torch.allclose(oval(64, 64)[::2, ::2].mean(), oval(32, 32).mean(), atol=0.02)
 
 
 def test_misfits_are_named():
