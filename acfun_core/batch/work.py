@@ -74,7 +74,7 @@ class Workshop:
     def __init__(self, base: StableDiffusion, results: Results, threads: int, states: Path | None = None):
         self._base, self._results, self._threads = base, results, threads
         self._states = states or state_folder()
-        self._ways: Kept[Tensor] | None = None
+        self._ways: Kept[Tensor] = Kept(BYTES_OF_WAYS, weight=lambda way: way.nbytes)
         self._adapters: Kept[StyleAdapter] = Kept(ADAPTERS_KEPT)
 
     def do(self, job: Job) -> Outcome:
@@ -146,16 +146,10 @@ class Workshop:
 
         def way(source: Source, picture: Tensor) -> Tensor:
             found = partial(self._base.way_to_noise, picture, steps, side)
-            return self._kept_ways(steps, side).get((source.digest, steps, side), found)
+            return self._ways.get((source.digest, steps, side), found)
 
         ways = torch.cat([way(job.face, face), way(job.style, style)], dim=1)
         return References(self._base.levels(steps).sigmas, ways)
-
-    def _kept_ways(self, steps: int, side: int) -> Kept[Tensor]:
-        if self._ways is None:
-            a_way = (steps + 1) * 4 * (side // 8) ** 2 * 4
-            self._ways = Kept(max(2, BYTES_OF_WAYS // a_way))
-        return self._ways
 
     def _scores(self, picture: Tensor, style: Tensor, face: Tensor) -> dict[str, float | None]:
         """Identity and style by CLIP vision, None without it or where both pictures are one to it, and the copied share."""
@@ -172,20 +166,24 @@ class Workshop:
 
 
 class Kept(Generic[Value]):
-    """The last so many values, each under what it was made from."""
+    """The values that were used last, each under what it was made from.
 
-    def __init__(self, most: int):
-        self._most = most
+    Args:
+        most: how much of them.
+        weight: how much one is.
+    """
+
+    def __init__(self, most: int, weight: Callable[[Value], int] = lambda value: 1):
+        self._most, self._weight = most, weight
         self._values: OrderedDict[tuple, Value] = OrderedDict()
 
     def get(self, key: tuple, make: Callable[[], Value]) -> Value:
         """The value of a key, made if it is not there."""
-        if key not in self._values:
-            self._values[key] = make()
-            if len(self._values) > self._most:
-                self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        return self._values[key]
+        value = self._values.pop(key) if key in self._values else make()
+        self._values[key] = value
+        while len(self._values) > 1 and sum(map(self._weight, self._values.values())) > self._most:
+            self._values.popitem(last=False)
+        return value
 
 
 def picture_of(source: Source, role: str) -> Tensor:

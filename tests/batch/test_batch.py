@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
 
 import pytest
 
+from acfun_core.batch.extras import has, needed
 from acfun_core.batch.folders import folder_at
 from acfun_core.batch.plan import crossed
 from acfun_core.batch.results import Results
 from acfun_core.batch.run import planned
+from acfun_core.batch.work import Kept
+from acfun_core.errors import ACFunError
 
 from .made_up import BASE, drawn, folders, picture
 
@@ -20,13 +24,13 @@ def rows(tmp_path):
     return crossed(*folders(tmp_path, 2, 3), "keep_person", [0], {})
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["disk", "object store", "far disk"])
 def results(request, tmp_path):
-    """On this disk, and at an address of fsspec."""
-    if request.param == "local":
+    """On this disk, and at addresses of fsspec where objects appear whole and where files must be moved to their places."""
+    if request.param == "disk":
         return Results(str(tmp_path / "out"))
     pytest.importorskip("fsspec")
-    return Results(f"memory://{tmp_path.name}/out")
+    return Results({"object store": "memory:/", "far disk": "local://"}[request.param] + f"/{tmp_path}/out")
 
 
 def table(results):
@@ -168,6 +172,34 @@ def test_records_hold_nothing_but_json(rows, results):
     drawn(rows, results)
     contents = results.folder.read_all(results.folder.sizes("records"))
     assert all(set(json.loads(content)) >= {"file", "bytes", "seconds"} for content in contents.values())
+
+
+def test_a_library_that_is_missing_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ACFunError, match=r"ray cannot be imported, and without it there is no --ray.*acfun\[ray\]"):
+        needed("ray", "there is no --ray")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert not has("pyarrow")
+
+
+def test_without_pyarrow_the_table_is_csv(rows, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    results = Results(str(tmp_path / "out"))
+    told, *_ = drawn(rows, results)
+    assert told["results"].endswith("results.csv")
+    lines = results.folder.read("results.csv").decode().splitlines()
+    assert len(lines) == 7 and lines[0].startswith("row,name,style,face,preset,seed,state,path,seconds,identity")
+
+
+def test_values_are_kept_up_to_a_weight_and_those_used_last():
+    made, kept = [], Kept(10, weight=len)
+
+    def value(key, size):
+        return kept.get((key,), lambda: made.append(key) or "x" * size)
+
+    for key, size in (("a", 4), ("b", 4), ("a", 4), ("c", 4), ("a", 4), ("b", 4), ("large", 99), ("large", 99)):
+        value(key, size)
+    assert made == ["a", "b", "c", "b", "large"]
 
 
 def test_a_kind_of_address_that_nobody_knows():
