@@ -2,13 +2,16 @@
 
 Nodes, command line, workflows, demo and benchmark take them from here.
 
-===============  ===============  ====================================================================================
-name             is learned       how it is drawn
-===============  ===============  ====================================================================================
-``instant``      nothing          from the photo's noise, with features of the style picture (:mod:`acfun_core.transfer`)
-``keep_person``  the style        the same, and CFun adds the strokes and the drawing that it learned
-``follow_text``  style and face   from noise that is partly the photo's, under guidance: words decide
-===============  ===============  ====================================================================================
+===============  ==========  =========================================================================================
+name             is learned  how it is drawn
+===============  ==========  =========================================================================================
+``instant``      nothing     from the photo's noise, with features of the style picture (:mod:`acfun_core.transfer`)
+``keep_person``  the style   the same, and CFun adds the strokes and the drawing that it learned
+``follow_text``  nothing     from noise that is partly the photo's, under guidance: words decide, the medium's above all
+===============  ==========  =========================================================================================
+
+The paper's own form, trained on style and face and drawn from pure noise, is what nodes and command line do without a preset.
+The settings were chosen on the benchmark's tuning pairs (benchmarks/settings.md).
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ class Preset:
 
     Attributes:
         title: for people. doc: what it is good for, in a sentence.
-        prompt: to draw with, an example. Presets with a training have :data:`~acfun_core.config.PLACEHOLDER` in it.
+        prompt: to draw with, an example. Presets with a training have :data:`~acfun_core.config.PLACEHOLDER` in it; the others
+            may be drawn with an adapter too, and then need it as well.
         draw, transfer, strengths: of the drawing. A user's own strengths are multiplied with these.
         train: of the training, or None where nothing is learned. Its face weight is 0 where only the style is.
     """
@@ -61,14 +65,14 @@ PRESETS = {
         "Nothing is learned: the person in the style's colours, light and strokes.",
         "a painting of a person",
         DrawConfig(cfg=1.0),
-        TransferConfig(),
+        TransferConfig(branch=0.25, latent=0.4, returned=0.2, background=0.7),
     ),
     "keep_person": Preset(
         "keep the person",
         "The style is learned, in one short training for all faces: its strokes and drawing on the person.",
         f"a painting in {PLACEHOLDER} style",
         DrawConfig(cfg=1.0),
-        TransferConfig(returned=0.2, latent=0.0, palette_mean=0.3, palette_deviation=0.2),
+        TransferConfig(latent=0.0, returned=0.2, palette_mean=0.3, palette_deviation=0.2, background=0.7),
         Strengths(encoder=0.35, decoder=0.0),
         TrainConfig(
             steps=80,
@@ -83,11 +87,10 @@ PRESETS = {
     ),
     "follow_text": Preset(
         "follow the text",
-        "Style and face are learned, and words decide: expression, age, medium, background.",
-        f"a painting of a person in {PLACEHOLDER} style",
+        "Nothing is learned, and words decide: medium, age, expression. The person is met more loosely.",
+        "an oil painting of a person",
         DrawConfig(cfg=4.0),
-        TransferConfig(keep=0.4, keys_start=0.3, latent=0.0, turn=0.35),
-        train=TrainConfig(steps=150, learning_rate=1e-3, learning_rate_end=0.0, timestep_split=0.5),
+        TransferConfig(keep=0.5, keys_start=0.2, latent=0.0, turn=0.3, background=0.7),
     ),
 }
 

@@ -78,7 +78,7 @@ def _what_to_draw() -> list[io.Input]:
         Adapter.Input(
             "adapter",
             optional=True,
-            tooltip="The adapter output of Load or Apply ACFun Adapter. Only the preset instant needs none.",
+            tooltip="The adapter output of Load or Apply ACFun Adapter. The presets instant and follow_text need none.",
         ),
         io.String.Input(
             "prompt",
@@ -156,8 +156,8 @@ def _by_preset() -> list[io.Input]:
             default=CUSTOM,
             optional=True,
             tooltip=(
-                "instant needs no adapter, keep_person one that was trained with that preset, follow_text one of a style and a "
-                "face. cfg then has no say, and strengths are multiplied with the preset's. custom: all as set here."
+                "keep_person needs an adapter that was trained with that preset, instant and follow_text need none. cfg then "
+                "has no say, and strengths are multiplied with the preset's. custom: all as set here."
             ),
         ),
         io.Vae.Input(
@@ -230,7 +230,7 @@ def check_way(preset: str, adapter: LinkedAdapter | None, start: dict | None, pi
     if adapter is None and (preset == CUSTOM or PRESETS[preset].train is not None):
         raise ACFunError(
             f"There is no adapter, and the preset is {preset}.",
-            "the adapter output of Load or Apply ACFun Adapter, or the preset instant, which needs none",
+            "the adapter output of Load or Apply ACFun Adapter, or a preset that needs none",
             "connect an adapter, or choose instant",
         )
     if preset == CUSTOM:

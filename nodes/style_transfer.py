@@ -66,8 +66,8 @@ class ACFunStyleTransfer(io.ComfyNode):
                     options=list(PRESETS),
                     default="instant",
                     tooltip=(
-                        "instant: no adapter needed. keep_person and follow_text: with their adapter on the MODEL. Good: "
-                        "instant, and cfg 1 in the sampler."
+                        "instant: cfg 1 in the sampler. keep_person: cfg 1, with its adapter on the MODEL. follow_text: cfg 4, "
+                        "and the medium named in the prompt. Good: instant."
                     ),
                 ),
                 io.Float.Input(

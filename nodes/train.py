@@ -151,8 +151,8 @@ def _how_it_goes() -> list[io.Input]:
             default=CUSTOM,
             optional=True,
             tooltip=(
-                "keep_person learns the style alone in a short training, follow_text style and face: steps, learning_rate and "
-                "weights then have no say. custom: all as set here. Good: keep_person, and the same in the sampler."
+                "keep_person learns the style alone in a short training for all faces: steps, learning_rate and weights then "
+                "have no say. custom: all as set here. Good: keep_person, and the same in the sampler."
             ),
         ),
     ]

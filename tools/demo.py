@@ -1,7 +1,7 @@
 """The main job in a real ComfyUI: one photo and one style picture, drawn in the pack's three ways, on one contact sheet.
 
-Started by ``make demo``. Runs ``stylization`` (without a training, and with one on the style) and ``text_edits`` (with one on
-style and face) of ``workflows/api`` as they are, in a server of its own, and writes into ``out/``.
+Started by ``make demo``. Runs ``stylization`` (without a training, and with one on the style) and ``text_edits`` (drawn by
+words) of ``workflows/api`` as they are, in a server of its own, and writes into ``out/``.
 The last line it prints is the path of the contact sheet.
 """
 
@@ -27,7 +27,7 @@ REPO = Path(__file__).resolve().parents[1]
 OUT = REPO / "out"
 WORKFLOWS = {
     "stylization": "without a training, and with one on the style",
-    "text_edits": "with a training on style and face",
+    "text_edits": "without a training, by words",
 }
 """API workflow -> what of it is shown."""
 PANELS = {
@@ -154,10 +154,10 @@ def note(workflows: dict[str, Workflow]) -> str:
         return workflows[name][node_id(workflows[name], title)]["inputs"]
 
     kept, edited = inputs("stylization", "Sampler"), inputs("text_edits", "Sampler")
-    steps = {name: PRESETS[name].train.steps for name in ("keep_person", "follow_text")}
     return (
-        f'Keep the person: {steps["keep_person"]} training steps on the style alone, "{kept["prompt"]}". '
-        f'Follow the text: {steps["follow_text"]} on style and face, "{edited["prompt"]}", seed {edited["seed"]}. '
+        f'Keep the person: {PRESETS["keep_person"].train.steps} training steps on the style, "{kept["prompt"]}". '
+        f'Instant: "{inputs("stylization", "Sampler without training")["prompt"]}". '
+        f'Follow the text: "{edited["prompt"]}", seed {edited["seed"]}. '
         f"All at {kept['width']} px with {kept['steps']} sampling steps."
     )
 
@@ -169,8 +169,8 @@ def write_results(runs: dict[str, Run], workflows: dict[str, Workflow], models: 
         image = runs[name].images(node_id(workflows[name], title))[0].convert("RGB")
         image.save(OUT / f"{re.sub('[^a-z]+', '_', caption)}.png")
         panels.append((caption, image))
-    for name, run in runs.items():
-        run.images(node_id(workflows[name], "Train"))[0].save(OUT / f"loss_curve_{name}.png")
+    curve = runs["stylization"].images(node_id(workflows["stylization"], "Train"))[0]
+    curve.save(OUT / "loss_curve.png")
     for adapter in sorted((models / "acfun").glob("*.safetensors")):
         shutil.copy2(adapter, OUT / adapter.name)
     path = OUT / "contact_sheet.png"

@@ -20,7 +20,6 @@ from acfun_core.command_line import main
 from acfun_core.demo_base import DEMO_BASE
 from acfun_core.presets import PRESETS
 from acfun_core.storage import adapter_file
-from acfun_core.strengths import Strengths
 from tools.comfy.install import REPO
 
 PICTURES = REPO / "pictures"
@@ -90,7 +89,7 @@ def test_the_picture_is_that_of_the_library(loaded, base, tmp_path):
     plan = tmp_path / "plan.yaml"
     plan.write_text(
         f"- {{style: {PICTURES / 'style_woodblock.png'}, face: {PICTURES / 'face_astronaut.png'}, name: one,"
-        " preset: follow_text, seeds: [3], train.steps: 2, draw.steps: 2, resolution: 64}"
+        " preset: keep_person, seeds: [3], train.steps: 2, draw.steps: 2, resolution: 64}"
     )
     out, written = tmp_path / "out", []
     for _ in range(2):
@@ -103,7 +102,8 @@ def test_the_picture_is_that_of_the_library(loaded, base, tmp_path):
     style, face = (read_picture(PICTURES / name, "it") for name in ("style_woodblock.png", "face_astronaut.png"))
     with work.threads_of(1):
         references = base.references(face, style, 2, 64)
-        members, text = [(adapter_file.load(trained), Strengths())], PRESETS["follow_text"]
+        text = PRESETS["keep_person"]
+        members = [(adapter_file.load(trained), text.strengths)]
         drawn = base.sample(text.prompt, "", members, 3, 2, text.draw.cfg, transfer=Transfer(references, text.transfer))
         expected = np.asarray(to_pil(base.decode(drawn)[0]), dtype=int)
     # Both pictures go to noise in one batch here and alone there, which differs in the last bits.

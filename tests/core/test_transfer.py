@@ -189,8 +189,8 @@ def test_strength_scales_strokes_and_not_colours():
 
 def test_presets_are_found_by_name_and_learn_what_they_say():
     assert CUSTOM not in PRESETS
-    assert [name for name, one in PRESETS.items() if one.train is None] == ["instant"]
-    assert [name for name, one in PRESETS.items() if one.learns_face] == ["follow_text"]
+    assert [name for name, one in PRESETS.items() if one.train is not None] == ["keep_person"]
+    assert PRESETS["keep_person"].style_only and not PRESETS["instant"].style_only
     for one in PRESETS.values():
         assert ("S*" in one.prompt) == (one.train is not None)
     with pytest.raises(ACFunError, match="no preset 'best'"):

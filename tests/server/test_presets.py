@@ -72,16 +72,16 @@ def test_instant_needs_no_adapter_and_is_ksampler_with_the_patched_model(client)
     assert client.run(graph).texts("same")[0].endswith("equal=True")
 
 
-def test_follow_text_turns_the_photos_noise_to_the_seed(client):
-    """Other seeds are other portraits; the two other presets have none."""
-    graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
-    for preset in ("keep_person", "follow_text"):
+def test_where_the_noise_is_partly_the_seeds_other_seeds_are_other_portraits(client):
+    graph = {**base_graph(), "train": style_only(), "apply": apply_node()}
+    for preset in PRESETS:
         for seed in (3, 4):
             graph[f"{preset} {seed}"] = sampler_node(["apply", 0], "apply", preset=preset, seed=seed, **BESIDE)
         graph[f"same {preset}"] = compare_node([f"{preset} 3", 0], [f"{preset} 4", 0])
     run = client.run(graph)
-    assert run.texts("same keep_person")[0].endswith("equal=True")
-    assert run.texts("same follow_text")[0].endswith("finite=True equal=False")
+    for preset, one in PRESETS.items():
+        same = one.transfer.turn == one.transfer.background == 0
+        assert run.texts(f"same {preset}")[0].endswith(f"equal={same}"), preset
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,6 @@ def test_a_face_is_asked_for_where_it_counts(client):
     train = train_node()
     del train["inputs"]["face_image"]
     refused(client, {**base_graph(), "train": train}, "no face photo, and its weight in the loss is 1")
-    follow = {**train, "inputs": {**train["inputs"], "preset": "follow_text"}}
-    refused(client, {**base_graph(), "train": follow}, "no face photo")
 
 
 def test_without_a_face_and_its_weight_the_style_alone_is_learned(client):

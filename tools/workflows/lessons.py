@@ -35,16 +35,16 @@ from .parts import (
 DESCRIPTION = "a photo of a woman in S* style"
 SECOND_STYLE = "style_pop.png"
 FACE_BOX = {"box_x": 138, "box_y": 116, "box_width": 236, "box_height": 295}  # of FACE, in pixels
+DRAWN = "a woodcut print of a woman"
 EDITS = {
-    "Smiling": "a photo of a smiling woman in S* style",
-    "Serious": "a photo of a serious woman in S* style",
-    "Glasses": "a photo of a woman with glasses in S* style",
-    "Hat": "a photo of a woman with a hat in S* style",
-    "Old": "a photo of an old woman in S* style",
-    "Child": "a photo of a child in S* style",
-    "Man": "a photo of a man in S* style",
-    "Drawing": "a pencil drawing of a woman in S* style",
-    "Blue background": "a photo of a woman in S* style, blue background",
+    "Smiling": "a woodcut print of a smiling woman",
+    "Serious": "a woodcut print of a serious woman",
+    "Glasses": "a woodcut print of a woman with glasses",
+    "Old": "a woodcut print of an old woman",
+    "Young": "a woodcut print of a young woman",
+    "Man": "a woodcut print of a man",
+    "Oil": "an oil painting of a woman",
+    "Charcoal": "a charcoal drawing of a woman",
 }
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
@@ -72,25 +72,21 @@ def _picture(graph: Graph, base: Node, latent: Node, title: str, prefix: str) ->
 
 
 def text_edits(types: NodeTypes) -> Graph:
-    """One adapter, many prompts: what is written around S* changes the portrait."""
+    """One photo, one style picture, many prompts: words decide what is made of both."""
     graph, base = _begin("text_edits", types, "text_edits")
     face, style = _face_and_style(graph)
-    with graph.group("2  Train once", GREEN):
-        graph.column(x=800, width=420)
-        trained = train(graph, base, style, face["image"], DESCRIPTION, "text_edits", preset="follow_text")
-        applied = apply(graph, base, trained["adapter"])
 
     def drawn(prompt: str, title: str) -> Node:
-        return by_preset(graph, "follow_text", applied, base, face["image"], style, prompt, title)
+        return by_preset(graph, "follow_text", base, base, face["image"], style, prompt, title)
 
-    with graph.group("3  As trained", BROWN):
-        graph.column(x=1280, width=380)
-        _picture(graph, base, drawn(DESCRIPTION, "Sampler"), "Result", "as_trained")
+    with graph.group("2  Draw", BROWN):
+        graph.column(x=800, width=380)
+        _picture(graph, base, drawn(DRAWN, "Sampler"), "Result", "plain_words")
     for number, (title, prompt) in enumerate(EDITS.items(), 1):
         with graph.group(title, BLUE):
-            graph.column(x=1280 + number * COLUMN, width=380)
+            graph.column(x=800 + number * COLUMN, width=380)
             edited = drawn(prompt, f"Sampler {title}")
-            _picture(graph, base, edited, title, f"edit_{title.lower().replace(' ', '_')}")
+            _picture(graph, base, edited, title, f"edit_{title.lower()}")
     return graph
 
 

@@ -132,8 +132,8 @@ def by_preset(
     title: str = "Sampler",
     **changes,
 ) -> Node:
-    """ACFun Sampler with a preset, of what an Apply node or, for the preset instant, the base itself carries."""
-    adapter = {} if preset == "instant" else {"adapter": carrier["adapter"]}
+    """ACFun Sampler with a preset, of what an Apply node or, where nothing is learned, the base itself carries."""
+    adapter = {} if PRESETS[preset].train is None else {"adapter": carrier["adapter"]}
     return graph.add(
         "ACFunSampler",
         title,
