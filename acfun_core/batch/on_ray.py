@@ -21,6 +21,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
@@ -39,6 +40,8 @@ LOCAL = "local"
 """In place of an address: a cluster of this machine alone."""
 OBJECT_STORE = 80 * 2**20
 """Bytes. Ray's least is 75 MiB."""
+SECONDS_WITHOUT_WORKERS = 60.0
+"""After which it is said what they wait for."""
 MOST_DEATHS = 4
 """Workers that may die of one job, or in a row before any is ready."""
 
@@ -178,6 +181,7 @@ class OnRay:
         self._again: deque[Job] = deque()
         self._deaths: dict[str, int] = {}
         self._deaths_in_a_row = 0
+        self._told = time.monotonic()
         for _ in range(count):
             self._hire()
 
@@ -207,12 +211,19 @@ class OnRay:
         calls = {one.call: one for one in self._hired if one.call is not None}
         if not calls:
             return []
+        self._say_if_nobody_comes()
         ended, _ = self._ray.wait(list(calls), num_returns=1, timeout=seconds)
         if ended:
             # Others that ended meanwhile.
             ended, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         outcomes = [self._take(calls[call]) for call in ended]
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _say_if_nobody_comes(self) -> None:
+        if not any(one.ready for one in self._hired) and time.monotonic() - self._told > SECONDS_WITHOUT_WORKERS:
+            self._told = time.monotonic()
+            needs = f"{self._settings.threads} cores and {self._settings.gpus:g} GPUs"
+            self._notice(f"No worker is ready yet: each needs a machine with {needs} free, and loads the base.")
 
     def _take(self, hired: _Hired) -> Outcome | None:
         try:

@@ -46,18 +46,26 @@ class Planned:
 
 
 def planned(
-    rows: Sequence[Row], base: str, results: Results, retry_failed: bool = False, source: str = "This batch"
+    rows: Sequence[Row],
+    base: str,
+    results: Results,
+    retry_failed: bool = False,
+    source: str = "This batch",
+    bring: bool = True,
 ) -> Planned:
     """What is to be done.
 
     Args:
         base: from :func:`~acfun_core.batch.keys.identity_of`.
         source: what messages call the plan.
+        bring: copy pictures of this disk to where the results are, if that is elsewhere.
 
     Raises:
         ACFunError: names each row whose picture cannot be read; or the results cannot be reached.
     """
-    return held_against(work_of(rows, results.bring(sources_of(rows, source)), base), results, retry_failed)
+    found = sources_of(rows, source)
+    sources = results.bring(found) if bring else {picture.address: picture for picture in found}
+    return held_against(work_of(rows, sources, base), results, retry_failed)
 
 
 def held_against(work: Work, results: Results, retry_failed: bool) -> Planned:

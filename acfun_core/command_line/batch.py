@@ -103,7 +103,8 @@ def run(arguments: argparse.Namespace) -> dict:
     chosen = absolute(chosen_base(arguments))
     # Workers have a working folder of their own.
     results = Results(arguments.out if is_remote(arguments.out) else str(Path(arguments.out).resolve()))
-    plan = planned(rows, identity_of(chosen), results, arguments.retry_failed, arguments.plan or "This batch")
+    source = arguments.plan or "This batch"
+    plan = planned(rows, identity_of(chosen), results, arguments.retry_failed, source, not arguments.dry_run)
     shown = Shown(arguments, plan)
     shown.event("planned", plan.as_dict())
     if arguments.dry_run:

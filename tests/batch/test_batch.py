@@ -10,9 +10,11 @@ import pytest
 
 from acfun_core.batch.extras import has, needed
 from acfun_core.batch.folders import folder_at
+from acfun_core.batch.jobs import Training
 from acfun_core.batch.plan import crossed
 from acfun_core.batch.results import Results
 from acfun_core.batch.run import planned
+from acfun_core.batch.tally import Tally
 from acfun_core.batch.work import Kept
 from acfun_core.errors import ACFunError
 
@@ -140,6 +142,9 @@ def test_pictures_of_one_disk_are_brought_where_all_machines_read_them(rows, tmp
     assert len(addresses) == 3 and all(address.startswith("memory://") for address in addresses)
     assert len(results.folder.sizes("inputs")) == 5
     assert plan.work.rows[0][0].face == str(tmp_path / "faces" / "face0.png")
+    # A look at what is left copies nothing.
+    other = Results(f"memory://{tmp_path.name}/looked_at")
+    assert len(planned(rows, BASE, other, bring=False).drawings) == 6 and other.folder.sizes("inputs") == {}
 
 
 def test_a_folder_that_is_another_on_another_machine_is_told(tmp_path):
@@ -200,6 +205,28 @@ def test_values_are_kept_up_to_a_weight_and_those_used_last():
     for key, size in (("a", 4), ("b", 4), ("a", 4), ("c", 4), ("a", 4), ("b", 4), ("large", 99), ("large", 99)):
         value(key, size)
     assert made == ["a", "b", "c", "b", "large"]
+
+
+def test_the_time_left_is_of_what_is_left_on_all_workers():
+    now = [0.0]
+    tally = Tally(trainings=2, drawings=20, before=5, failed=1, workers=2, clock=lambda: now[0])
+    assert tally.left is None and "not known yet" in tally.line()
+    now[0] = 60.0
+    tally.add("training", 30.0)
+    for _ in range(4):
+        tally.add("drawing", 6.0)
+    tally.not_drawn += 1
+    assert tally.left == (30 + 15 * 6) / 2
+    told = tally.as_dict()
+    assert told["done"] == 9 and told["pictures_a_minute"] == 4.0 and "60 s left, 4.0 pictures a minute" in tally.line()
+
+
+def test_the_next_training_begins_before_workers_are_left_without(results, tmp_path):
+    """And not all of them first: a person wants to see pictures."""
+    _, worker, _ = drawn(crossed(*folders(tmp_path, 3, 10), "keep_person", [0], {}), results)
+    kinds = "".join("t" if isinstance(job, Training) else "d" for job in worker.done)
+    # Ten are ready after the first training; with fewer than eight the next one begins.
+    assert kinds == "tddd" + "t" + "d" * 10 + "t" + "d" * 17
 
 
 def test_a_kind_of_address_that_nobody_knows():

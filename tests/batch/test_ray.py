@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from acfun_core.backends.chosen import ChosenBase
+from acfun_core.batch import on_ray
 from acfun_core.batch.drive import Driver
 from acfun_core.batch.keys import identity_of
 from acfun_core.batch.on_ray import MOST_DEATHS, Cluster, OnRay, Settings, Worker
@@ -133,6 +134,16 @@ def test_a_machine_that_is_taken_back_is_no_fault_of_the_job(tmp_path, results, 
 def test_workers_that_die_before_they_are_ready_end_the_batch(tmp_path, results):
     with pytest.raises(ACFunError, match="died before they were ready: killed"):
         driven(tmp_path, results, MadeUpRay(results, {"ready": 100}))
+
+
+def test_it_is_said_when_no_worker_comes(tmp_path, results, monkeypatch):
+    """More workers than fit wait for machines, and a person would wait for them."""
+    monkeypatch.setattr(on_ray, "SECONDS_WITHOUT_WORKERS", 0.0)
+    ray, noticed = MadeUpRay(results), []
+    monkeypatch.setattr(ray, "wait", lambda calls, num_returns, timeout: ([], calls))
+    settings = Settings(ChosenBase(), "identity", results.folder.address, "token", threads=2, gpus=0.5)
+    engine = OnRay(SimpleNamespace(ray=ray), settings, 1, noticed.append)
+    assert engine.wait(0.0) == [] and "2 cores and 0.5 GPUs" in noticed[0]
 
 
 def test_a_machine_that_cannot_do_the_work_ends_the_batch(tmp_path, results):
