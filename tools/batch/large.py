@@ -70,7 +70,7 @@ def tried(folder: Path, styles: int, faces: int) -> dict:
     content, told = (folder / "face0.png").read_bytes(), {"rows": styles * faces}
     jobs = styles * faces + styles
     for name, stops in (("half", jobs // 2), ("rest", None), ("nothing_left", None)):
-        start = time.monotonic()
+        start, computed = time.monotonic(), time.process_time()
         left = planned(read_plan(plan), "no base", results)
         told[f"{name}_planned"] = round(time.monotonic() - start, 1)
         try:
@@ -78,6 +78,7 @@ def tried(folder: Path, styles: int, faces: int) -> dict:
         except KeyboardInterrupt:
             ended = {}
         told[f"{name}_seconds"] = round(time.monotonic() - start, 1)
+        told[f"{name}_cpu_seconds"] = round(time.process_time() - computed, 1)
     told["done"] = ended["done"]
     # Kilobytes on Linux.
     told["most_memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
