@@ -18,6 +18,8 @@ HEAVY = {
     "kornia",
     "matplotlib",
     "peft",
+    "pyarrow",
+    "ray",
     "scipy",
     "skimage",
     "sklearn",
