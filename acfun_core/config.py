@@ -368,8 +368,8 @@ class TransferConfig:
         0.0,
         0.0,
         1.0,
-        "The same around the head, outside an oval in the middle, where it is more than turn: the style picture's own ground "
-        "in place of the photo's.",
+        "How far the noise around the head, outside an oval in the middle, is turned toward the style picture's own: its "
+        "ground in place of the photo's.",
     )
 
     def __post_init__(self):

@@ -24,8 +24,9 @@ def corrected(
         sigma: the noise level. done: share of the sampling that is over, 0 to 1.
     """
     if config.returned:
-        # DDIM backwards asks at the level it goes to, with the latent of the one it leaves: what that missed is known.
-        missed = (references.slope(sigma) - predicted)[:-1]
+        # DDIM backwards asks at the level it goes to, with the latent of the one it leaves: what that missed is known. Where
+        # the noise is not the photo's, it would be noise of its own.
+        missed = (1 - references.around(config)) * (references.slope(sigma) - predicted)[:-1]
         z_0 = z_0 - config.returned * sigma * missed.repeat(len(z_0) // len(missed), 1, 1, 1)
     if config.latent and is_open(LATENT_WINDOW, done):
         z_0 = latent_swap(z_0, references.style, config.latent)

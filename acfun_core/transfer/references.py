@@ -24,6 +24,12 @@ def oval(height: int, width: int) -> Tensor:
     return ((1 + OVAL["edge"] - far) / (2 * OVAL["edge"])).clamp(0, 1)
 
 
+def turned(x: Tensor, to: Tensor, share: Tensor) -> Tensor:
+    """One noise turned to another by a share of a right angle: what lies between has the variance of both."""
+    angle = math.pi / 2 * share
+    return angle.cos() * x + angle.sin() * to
+
+
 @dataclass(frozen=True)
 class References:
     """Photos and a style picture on their own ways to noise, as :func:`~acfun_core.diffusion.sampling.invert` found them.
@@ -72,7 +78,8 @@ class References:
         return index, min(1.0, max(0.0, share))
 
     def start(self, sigma: float, noise: Tensor, config: TransferConfig) -> Tensor:
-        """x to begin a sampling with: the photos' at this level, moved to the style's palette and turned to a seed's noise.
+        """x to begin a sampling with: the photos' at this level, moved to the style's palette and turned to a seed's noise,
+        with the style picture's own around the head.
 
         Args:
             noise: (B, 4, h, w) unit noise of the seed.
@@ -87,10 +94,13 @@ class References:
         level = self.at(sigma)
         x = with_statistics(level[:-1], level[-1:], config.palette_start)
         x = x.repeat(len(noise) // len(x), 1, 1, 1)
-        around = 1 - oval(*noise.shape[-2:]).to(noise)
-        angle = math.pi / 2 * (config.turn + max(0.0, config.background - config.turn) * around)
-        # A turn of two unit noises is one, whatever the angle of each place.
-        return angle.cos() * x + angle.sin() * math.sqrt(1 + sigma**2) * noise
+        # Both are about unit noise, scaled alike: so are their turns by an angle, which each place may have for itself.
+        x = turned(x, math.sqrt(1 + sigma**2) * noise, torch.tensor(config.turn).to(x))
+        return turned(x, level[-1:], self.around(config))
+
+    def around(self, config: TransferConfig) -> Tensor:
+        """(h, w) share of the style picture's ground at each place, 0 to 1."""
+        return config.background * (1 - oval(*self.latents.shape[-2:]).to(self.latents))
 
     def check(self, portraits: Tensor) -> None:
         """Raise unless portraits (B, 4, h, w) can be drawn beside these."""

@@ -94,7 +94,7 @@ MISTAKES = {
     "seeds that are no numbers": (f"{GOOD}, seeds: [a, b]", "The seeds are ['a', 'b']"),
     "a seed twice": (f"{GOOD}, seeds: [1, 1]", "A seed is there twice"),
     "a seed below 0": (f"{GOOD}, seeds: -1", "is -1"),
-    "seeds that have no say": (f"{GOOD}, seeds: [1, 2], transfer.background: 0", "where no seed has a say"),
+    "seeds that have no say": (f"{GOOD}, seeds: [1, 2]", "where no seed has a say"),
     "a name with a folder in it": (f"{GOOD}, name: a/b", "cannot be that of a file"),
     "a description without the style": (f"{GOOD}, adapter.description: a face", "holds S* 0 times"),
     "a prompt without the style": (f"{GOOD}, prompt: a face", "does not hold S*"),

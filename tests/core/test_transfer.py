@@ -82,16 +82,22 @@ def test_the_start_takes_the_palette_of_the_style_and_turns_to_the_seed():
     assert torch.allclose(way.start(4.0, noise, TransferConfig(turn=1)), math.sqrt(17) * noise, atol=1e-4)
 
 
-def test_around_the_head_the_noise_is_the_seeds_and_inside_the_photos():
+def test_around_the_head_the_noise_is_the_style_pictures_and_inside_the_photos():
     way, noise = references(), pictures(1, seed=7)
     start = way.start(4.0, noise, TransferConfig(palette_start=0, background=1))
-    photo, seeds = way.latents[0][:1], math.sqrt(17) * noise
+    photo, style = way.latents[0][:1], way.latents[0][1:]
     for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
-        assert torch.allclose(start[(..., *corner)], seeds[(..., *corner)], atol=1e-5)
+        assert torch.allclose(start[(..., *corner)], style[(..., *corner)], atol=1e-5)
     assert torch.allclose(start[..., 3, 4], photo[..., 3, 4])
-    # Less than the turn inside, it has no say.
-    less = way.start(4.0, noise, TransferConfig(palette_start=0, turn=0.5, background=0.2))
-    assert torch.allclose(less, way.start(4.0, noise, TransferConfig(palette_start=0, turn=0.5)))
+    assert torch.equal(start, way.start(4.0, pictures(1, seed=8), TransferConfig(palette_start=0, background=1)))
+
+
+def test_nothing_is_returned_where_the_noise_is_not_the_photos():
+    """It would be noise of its own: the ground grew pebbles."""
+    way, z_0 = references(), pictures(1, seed=5)
+    config = TransferConfig(branch=0, latent=0, returned=0.5, background=1)
+    changed = (corrected(z_0, way, pictures(2, seed=6), config, 3.0, 0.5) - z_0).abs().amax((0, 1))
+    assert changed[0, 0] == changed[-1, -1] == 0 < changed[3, 4]
 
 
 def test_the_oval_is_a_head_in_the_middle_of_a_portrait():

@@ -80,7 +80,7 @@ def test_where_the_noise_is_partly_the_seeds_other_seeds_are_other_portraits(cli
         graph[f"same {preset}"] = compare_node([f"{preset} 3", 0], [f"{preset} 4", 0])
     run = client.run(graph)
     for preset, one in PRESETS.items():
-        same = one.transfer.turn == one.transfer.background == 0
+        same = one.transfer.turn == 0
         assert run.texts(f"same {preset}")[0].endswith(f"equal={same}"), preset
 
 
