@@ -29,7 +29,7 @@ ANY_FACE = "any"
 PICTURE, TRAINING = "picture", "training"
 
 
-def add_arguments(parser: argparse.ArgumentParser, default_list: str = "report") -> None:
+def add_arguments(parser: argparse.ArgumentParser, default_list: str = lists.JUDGED) -> None:
     """Which pictures, which settings, where to."""
     add = parser.add_argument
     add("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the fixed lists' files")

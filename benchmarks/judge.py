@@ -27,7 +27,7 @@ import numpy as np
 from acfun_core.errors import ACFunError
 from tools.base_key import said_of
 
-from . import aggregate, drawing, edits, methods, pages, plots, publish, report, tables
+from . import aggregate, drawing, edits, lists, methods, pages, plots, publish, report, tables
 from .measures import Measures
 from .pages import Section, Table
 from .store import Store
@@ -92,17 +92,22 @@ def with_options(options: argparse.Namespace, **changes) -> argparse.Namespace:
 ALL = [one.name for one in methods.METHODS]
 
 
+def names_of(options: argparse.Namespace) -> list[str]:
+    """The table's methods: all, or those of ``--methods``."""
+    return drawing.names_of(options.methods) if options.methods else ALL
+
+
 def later(options: argparse.Namespace) -> argparse.Namespace:
     """Options of the stages that need not have all pairs of the table: one seed, ``--later-pairs`` of them."""
     return with_options(options, seeds=1, pairs=options.later_pairs or options.pairs)
 
 
 def stage_table(options, pictures, measures) -> Judged:
-    again = drawing.names_of(options.only)
+    again = drawing.names_of(options.only) if options.only else names_of(options)
     grid = {"list": pictures.name, "grid": options.grid, "seeds": options.seeds}
     others = publish.kept(again, drawing.settings_of(options).run, grid) if options.only else []
     drawing.draw(options, again)
-    return table_of(beside(tables.measured(options, pictures, measures), others), ALL)
+    return table_of(beside(tables.measured(options, pictures, measures), others), names_of(options))
 
 
 def stage_time(options, pictures, measures, table: Judged) -> Section:
@@ -110,10 +115,11 @@ def stage_time(options, pictures, measures, table: Judged) -> Section:
     took = [image["train_seconds"] for image in table.images if image["method"] == aggregate.ACFUN]
     timed = with_options(later(options), train_seconds=float(round(np.mean(took))))
     # ACFun's own time is the measure, so its pictures stay.
-    trained = [one.name for one in methods.METHODS if one.trained and not isinstance(one, methods.ACFun)]
+    known = [methods.method(name) for name in names_of(options)]
+    trained = [one.name for one in known if one.trained and not isinstance(one, methods.ACFun)]
     drawing.draw(timed, trained)
     others = [image for image in table.images if image["method"] not in trained]
-    found = table_of(tables.measured(timed, pictures, measures) + others, ALL)
+    found = table_of(tables.measured(timed, pictures, measures) + others, names_of(options))
     title = f"Equal time ({timed.train_seconds:.0f} s of training, {found.pairs} pairs)"
     return Section(title, [found.numbers()])
 
@@ -126,7 +132,8 @@ def stage_curve(options, pictures, measures, table: Judged) -> Section:
     missing = [*shorter, paper]
     once = with_options(options, seeds=1)
     drawing.draw(once, missing)
-    found = table_of(beside(tables.measured(once, pictures, measures), table.images), [*ALL, *missing])
+    images = beside(tables.measured(once, pictures, measures), table.images)
+    found = table_of(images, [*names_of(options), *missing])
 
     def point(name: str) -> tuple[float, ...]:
         return found.rows[name].mean("train_passes"), found.value(name), *found.judged.interval(name)
@@ -202,7 +209,7 @@ def write(options, pictures, measures: Measures, table: Judged, sections: list[S
         "command": options.command,
     }
     # A piece of the list, or other pictures, is not the published table.
-    complete = pairs == len(pictures.pairs()) and pictures.name == "report" and not options.train_seconds
+    complete = pairs == len(pictures.pairs()) and pictures.name == lists.JUDGED and not options.train_seconds
     folder = publish.PUBLISHED if complete and not options.no_publish else store.folder
     folder.mkdir(exist_ok=True)
     publish.write_summary(whole, folder / "summary.json")
@@ -254,6 +261,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="methods of full's table that are drawn; the others' published rows stay"
     )
+    parser.add_argument("--methods", default="", help="methods of the table (all); what others have drawn is left out")
     parser.add_argument(
         "--later-pairs",
         type=int,

@@ -19,6 +19,8 @@ from acfun_core.faces.crop import crop_faces
 
 LISTS = Path(__file__).with_name("lists")
 NAMES = tuple(sorted(path.stem for path in LISTS.glob("*.json")))
+JUDGED = "unseen"
+"""The list that the published table is of: nobody looked at its pictures before all settings were fixed."""
 KINDS = ("deformed", "strokes", "flat")
 """What is hard about a style: shapes far from a photo's, brush or pen strokes, flat graphic areas."""
 EYE_DISTANCE = 0.28

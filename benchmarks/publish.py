@@ -12,6 +12,7 @@ import numpy as np
 from acfun_core.errors import ACFunError
 
 from .aggregate import COSTS, cost, with_means
+from .lists import JUDGED
 
 PUBLISHED = Path(__file__).with_name("published")
 KEYS = ("method", "face", "style", "seed")
@@ -63,7 +64,7 @@ def kept(again: Sequence[str], run: str, settings: dict, folder: Path = PUBLISHE
         raise ACFunError(f"There is no table in {folder} to keep rows of.", "a published table", "leave --only out")
     known = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     # Only the fixed list is ever published.
-    differ = [name for name, value in settings.items() if {"list": "report", **known["settings"]}.get(name) != value]
+    differ = [name for name, value in settings.items() if {"list": JUDGED, **known["settings"]}.get(name) != value]
     if known["run"] != run or differ:
         raise ACFunError(
             f"The published table is of another run: {', '.join(differ) or known['run']}.",

@@ -37,7 +37,7 @@ def transferring(predict: Predict, plain: Predict, levels: Levels, taps: Taps, t
         sigma, done = levels.sigmas[index].item(), levels.done[index]
         with recorded(taps) as rows:
             predicted = plain(references.at(sigma), index)
-        with hooked(takes(taps, rows, config, done)):
+        with hooked(takes(taps, rows, config, done, references.around(config))):
             eps = predict(x, index)
         z_0 = corrected(x - sigma * eps, references, predicted, config, sigma, done)
         return (x - z_0) / sigma

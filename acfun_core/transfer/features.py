@@ -7,12 +7,14 @@ layout, whatever other patches compute between them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..block_names import part_of
 from ..config import TransferConfig
@@ -26,6 +28,9 @@ ATTENTION_LEVELS = 2
 in StyleID. Coarser ones carry what the picture shows."""
 BRANCHES = 2
 """ResBlocks at the end of the decoder whose branches are swapped: strokes are finer than any attention."""
+
+GROUND_ASKS = 0.6
+"""Share of the photo's queries that is left out where the ground is the style picture's: they would draw the photo's again."""
 
 Rows = Mapping[nn.Module, Tensor]
 """Module -> its output for photos and, in the last row, the style picture."""
@@ -94,26 +99,30 @@ def recorded(taps: Iterable[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
         yield found
 
 
-def takes(taps: Taps, rows: Rows, config: TransferConfig, done: float) -> list[tuple[nn.Module, Transform]]:
+def takes(
+    taps: Taps, rows: Rows, config: TransferConfig, done: float, around: Tensor
+) -> list[tuple[nn.Module, Transform]]:
     """Which module of a portrait's pass takes over what of the reference's pass at the same noise level.
 
     Args:
         done: share of the sampling that is over, 0 to 1.
+        around: (h, w) share of the style picture's ground at each place of the latent (:meth:`References.around`).
     """
     found: list[tuple[nn.Module, Transform]] = []
     if done >= config.keys_start:
-        found += [(module, _asking(rows[module], config)) for module in taps.queries]
+        found += [(module, _asking(rows[module], config, around)) for module in taps.queries]
         found += [(module, _reading(rows[module])) for module in taps.contents]
     if config.branch:
         found += [(module, _swapping(rows[module], config.branch)) for module in taps.branches]
     return found
 
 
-def _asking(rows: Tensor, config: TransferConfig) -> Transform:
-    """Queries (B, N, width), mixed with the photos', at the sharpness."""
+def _asking(rows: Tensor, config: TransferConfig, around: Tensor) -> Transform:
+    """Queries (B, N, width), mixed with the photos', less around the head, at the sharpness."""
+    photos = rows[:-1]
+    keep = config.keep * (1 - GROUND_ASKS * places(around, photos.shape[1]).to(photos))
 
     def transform(queries: Tensor) -> Tensor:
-        photos = rows[:-1]
         if len(queries) % len(photos) or queries.shape[1:] != photos.shape[1:]:
             raise ACFunError(
                 f"Self-attention asks at {tuple(queries.shape)} places, the photos have {tuple(photos.shape)}.",
@@ -121,10 +130,18 @@ def _asking(rows: Tensor, config: TransferConfig) -> Transform:
                 "take off the patch that cuts pictures into tiles, such as HyperTile",
             )
         # All pictures with the prompt, then all without: each finds its own photo.
-        photos = photos.to(queries).repeat(len(queries) // len(photos), 1, 1)
-        return config.sharpness * torch.lerp(queries, photos, config.keep)
+        kept = photos.to(queries).repeat(len(queries) // len(photos), 1, 1)
+        return config.sharpness * torch.lerp(queries, kept, keep.to(queries))
 
     return transform
+
+
+def places(around: Tensor, count: int) -> Tensor:
+    """(h, w) -> (count, 1): the same at the places of a coarser level."""
+    height, width = around.shape
+    scale = math.sqrt(count / (height * width))
+    size = round(height * scale), round(width * scale)
+    return F.interpolate(around[None, None], size=size, mode="area").flatten()[:, None]
 
 
 def _reading(rows: Tensor) -> Transform:

@@ -12,7 +12,7 @@ from ..config import TransferConfig
 from ..diffusion.palette import with_statistics
 from ..errors import ACFunError
 
-OVAL = {"centre": (0.5, 0.45), "radii": (0.33, 0.42), "edge": 0.15}
+OVAL = {"centre": (0.5, 0.45), "radii": (0.36, 0.45), "edge": 0.2}
 """Where the head of a portrait is, as *Crop Face* cuts it: shares of width and height, and the softness of the border."""
 
 

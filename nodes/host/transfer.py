@@ -81,7 +81,8 @@ class Transferring:
         sigma, taps = sigmas[0].item(), Taps.of(find_sites(executor.class_obj))
         if sigma != self._at:
             self._look(executor, x, sigma, taps, sampling)
-        return takes(taps, self._rows, self.beside.config, share_done_at(sampling, sigmas[:1]).item())
+        around = self.beside.references.around(self.beside.config).to(x.device)
+        return takes(taps, self._rows, self.beside.config, share_done_at(sampling, sigmas[:1]).item(), around)
 
     def _look(self, executor, x: Tensor, sigma: float, taps: Taps, model_sampling) -> None:
         """Pass the references through the UNet at a noise level."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.errors import ACFunError
-from benchmarks import aggregate, edits, judge, methods, pages, plots, publish, tables
+from benchmarks import aggregate, edits, judge, lists, methods, pages, plots, publish, tables
 from benchmarks.measures import Measures, Seen, altered, own_and_others
 from tools.measure import style
 from tools.measure.faces import Face
@@ -163,7 +163,7 @@ def test_a_table_may_keep_the_published_rows_of_methods_that_are_not_drawn_again
     with pytest.raises(ACFunError, match="no table"):
         publish.kept([], "run-1", settings, tmp_path)
     publish.write_summary({"run": "run-1", "settings": settings}, tmp_path / "summary.json")
-    kept = publish.kept(["acfun"], "run-1", {"list": "report", **settings}, tmp_path)
+    kept = publish.kept(["acfun"], "run-1", {"list": lists.JUDGED, **settings}, tmp_path)
     assert {image["method"] for image in kept} == {image["method"] for image in images} - {"acfun"}
     for run, changed in (("run-2", {}), ("run-1", {"grid": "4x4"}), ("run-1", {"list": "tuning"})):
         with pytest.raises(ACFunError, match="of another run"):
@@ -272,7 +272,9 @@ def test_the_curve_stands_beside_the_papers_budget_and_trains_nothing_twice(monk
         ]
 
     monkeypatch.setattr(judge.tables, "measured", lambda options, pictures, measures: images(asked))
-    section = judge.stage_curve(Namespace(passes=400, seeds=1), None, None, Namespace(images=images(judge.ALL)))
+    section = judge.stage_curve(
+        Namespace(passes=400, seeds=1, methods=""), None, None, Namespace(images=images(judge.ALL))
+    )
     assert asked == [*(f"keep_person:steps={n}" for n in judge.CURVE), f"keep_person:{judge.PAPER_TRAINING}"]
     differences = section.tables[1].rows
     assert [int(row[0]) for row in differences] == [*judge.CURVE, 80]
