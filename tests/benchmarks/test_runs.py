@@ -46,6 +46,20 @@ def test_lists_are_balanced_and_share_nothing():
     assert not hashes[0] & hashes[1] and len(hashes[0]) == 12
 
 
+def test_the_list_that_nobody_looked_at_shares_nothing_with_the_others():
+    """Of the faces that the base has not seen, too few are left for each skin tone to be there twice."""
+    contents = {name: json.loads((lists.LISTS / f"{name}.json").read_text()) for name in ("report", "tuning", "unseen")}
+    hashes = {name: {e["sha256"] for e in one["faces"] + one["styles"]} for name, one in contents.items()}
+    assert len(hashes["unseen"]) == 12 and not hashes["unseen"] & (hashes["report"] | hashes["tuning"])
+    kinds = [style["kind"] for style in contents["unseen"]["styles"]]
+    assert all(kinds.count(kind) == 2 for kind in lists.KINDS)
+    groups = [face["groups"] for face in contents["unseen"]["faces"]]
+    for kind, count in (("sex", 2), ("age", 3)):
+        labels = [one[kind] for one in groups]
+        assert len(set(labels)) == count and all(labels.count(label) == 6 // count for label in set(labels))
+    assert len({one["skin"] for one in groups}) == 3
+
+
 def test_a_list_finds_its_files_by_hash_alone(tmp_path, monkeypatch):
     data = folder_of(tmp_path / "data", 2)
     entries = [hashlib.sha256((data / f"{i}.png").read_bytes()).hexdigest() for i in range(2)]
