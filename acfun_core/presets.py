@@ -65,14 +65,14 @@ PRESETS = {
         "Nothing is learned: the person in the style's colours, light and strokes.",
         "a painting of a person",
         DrawConfig(cfg=1.0),
-        TransferConfig(branch=0.25, latent=0.4, returned=0.2, background=0.7),
+        TransferConfig(branch=0.25, latent=0.4, returned=0.2, background=1.0),
     ),
     "keep_person": Preset(
         "keep the person",
         "The style is learned, in one short training for all faces: its strokes and drawing on the person.",
         f"a painting in {PLACEHOLDER} style",
         DrawConfig(cfg=1.0),
-        TransferConfig(latent=0.0, returned=0.2, palette_mean=0.3, palette_deviation=0.2, background=0.7),
+        TransferConfig(branch=0.25, latent=0.0, returned=0.2, palette_mean=0.3, palette_deviation=0.2, background=1.0),
         Strengths(encoder=0.35, decoder=0.0),
         TrainConfig(
             steps=80,
