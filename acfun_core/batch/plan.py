@@ -196,7 +196,7 @@ def _portraits_of(
         mistakes.add(
             number,
             f"It has seeds, and the preset {preset} starts from the photo's own noise, where no seed has a say",
-            "Leave seeds out, vary train.seed, or set transfer.turn or transfer.background",
+            "Leave seeds out, vary train.seed, or set transfer.turn",
         )
         return []
     stem = name or "_".join([_stem(pictures["face"]), _stem(pictures["style"])])

@@ -51,7 +51,7 @@ class Way:
     @property
     def seed_counts(self) -> bool:
         """Whether another seed gives another portrait: it does where the photo's noise is turned toward the seed's."""
-        return max(self.transfer.turn, self.transfer.background) > 0
+        return self.transfer.turn > 0
 
 
 @lru_cache(maxsize=1)

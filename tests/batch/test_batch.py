@@ -82,6 +82,8 @@ def test_other_options_and_another_base_are_other_pictures(rows, results, tmp_pa
     assert (len(steps.trainings), len(steps.drawings)) == (0, 6)
     learning = planned(crossed(*folder, "keep_person", [0], {"train.seed": 7}), BASE, results)
     assert (len(learning.trainings), len(learning.drawings)) == (2, 6)
+    both = planned(crossed(*folder, "keep_person", [0], {"train.face_weight": 1.0}), BASE, results)
+    assert (len(both.trainings), len(both.drawings)) == (6, 6), "style and face are learned together, each pair anew"
     other = planned(rows, "another base", results)
     assert (len(other.trainings), len(other.drawings)) == (2, 6)
 
