@@ -76,12 +76,14 @@ def measures_of(options, pictures: PictureList) -> Measures:
     Raises:
         SystemExit: a face or feature model is not installed; the text says which and how.
     """
-    keep = options.out / f"art-{VERSION}-{options.side}.npy"
+    # 0 stands for what the base was made for.
+    side = settings_of(options).side
+    keep = options.out / f"art-{VERSION}-{side}.npy"
     views = keep.with_name(f"parts-{keep.name}")
     try:
-        collection = real_art(options.data, pictures, options.side, keep)
-        quarters = real_art(options.data, pictures, options.side, views, every=4, parts=True)
-        return Measures(pictures, options.side, collection, quarters)
+        collection = real_art(options.data, pictures, side, keep)
+        quarters = real_art(options.data, pictures, side, views, every=4, parts=True)
+        return Measures(pictures, side, collection, quarters)
     except (MissingModel, ImportError) as error:
         raise SystemExit(f"{error} (pip install -r benchmarks/requirements.txt, see benchmarks/README.md)") from None
 

@@ -149,6 +149,15 @@ def test_a_part_that_differs_does_not_agree():
     assert publish.disagreements(publish.differences(images, one_copy), ["acfun"]) == []
 
 
+def test_measuring_takes_the_bases_own_side_where_none_is_named(monkeypatch, tmp_path):
+    """It took 0, of which no picture is, and ended in torch before anything was drawn."""
+    sides = []
+    monkeypatch.setattr(tables, "real_art", lambda data, pictures, side, *where, **how: sides.append(side))
+    monkeypatch.setattr(tables, "Measures", lambda pictures, side, *statistics: sides.append(side))
+    tables.measures_of(judge.parse(["full", "--out", str(tmp_path)]), None)
+    assert sides == [NATIVE_SIDE] * 3
+
+
 def test_the_part_fits_its_time():
     images = [{"method": name, "train_seconds": 100.0, "seconds": 20.0} for name in "abcde"]
     assert publish.part_pairs(images, minutes=36, workers=2) == 4
