@@ -8,6 +8,7 @@ from acfun_core.batch.plan import crossed, read_plan
 from acfun_core.batch.results import Results
 from acfun_core.batch.run import planned
 from acfun_core.errors import ACFunError
+from acfun_core.presets import PRESETS
 
 from .made_up import BASE, folders, picture
 
@@ -51,8 +52,12 @@ style.png,face.png,second,8,,,"a drawing, in S* style"
     rows = read_plan(plan_file(here, yaml))
     assert rows == read_plan(plan_file(here, table, "plan.csv"))
     first, second = rows
-    assert first.way.training.steps == 20 and first.way.drawing.steps == 8 and first.way.strengths.encoder == 0.35
-    assert second.way.training.steps == 80 and second.way.kind.description == "a drawing, in S* style"
+    assert (
+        first.way.training.steps == 20
+        and first.way.drawing.steps == 8
+        and first.way.strengths.encoder == KEEP.strengths.encoder
+    )
+    assert second.way.training.steps == KEEP.train.steps and second.way.kind.description == "a drawing, in S* style"
     assert first.style == str(here / "style.png") and first.number == 1
 
 
@@ -71,6 +76,7 @@ def test_two_folders_are_crossed(tmp_path):
         crossed(styles, str(tmp_path), "keep_person", [0], {})
 
 
+KEEP = PRESETS["keep_person"]
 GOOD = "style: style.png, face: face.png"
 MISTAKES = {
     "no style": ("face: face.png", "It has no style"),
