@@ -61,6 +61,17 @@ class Judged:
     def numbers(self) -> Table:
         return tables.numbers(self.rows, self.judged)
 
+    def ahead(self, own: str = aggregate.ACFUN) -> Table:
+        """By how much a method's J is above each other's, anchors apart."""
+        rows = []
+        for name in [name for name in self.names if name != own and name not in tables.anchors(self.names)]:
+            value, low, high = self.judged.advantage(own, name)
+            others = self.judged.advantage_for_others(own, name)
+            both = [f"{a:.2f} to {b:.2f}" for a, b in ((low, high), others)]
+            rows.append([methods.method(name).title, f"{value:.2f}", *both])
+        title = methods.method(own).title
+        return Table([f"*{title}* above", "J", "95 % over pairs", "95 % for other faces and styles"], rows)
+
     def value(self, name: str) -> float:
         """J of a method."""
         return float(self.judged.j[self.names.index(name)])
@@ -182,7 +193,7 @@ def full(options: argparse.Namespace) -> dict:
     measures = tables.measures_of(options, pictures)
     end = time.monotonic() + 60 * options.minutes
     table = stage_table(options, pictures, measures)
-    sections = [Section(f"Equal passes ({options.passes})", [table.numbers()])]
+    sections = [Section(f"At most {options.passes} passes", [table.numbers(), table.ahead()])]
     more = {"time": stage_time, "curve": stage_curve, "limits": stage_limits}
     more = {name: partial(stage, table=table) for name, stage in more.items()} | {"edits": stage_edits}
     for name in STAGES[1:]:
@@ -201,6 +212,7 @@ def write(options, pictures, measures: Measures, table: Judged, sections: list[S
         **line,
         "settings": {**settings.as_dict(), "seeds": options.seeds, "grid": options.grid, "workers": options.workers},
         "acfun": methods.method(aggregate.ACFUN).options,
+        "of_pairs": len(pictures.pairs()),
         "run": settings.run,
         "pairs": pairs,
         "images": len(table.images),
@@ -209,7 +221,8 @@ def write(options, pictures, measures: Measures, table: Judged, sections: list[S
         "command": options.command,
     }
     # A piece of the list, or other pictures, is not the published table.
-    complete = pairs == len(pictures.pairs()) and pictures.name == lists.JUDGED and not options.train_seconds
+    whole_list = pairs == len(pictures.pairs()) or options.publish_piece
+    complete = whole_list and pictures.name == lists.JUDGED and not options.train_seconds
     folder = publish.PUBLISHED if complete and not options.no_publish else store.folder
     folder.mkdir(exist_ok=True)
     publish.write_summary(whole, folder / "summary.json")
@@ -269,6 +282,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="pairs of the stages time, edits and limits, evenly spread (0 is all)",
     )
     parser.add_argument("--no-publish", action="store_true", help="leave benchmarks/published as it is")
+    parser.add_argument(
+        "--publish-piece", action="store_true", help="publish with --pairs too; the page says how many there are"
+    )
     options = parser.parse_args(arguments)
     options.command = drawing.command("judge", arguments)
     if options.what == "part" and options.out == drawing.OUT:

@@ -39,7 +39,7 @@ def test_every_option_of_the_configs_has_a_flag(capsys):
     given = build_parser().parse_args(
         ["train", "--style", "s", "--face", "f", "--out", "o", "--form", "low_rank", "--style-flip", "--steps", "7"]
     )
-    assert flags.given(given, AdapterConfig) == {"form": "low_rank", "description": given.description}
+    assert flags.given(given, AdapterConfig) == {"form": "low_rank"}
     assert flags.given(given, TrainConfig) == {"steps": 7, "style_flip": True}
 
 

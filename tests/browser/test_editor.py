@@ -12,7 +12,7 @@ from tools.comfy.install import REPO
 from tools.registry.locales import load_phrases
 from tools.workflows import api
 
-QUICK_START = "stylization"
+QUICK_START = "face_parts"  # a training whose steps are its own, not a preset's
 TRAIN = "ACFunTrainStyle"
 USERS_FILES = ("CheckpointLoaderSimple", "CLIPVisionLoader", "LoraLoader", "ControlNetLoader")
 WITH_USERS_FILES = ("own_checkpoint", "lora_controlnet")

@@ -86,7 +86,7 @@ def test_the_form_of_app_mode(editor: Editor):
         editor.screenshot("app_mode")
         panel = editor.visible('[data-testid="linear-widgets"]')
         if panel is not None:
-            for name in (*CALLED, "steps", "style_weight", "seed"):
+            for name in (*CALLED, "how to draw", "strokes of the style", "seed"):
                 assert name in panel.text, panel.text
         assert editor.errors_of_the_pack() == []
     finally:

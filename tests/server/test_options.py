@@ -74,7 +74,7 @@ def test_the_widgets_are_the_declarations(client):
     for name, value in DEFAULTS.items():
         assert shown["required"][name][1]["default"] == value, name
     simple = client.object_info("ACFunTrainStyle")["input"]
-    assert list(simple["required"])[6:] == [
+    assert list(simple["required"])[5:] == [
         "description",
         "steps",
         "learning_rate",
@@ -85,7 +85,7 @@ def test_the_widgets_are_the_declarations(client):
         "preview_every",
         "name",
     ]
-    assert list(simple["optional"]) == ["options"]
+    assert list(simple["optional"]) == ["face_image", "options", "preset"]
     for name in ("steps", "learning_rate", "style_weight", "face_weight", "seed"):
         option, shown = options_of(TrainConfig)[name], simple["required"][name][1]
         assert (shown["min"], shown["max"]) == (option.low, option.high), name

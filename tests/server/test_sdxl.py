@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from acfun_core.config import TransferConfig
 from acfun_core.storage import adapter_file
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node
 
 from .test_options import differences, portrait, small_training, stock_small, train_options
+from .test_style_transfer import transfer_node
 
 
 def sdxl_graph(names: str = "", **training) -> dict:
@@ -128,6 +131,25 @@ def test_a_checkpoint_that_predicts_v_up_to_zero_snr(client, comfy):
     assert adapter.base_prediction == "v" and adapter.base_family == "sdxl"
     assert all(after < before for before, after in zip(adapter.record.before, adapter.record.after)), adapter.record
     assert "trained on a base that predicts the velocity" in comfy.log_path.read_text()
+
+
+@pytest.mark.parametrize("names", ["", "v_pred ztsnr"], ids=["epsilon", "v"])
+def test_the_transfer_gives_a_photo_back_that_is_its_own_style(client, names):
+    """With all of the return, under the empty prompt: the way home ends at the photo only if the references pass as the
+    sampling does, with pooled text, sizes, noise levels and all."""
+    config = TransferConfig(branch=0, latent=0, returned=1, keep=1, sharpness=1)
+    graph = sdxl_graph(names) | {
+        "options": node("ACFunTransferOptions", **dataclasses.asdict(config)),
+        "patched": transfer_node(model=("sdxl", 0), clip=["sdxl", 1], style_image=["face", 0], options=["options", 0]),
+        **stock(""),
+        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "photo": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
+    }
+    graph["stock"]["inputs"] |= {"model": ["patched", 0], "latent_image": ["patched", 1], "cfg": 1.0}
+    del graph["train"]
+    assert difference(client, graph, ["stock", 0], ["photo", 0]) < 1e-2
+    graph["stock"]["inputs"]["model"] = ["sdxl", 0]
+    assert difference(client, graph, ["stock", 0], ["photo", 0]) > 0.1
 
 
 def test_other_predictions_are_named(client):

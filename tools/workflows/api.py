@@ -9,6 +9,7 @@ from . import WORKFLOWS
 
 NAMES = (
     "stylization",
+    "instant",
     "spliced_face",
     "any_photo",
     "text_edits",
