@@ -139,6 +139,18 @@ def test_the_published_table_follows_from_its_rows_and_puts_no_anchor_first():
     assert judged.first() not in anchors
 
 
+def test_the_table_says_by_how_much_its_first_method_is_ahead_of_each_that_is_no_anchor():
+    images = [image for rows in planted(judges({})).values() for image in rows]
+    names = sorted({image["method"] for image in images})
+    table = judge.table_of(images, names).ahead("acfun")
+    assert [row[0] for row in table.rows] == [
+        methods.method(name).title for name in names if name != "acfun" and not methods.method(name).anchor
+    ]
+    for row in table.rows:
+        low, high = map(float, row[2].split(" to "))
+        assert low <= float(row[1]) <= high
+
+
 def test_a_part_that_differs_does_not_agree():
     images = planted(judges({}))["acfun"]
     other = [{**image, "numbers": {**image["numbers"], "style_margin": 0.1}} for image in images[:4]]
