@@ -19,6 +19,7 @@ from .parts import (
     STYLE,
     apply,
     by_preset,
+    close_up,
     decode,
     example,
     load_base,
@@ -47,6 +48,7 @@ def stylization(types: NodeTypes) -> Graph:
     with graph.group("1  Face and style", BLUE):
         graph.column(x=440, width=300)
         face = example(graph, "Face", FACE)
+        cut = close_up(graph, face)
         style = example(graph, "Style", STYLE)
     with graph.group("2  Train on the style", GREEN):
         graph.column(x=800, width=420)
@@ -57,13 +59,13 @@ def stylization(types: NodeTypes) -> Graph:
         graph.column(x=1280, width=380)
         applied = apply(graph, base, trained["adapter"])
         prompt = PRESETS["keep_person"].prompt
-        latent = by_preset(graph, "keep_person", applied, base, face["image"], style, prompt)
+        latent = by_preset(graph, "keep_person", applied, base, cut, style, prompt)
         graph.column(x=1700, width=380)
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/result")
     with graph.group("4  The same without a training", GREY):
         graph.column(x=1280, width=380, y=1060)
         plain = by_preset(
-            graph, "instant", base, base, face["image"], style, "a woodcut print of a woman", "Sampler without training"
+            graph, "instant", base, base, cut, style, "a woodcut print of a woman", "Sampler without training"
         )
         graph.column(x=1700, width=380, y=1060)
         picture = decode(graph, base, plain, "Decode without training")
@@ -83,6 +85,7 @@ def instant(types: NodeTypes) -> Graph:
     with graph.group("1  Face and style", BLUE):
         graph.column(x=440, width=300)
         face = example(graph, "Face", FACE)
+        cut = close_up(graph, face)
         style = example(graph, "Style", SPLICED_STYLE)
     with graph.group("2  Look at both", GREEN):
         graph.column(x=800, width=380)
@@ -92,7 +95,7 @@ def instant(types: NodeTypes) -> Graph:
             model=base["model"],
             clip=base["clip"],
             vae=base["vae"],
-            photo=face["image"],
+            photo=cut,
             style_image=style["image"],
             preset="instant",
             strength=1.0,

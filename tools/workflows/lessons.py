@@ -13,6 +13,7 @@ from .parts import (
     BROWN,
     FACE,
     FACE_2_SEED,
+    FACE_BOX,
     GREEN,
     GREY,
     SAMPLING,
@@ -20,6 +21,7 @@ from .parts import (
     STYLE,
     apply,
     by_preset,
+    close_up,
     decode,
     draw,
     example,
@@ -34,7 +36,6 @@ from .parts import (
 
 DESCRIPTION = "a photo of a woman in S* style"
 SECOND_STYLE = "style_pop.png"
-FACE_BOX = {"box_x": 138, "box_y": 116, "box_width": 236, "box_height": 295}  # of FACE, in pixels
 DRAWN = "a woodcut print of a woman"
 EDITS = {
     "Smiling": "a woodcut print of a smiling woman",
@@ -75,16 +76,19 @@ def text_edits(types: NodeTypes) -> Graph:
     """One photo, one style picture, many prompts: words decide what is made of both."""
     graph, base = _begin("text_edits", types, "text_edits")
     face, style = _face_and_style(graph)
+    with graph.group("2  Cut the photo around the face", GREEN):
+        graph.column(x=800, width=380)
+        cut = close_up(graph, face)
 
     def drawn(prompt: str, title: str) -> Node:
-        return by_preset(graph, "follow_text", base, base, face["image"], style, prompt, title)
+        return by_preset(graph, "follow_text", base, base, cut, style, prompt, title)
 
-    with graph.group("2  Draw", BROWN):
-        graph.column(x=800, width=380)
+    with graph.group("3  Draw", BROWN):
+        graph.column(x=1240, width=380)
         _picture(graph, base, drawn(DRAWN, "Sampler"), "Result", "plain_words")
     for number, (title, prompt) in enumerate(EDITS.items(), 1):
         with graph.group(title, BLUE):
-            graph.column(x=800 + number * COLUMN, width=380)
+            graph.column(x=1240 + number * COLUMN, width=380)
             edited = drawn(prompt, f"Sampler {title}")
             _picture(graph, base, edited, title, f"edit_{title.lower()}")
     return graph
@@ -235,20 +239,11 @@ def any_photo(types: NodeTypes) -> Graph:
         applied = apply(graph, base, trained["adapter"])
     with graph.group("3  Cut the photo around the face", BLUE):
         graph.column(x=1280, width=380)
-        found = graph.add("ACFunFindFace", "Find face", room=True, image=face["image"], **FACE_BOX)
-        cut = graph.add(
-            "ACFunCropFace",
-            "Cut",
-            room=True,
-            image=face["image"],
-            landmarks=found["landmarks"],
-            size=SIDE,
-            eye_distance=0.28,
-        )
+        cut = close_up(graph, face)
     prompt = PRESETS["keep_person"].prompt
     with graph.group("4  Draw", BROWN):
         graph.column(x=1700, width=380)
-        drawn = by_preset(graph, "keep_person", applied, base, cut["face"], style, prompt)
+        drawn = by_preset(graph, "keep_person", applied, base, cut, style, prompt)
         _picture(graph, base, drawn, "Result", "any_photo")
     with graph.group("Somebody else", GREY):
         graph.column(x=2120, width=380)
