@@ -48,7 +48,7 @@ def stylization(types: NodeTypes) -> Graph:
     with graph.group("1  Face and style", BLUE):
         graph.column(x=440, width=300)
         face = example(graph, "Face", FACE)
-        cut = close_up(graph, face)
+        cut = close_up(graph, face["image"])
         style = example(graph, "Style", STYLE)
     with graph.group("2  Train on the style", GREEN):
         graph.column(x=800, width=420)
@@ -85,7 +85,7 @@ def instant(types: NodeTypes) -> Graph:
     with graph.group("1  Face and style", BLUE):
         graph.column(x=440, width=300)
         face = example(graph, "Face", FACE)
-        cut = close_up(graph, face)
+        cut = close_up(graph, face["image"])
         style = example(graph, "Style", SPLICED_STYLE)
     with graph.group("2  Look at both", GREEN):
         graph.column(x=800, width=380)
@@ -144,8 +144,9 @@ def spliced_face(types: NodeTypes) -> Graph:
     with graph.group("2  Splice", BLUE):
         graph.column(x=880, width=320)
         first = example(graph, "Face 1", FACE)
-        spliced = graph.add("ACFunSpliceFaces", "Splice", face_1=first["image"], face_2=second, size=SIDE)
+        spliced = graph.add("ACFunSpliceFaces", "Splice", face_1=first["image"], face_2=second, size=SIDE, blend=0.06)
         save(graph, spliced["face"], "Spliced face", "acfun/spliced_face")
+        cut = close_up(graph, spliced["face"], SIDE)
     with graph.group("3  Train", GREEN):
         graph.column(x=1260, width=420)
         style = example(graph, "Style", SPLICED_STYLE)
@@ -154,6 +155,6 @@ def spliced_face(types: NodeTypes) -> Graph:
         graph.column(x=1740, width=380)
         applied = apply(graph, base, trained["adapter"])
         prompt = PRESETS["keep_person"].prompt
-        latent = by_preset(graph, "keep_person", applied, base, spliced["face"], style, prompt)
+        latent = by_preset(graph, "keep_person", applied, base, cut, style, prompt)
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/spliced_result")
     return graph

@@ -36,15 +36,15 @@ from .parts import (
 
 DESCRIPTION = "a photo of a woman in S* style"
 SECOND_STYLE = "style_pop.png"
-DRAWN = "a woodcut print of a woman"
+DRAWN = "an oil painting of a woman"
 EDITS = {
-    "Smiling": "a woodcut print of a smiling woman",
-    "Serious": "a woodcut print of a serious woman",
-    "Glasses": "a woodcut print of a woman with glasses",
-    "Old": "a woodcut print of an old woman",
-    "Young": "a woodcut print of a young woman",
-    "Man": "a woodcut print of a man",
-    "Oil": "an oil painting of a woman",
+    "Smiling": "an oil painting of a smiling woman",
+    "Serious": "an oil painting of a serious woman",
+    "Glasses": "an oil painting of a woman with glasses",
+    "Old": "an oil painting of an old woman",
+    "Young": "an oil painting of a young woman",
+    "Man": "an oil painting of a man",
+    "Woodcut": "a woodcut print of a woman",
     "Charcoal": "a charcoal drawing of a woman",
 }
 COLUMN = 420  # pixels from one column to the next
@@ -78,7 +78,7 @@ def text_edits(types: NodeTypes) -> Graph:
     face, style = _face_and_style(graph)
     with graph.group("2  Cut the photo around the face", GREEN):
         graph.column(x=800, width=380)
-        cut = close_up(graph, face)
+        cut = close_up(graph, face["image"])
 
     def drawn(prompt: str, title: str) -> Node:
         return by_preset(graph, "follow_text", base, base, cut, style, prompt, title)
@@ -239,7 +239,7 @@ def any_photo(types: NodeTypes) -> Graph:
         applied = apply(graph, base, trained["adapter"])
     with graph.group("3  Cut the photo around the face", BLUE):
         graph.column(x=1280, width=380)
-        cut = close_up(graph, face)
+        cut = close_up(graph, face["image"])
     prompt = PRESETS["keep_person"].prompt
     with graph.group("4  Draw", BROWN):
         graph.column(x=1700, width=380)

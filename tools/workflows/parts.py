@@ -11,6 +11,7 @@ from acfun_core.presets import PRESETS
 from .graph import Graph, Node, Output
 
 FACE = "face_astronaut.png"
+EXAMPLE_SIDE = 512  # of the example pictures, in pixels
 FACE_BOX = {"box_x": 138, "box_y": 116, "box_width": 236, "box_height": 295}  # of FACE, in pixels
 STYLE = "style_woodblock.png"
 SPLICED_STYLE = "style_oil.jpg"
@@ -61,14 +62,20 @@ def example(graph: Graph, title: str, picture: str) -> Node:
     return node
 
 
-def close_up(graph: Graph, face: Node) -> Output:
-    """The example photo cut around its face: heads as large as the presets were tuned to, eyes 0.28 of the side apart."""
-    found = graph.add("ACFunFindFace", "Find face", room=True, image=face["image"], **FACE_BOX)
+def close_up(graph: Graph, image: Output, side: int = EXAMPLE_SIDE) -> Output:
+    """The example photo, or what has its face at the same place, cut around the face: heads as large as the presets were tuned
+    to, eyes 0.28 of the side apart.
+
+    Args:
+        side: of the picture in pixels.
+    """
+    box = {name: value * side // EXAMPLE_SIDE for name, value in FACE_BOX.items()}
+    found = graph.add("ACFunFindFace", "Find face", room=True, image=image, **box)
     cut = graph.add(
         "ACFunCropFace",
         "Cut",
         room=True,
-        image=face["image"],
+        image=image,
         landmarks=found["landmarks"],
         size=SIDE,
         eye_distance=0.28,
