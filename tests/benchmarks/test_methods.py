@@ -19,7 +19,6 @@ SETTINGS = Settings(sampler_steps=3, passes=4, side=128)
 TRAINED = (
     "acfun",
     "keep_person",
-    "follow_text",
     "textual_inversion",
     "attention_inversion",
     "stage_tokens",
