@@ -140,7 +140,9 @@ def test_the_transfer_gives_a_photo_back_that_is_its_own_style(client, names):
     config = TransferConfig(branch=0, latent=0, returned=1, keep=1, sharpness=1)
     graph = sdxl_graph(names) | {
         "options": node("ACFunTransferOptions", **dataclasses.asdict(config)),
-        "patched": transfer_node(model=("sdxl", 0), clip=["sdxl", 1], style_image=["face", 0], options=["options", 0]),
+        "patched": transfer_node(
+            model=("sdxl", 0), clip=["sdxl", 1], photo=["small", 0], style_image=["small", 0], options=["options", 0]
+        ),
         **stock(""),
         "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
         "photo": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
