@@ -51,12 +51,7 @@ class Preset:
     @property
     def style_only(self) -> bool:
         """Whether one training serves all faces; its description is then :attr:`prompt`, which names nobody."""
-        return self.train is not None and not self.learns_face
-
-    @property
-    def learns_face(self) -> bool:
-        """Whether the training needs the face photo."""
-        return self.train is not None and self.train.face_weight > 0
+        return self.train is not None and self.train.face_weight == 0
 
 
 PRESETS = {

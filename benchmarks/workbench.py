@@ -18,7 +18,7 @@ from acfun_core.backends.pictures import to_pil
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.text import PromptSide
 from acfun_core.config import PLACEHOLDER
-from acfun_core.diffusion.sampling import Levels, Predict, guided, invert, normal_levels, sample, starting_noise
+from acfun_core.diffusion.sampling import Levels, Predict, guided, normal_levels, sample, starting_noise
 from acfun_core.errors import ACFunError
 from acfun_core.images import square
 from acfun_core.transfer.references import References
@@ -157,15 +157,13 @@ class Workbench:
 
     def references(self, pair: Pair, steps: int) -> References:
         """Photo and style picture of a pair on their way to noise; each picture's way is found once."""
-        levels = normal_levels(self.base.schedule, steps)
-        ways = torch.cat([self._way(image, levels, steps) for image in (pair.face, pair.style)], 1)
-        return References(levels.sigmas, ways)
+        ways = torch.cat([self._way(image, steps) for image in (pair.face, pair.style)], 1)
+        return References(self.base.levels(steps).sigmas, ways)
 
-    def _way(self, image: Image, levels: Levels, steps: int) -> Tensor:
+    def _way(self, image: Image, steps: int) -> Tensor:
         """(N + 1, 1, 4, h, w)."""
         if (image.sha256, steps) not in self._ways:
-            plain = self.predictor(levels, self.text(""), cfg=1.0)
-            self._ways[image.sha256, steps] = torch.stack(invert(plain, levels.sigmas, self.latent(image)))
+            self._ways[image.sha256, steps] = self.base.way_to_noise(image.pixels, steps, self.settings.side)
         return self._ways[image.sha256, steps]
 
     # -- budget -------------------------------------------------------------------------

@@ -318,10 +318,9 @@ class StableDiffusion:
         check_side("resolution", resolution, 8)
         DrawConfig(steps=steps, palette_hold=hold)
         levels = self.levels(steps)
-        predict = self._plain(levels)
 
         def backwards(latents: Tensor) -> Tensor:
-            return levels.z_t(invert(predict, levels.sigmas, latents, on_sample, self.prediction)[0], 0)
+            return levels.z_t(self._ways(latents, levels, on_sample)[0], 0)
 
         return own_noise(self.encode, backwards, photo, style, resolution, hold)[0]
 
@@ -350,11 +349,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def way_to_noise(
-        self,
-        pictures: Tensor,
-        steps: int = 40,
-        resolution: int | None = None,
-        on_sample: OnSample | None = None,
+        self, pictures: Tensor, steps: int = 40, resolution: int | None = None, on_sample: OnSample | None = None
     ) -> Tensor:
         """Latents of pictures (B, H, W, 3) on their ways to noise, (N + 1, B, 4, h, w) as in :class:`References`.
 
@@ -364,9 +359,10 @@ class StableDiffusion:
         resolution = self._side(resolution)
         check_side("resolution", resolution, 8)
         DrawConfig(steps=steps)
-        levels = self.levels(steps)
-        latents = self.encode(square(pictures, resolution))
-        return torch.stack(invert(self._plain(levels), levels.sigmas, latents, on_sample, self.prediction))
+        return torch.stack(self._ways(self.encode(square(pictures, resolution)), self.levels(steps), on_sample))
+
+    def _ways(self, latents: Tensor, levels: Levels, on_sample: OnSample | None) -> list[Tensor]:
+        return invert(self._plain(levels), levels.sigmas, latents, on_sample, self.prediction)
 
     def _plain(self, levels: Levels) -> Predict:
         """The noise prediction of the base itself, without guidance, under the empty prompt."""

@@ -14,7 +14,7 @@ from ...acfun_core.unet.blocks import find_sites
 from .bypass import ordinary_bypass_loras
 from .gradients import differentiable
 from .text import DescriptionSide
-from .unet import NoisePredictor, base_key_of, schedule_of
+from .unet import NoisePredictor, applied, base_key_of, schedule_of
 
 
 def load_for_training(model, clip, latents: Tensor) -> tuple:
@@ -24,8 +24,15 @@ def load_for_training(model, clip, latents: Tensor) -> tuple:
         MODEL and CLIP to train on: those given, or where these stream their weights, clones that do not.
 
     Raises:
-        ACFunError: they stream their weights and cannot be had without.
+        ACFunError: they stream their weights and cannot be had without, or the MODEL draws beside a photo.
     """
+    if applied(model)[1] is not None:
+        # Its pictures would go through the UNet at the noise level of the first row, and into what is learned.
+        raise ACFunError(
+            "This MODEL draws beside a photo and a style picture.",
+            "the MODEL as it was before ACFun Style Transfer",
+            "connect the MODEL from before that node",
+        )
     model, text = without_streaming(model, "MODEL"), without_streaming(clip.patcher, "CLIP")
     if text is not clip.patcher:
         clip = clip.clone()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import comfy.patcher_extension
 import torch
 from torch import Tensor, nn
 
 from ...acfun_core.config import TransferConfig
+from ...acfun_core.errors import ACFunError
 from ...acfun_core.transfer.correction import corrected
 from ...acfun_core.transfer.features import Taps, recorded, takes
 from ...acfun_core.transfer.references import References
@@ -77,6 +78,12 @@ class Transferring:
         Args:
             executor: of the call, by which the UNet itself is reached past other nodes' wrappers.
         """
+        if KEY not in options or options.get("sigmas") is None:
+            raise ACFunError(
+                "The sampler does not say at which noise level it is, which ACFun Style Transfer needs.",
+                "a sampler that hands its noise levels to the UNet",
+                "use a stock sampler",
+            )
         sampling, sigmas = options[KEY].model_sampling, options["sigmas"]
         sigma, taps = sigmas[0].item(), Taps.of(find_sites(executor.class_obj))
         if sigma != self._at:
@@ -133,11 +140,6 @@ def read_beside(model, clip, photo: Tensor, style: Tensor, steps: int, config: T
         name: value for name, value in model.model_options.get("transformer_options", {}).items() if name != "wrappers"
     }
     return Beside(references, config, options, context, y)
-
-
-def with_config(transferring: Transferring, config: TransferConfig) -> Transferring:
-    """The same pictures, taken from otherwise."""
-    return Transferring(replace(transferring.beside, config=config))
 
 
 def add_transfer(clone, transferring: Transferring) -> None:

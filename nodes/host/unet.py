@@ -123,7 +123,8 @@ class AdapterWrapper:
         if not self._said_uncompiled:
             self._said_uncompiled = True
             logging.warning(
-                "ACFun: with an adapter the MODEL runs without its torch.compile; without one it is compiled."
+                "ACFun: with an adapter or a style transfer the MODEL runs without its torch.compile; "
+                "without them it is compiled."
             )
         return self._draw(executor, arguments, kwargs)
 

@@ -107,12 +107,26 @@ def test_a_face_is_asked_for_where_it_counts(client):
     refused(client, {**base_graph(), "train": train}, "no face photo, and its weight in the loss is 1")
 
 
-def test_without_a_face_and_its_weight_the_style_alone_is_learned(client):
-    train = train_node(face_weight=0.0, name="style_alone")
-    del train["inputs"]["face_image"]
-    graph = {**base_graph(), "train": train, "apply": apply_node(), "draw": sampler_node(["apply", 0], "apply")}
-    run = client.run({**graph, "shown": compare_node(["draw", 0], ["draw", 0])})
-    assert run.texts("shown")[0].endswith("equal=True")
+def test_without_its_weight_the_face_has_no_say_and_need_not_be_there(client):
+    alone, beside, both = (
+        train_node(face_weight=weight, name=f"style_{n}") for n, weight in enumerate((0.0, 0.0, 1.0))
+    )
+    del alone["inputs"]["face_image"]
+    graph = base_graph()
+    for name, train in (("alone", alone), ("beside", beside), ("both", both)):
+        graph |= {name: train, f"apply {name}": apply_node(adapter=(name, 0))}
+        graph[f"draw {name}"] = sampler_node([f"apply {name}", 0], f"apply {name}")
+    graph["same"] = compare_node(["draw alone", 0], ["draw beside", 0])
+    graph["differs"] = compare_node(["draw alone", 0], ["draw both", 0])
+    run = client.run(graph)
+    assert run.texts("same")[0].endswith("equal=True")
+    assert run.texts("differs")[0].endswith("finite=True equal=False")
+
+
+def test_a_model_that_draws_beside_a_photo_is_not_trained(client):
+    """Its pictures would have gone through the UNet at the wrong noise level, and nobody would have seen it."""
+    graph = {**base_graph(), "patched": transfer_node(), "train": train_node(model=["patched", 0])}
+    refused(client, graph, "This MODEL draws beside a photo")
 
 
 def test_changed_train_options_win_over_a_preset(client):

@@ -12,11 +12,13 @@ from acfun_core.config import TransferConfig
 from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths
 from tools import parity
+from tools.comfy.client import Interrupted
 from tools.comfy.graphs import PLAIN_PROMPT, PROMPT, SIDE, base_graph, compare_node, ksampler_nodes, node, sampler_node
 
 from .test_bad_input import refused
 from .test_method import digest
 from .test_photo_noise import pictures, saved
+from .workflow_runs import tells_its_steps
 
 pytestmark = pytest.mark.server
 STEPS = 4
@@ -123,6 +125,25 @@ def test_a_sampler_that_adds_no_noise_goes_on_with_its_latent(client):
         "close": compare_node(["whole", 0], ["rest", 0]),
     }
     assert client.run(graph).texts("close")[0].endswith("equal=True")
+
+
+def test_it_tells_its_steps_and_ends_within_one_when_cancelled(client):
+    graph = {**base_graph(), "patched": transfer_node(steps=7), **ksampler_nodes(("patched", 0), latent=("patched", 1))}
+    run = client.run({**graph, "shown": compare_node(["stock", 0], ["stock", 0])})
+    assert tells_its_steps(run.progress("patched"), 7)
+    before, seen = digest(client), []
+
+    def cancel(event):
+        if event.kind == "progress" and event.node == "patched":
+            seen.append(event.data["value"])
+            if event.data["value"] >= 3:
+                client.interrupt()
+
+    graph["patched"] = transfer_node(steps=500)
+    with pytest.raises(Interrupted):
+        client.run({**graph, "shown": compare_node(["stock", 0], ["stock", 0])}, on_event=cancel)
+    assert max(seen) <= 20
+    assert digest(client) == before
 
 
 def test_misfits_are_refused_in_words(client):
