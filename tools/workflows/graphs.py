@@ -21,11 +21,13 @@ from .parts import (
     by_preset,
     close_up,
     decode,
+    draw,
     example,
     load_base,
     note,
     plain_sampler,
     save,
+    train,
     train_style,
 )
 
@@ -144,17 +146,14 @@ def spliced_face(types: NodeTypes) -> Graph:
     with graph.group("2  Splice", BLUE):
         graph.column(x=880, width=320)
         first = example(graph, "Face 1", FACE)
-        spliced = graph.add("ACFunSpliceFaces", "Splice", face_1=first["image"], face_2=second, size=SIDE, blend=0.06)
+        spliced = graph.add("ACFunSpliceFaces", "Splice", face_1=first["image"], face_2=second, size=SIDE)
         save(graph, spliced["face"], "Spliced face", "acfun/spliced_face")
-        cut = close_up(graph, spliced["face"], SIDE)
     with graph.group("3  Train", GREEN):
         graph.column(x=1260, width=420)
         style = example(graph, "Style", SPLICED_STYLE)
-        trained = train_style(graph, base, style, "demo_spliced")
+        trained = train(graph, base, style, spliced["face"], "a photo of a person in S* style", "demo_spliced")
     with graph.group("4  Draw the face in the style", BROWN):
         graph.column(x=1740, width=380)
-        applied = apply(graph, base, trained["adapter"])
-        prompt = PRESETS["keep_person"].prompt
-        latent = by_preset(graph, "keep_person", applied, base, cut, style, prompt)
+        latent = draw(graph, base, trained, "a photo of a person in S* style")
         save(graph, decode(graph, base, latent, "Decode"), "Result", "acfun/spliced_result")
     return graph

@@ -11,7 +11,6 @@ from acfun_core.presets import PRESETS
 from .graph import Graph, Node, Output
 
 FACE = "face_astronaut.png"
-EXAMPLE_SIDE = 512  # of the example pictures, in pixels
 FACE_BOX = {"box_x": 138, "box_y": 116, "box_width": 236, "box_height": 295}  # of FACE, in pixels
 STYLE = "style_woodblock.png"
 SPLICED_STYLE = "style_oil.jpg"
@@ -62,15 +61,9 @@ def example(graph: Graph, title: str, picture: str) -> Node:
     return node
 
 
-def close_up(graph: Graph, image: Output, side: int = EXAMPLE_SIDE) -> Output:
-    """The example photo, or what has its face at the same place, cut around the face: heads as large as the presets were tuned
-    to, eyes 0.28 of the side apart.
-
-    Args:
-        side: of the picture in pixels.
-    """
-    box = {name: value * side // EXAMPLE_SIDE for name, value in FACE_BOX.items()}
-    found = graph.add("ACFunFindFace", "Find face", room=True, image=image, **box)
+def close_up(graph: Graph, image: Output) -> Output:
+    """The example photo cut around its face: heads as large as the presets were tuned to, eyes 0.28 of the side apart."""
+    found = graph.add("ACFunFindFace", "Find face", room=True, image=image, **FACE_BOX)
     cut = graph.add(
         "ACFunCropFace",
         "Cut",
