@@ -35,6 +35,8 @@ Crop = io.Custom("ACFUN_CROP")
 
 MIDDLE, STOP, UNTOUCHED = "middle square", "stop", "leave untouched"
 MOST_PREVIEWS = 4
+ALL = 0
+"""A face number: every face of the picture."""
 _MARK = (40, 200, 90)
 
 
@@ -85,7 +87,7 @@ def _faces_of_ones_own() -> list[io.Input]:
             optional=True,
             tooltip=(
                 "A mask over the face, from the mask editor or a face mask node; one for all pictures, or one a "
-                "picture. It overrules the detector."
+                "picture; with face_number 0, one a face. It overrules the detector."
             ),
         ),
         io.Combo.Input(
@@ -98,10 +100,13 @@ def _faces_of_ones_own() -> list[io.Input]:
         io.Int.Input(
             "face_number",
             default=1,
-            min=1,
+            min=0,
             max=100,
             optional=True,
-            tooltip="Which of the faces that the detector finds is used; the node says how many there are. Good: 1.",
+            tooltip=(
+                "Which of the faces that the detector finds is used; the node says how many there are. 0 is all faces of one "
+                "picture, a photo of a group. Good: 1."
+            ),
         ),
     ]
 
@@ -113,8 +118,8 @@ class FindFace(io.ComfyNode):
             node_id="ACFunFindFace",
             display_name="Find Face",
             description=(
-                "Finds one face in each picture, the largest or the one you choose: eyes, nose and mouth. A mask or a box of "
-                "your own comes first, then the detector; a picture without a face is named."
+                "Finds one face in each picture, the largest or the one you choose, or all faces of one picture: eyes, nose and "
+                "mouth. A mask or a box of your own comes first, then the detector; a picture without a face is named."
             ),
             search_aliases=["face detection", "face landmarks", "yunet"],
             is_output_node=True,
@@ -154,26 +159,38 @@ class FindFace(io.ComfyNode):
         face_number=1,
     ) -> io.NodeOutput:
         pictures = check_batch(image, "picture")
-        masks = None if mask is None else check_masks(mask, "mask", count=len(pictures))
+        check_group(pictures, face_number)
+        masks = None if mask is None else check_masks(mask, "mask", count=None if face_number == ALL else len(pictures))
         box = (box_x, box_y, box_width, box_height) if box_width or box_height else None
+        choice = (detector, order, face_number)
         found, notices = [], []
-        for number, picture in enumerate(pictures.split(1)):
-            own_mask = None if masks is None else masks[number % len(masks)]
-            choice = (detector, order, face_number)
-            landmarks, notice = find_one(picture, number + 1, own_mask, box, choice, if_none)
+        for at in range(max(len(pictures), 1 if masks is None else len(masks))):
+            number = at % len(pictures)
+            own_mask = None if masks is None else masks[at % len(masks)]
+            landmarks, notice = find_in(pictures[number][None], number + 1, own_mask, box, choice, if_none)
             found.append(landmarks)
             notices.append(notice)
-        landmarks, notice = torch.stack(found), "\n".join(notices)
+        landmarks, notice = torch.cat(found), "\n".join(notices)
         tell(notice)
         # A video of many frames is not drawn as a whole.
         preview = ui.PreviewImage(draw_faces(pictures[:MOST_PREVIEWS], landmarks), cls=cls)
         return io.NodeOutput(landmarks, box_masks(pictures, landmarks), notice, ui=preview)
 
 
-def find_one(
+def check_group(pictures: Tensor, face_number: int) -> None:
+    """Raise where all faces of several pictures are wanted: which belong together could not be told afterwards."""
+    if face_number == ALL and len(pictures) > 1:
+        raise ACFunError(
+            f"face_number 0 is all faces of one picture, and there are {len(pictures)} pictures.",
+            "one picture, or a face_number from 1",
+            "take one of them with ImageFromBatch, or choose one face of each",
+        )
+
+
+def find_in(
     picture: Tensor, number: int, mask: Tensor | None, box, choice: tuple[str, str, int], if_none: str
 ) -> tuple[Tensor, str]:
-    """Landmarks (5, 2) of one picture (1, H, W, 3) and what to say about them.
+    """Landmarks (N, 5, 2) in one picture (1, H, W, 3), N = 1 but for :data:`ALL`, and what to say about them.
 
     Args:
         choice: name of the detector, in which order its faces are counted, and which of them is used.
@@ -181,14 +198,13 @@ def find_one(
     height, width = picture.shape[1:3]
     try:
         if mask is not None:
-            return landmarks_in_box(box_in_picture(mask, width, height)), f"Picture {number}: face by the mask."
+            return landmarks_in_box(box_in_picture(mask, width, height))[None], f"Picture {number}: face by the mask."
         if box is not None:
-            return landmarks_in_box(box), f"Picture {number}: face by the box."
+            return landmarks_in_box(box)[None], f"Picture {number}: face by the box."
         detector, order, wanted = choice
         faces = find_faces(picture, model_path(DETECTORS, detector), f"picture {number}", order)
-        return nth_face(
-            faces, wanted, f"picture {number}"
-        ), f"Picture {number}: {told_faces(len(faces), order, wanted)}"
+        used = faces if wanted == ALL else nth_face(faces, wanted, f"picture {number}")[None]
+        return used, f"Picture {number}: {told_faces(len(faces), order, wanted)}"
     except ACFunError as error:
         # To leave a picture as it is for want of a detector would be to do nothing at all.
         is_fault = if_none == UNTOUCHED and not isinstance(error, NoFace)
@@ -197,12 +213,16 @@ def find_one(
         ending = "It stays as it is." if if_none == UNTOUCHED else "Its middle square is used."
         notice = f"Picture {number}: {error.what} {ending}"
         logging.warning("ACFun: %s", notice)
-        return nobody() if if_none == UNTOUCHED else landmarks_of_middle_square(height, width), notice
+        used = nobody() if if_none == UNTOUCHED else landmarks_of_middle_square(height, width)
+        return used[None], notice
 
 
 def told_faces(count: int, order: str, number: int) -> str:
     """What to say of the faces that a detector found in a picture."""
-    return "face found." if count == 1 else f"{count} faces found; number {number}, counted {order}, is used."
+    if count == 1:
+        return "face found."
+    used = f"all are used, counted {order}" if number == ALL else f"number {number}, counted {order}, is used"
+    return f"{count} faces found; {used}."
 
 
 def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float, float, float]:
@@ -219,8 +239,8 @@ def box_in_picture(mask: Tensor, width: int, height: int) -> tuple[float, float,
 
 
 def box_masks(pictures: Tensor, landmarks: Tensor) -> Tensor:
-    """(B, H, W): 1 inside the box of each face."""
-    masks = torch.zeros(pictures.shape[:3])
+    """(B, H, W), or (N, H, W) of one picture with N faces: 1 inside the box of each face."""
+    masks = torch.zeros(len(landmarks), *pictures.shape[1:3])
     for mask, points in zip(masks, landmarks):
         if is_nobody(points):
             continue
@@ -230,21 +250,24 @@ def box_masks(pictures: Tensor, landmarks: Tensor) -> Tensor:
 
 
 def draw_faces(pictures: Tensor, landmarks: Tensor) -> Tensor:
-    """The pictures with box and landmarks drawn over them."""
-    drawn = []
-    for picture, points in zip(pictures, landmarks):
+    """The pictures with box and landmarks drawn over them, on one picture those of all faces."""
+    if len(pictures) == 1:
+        return draw_group(pictures[0], landmarks)[None]
+    return torch.stack([draw_group(picture, points[None]) for picture, points in zip(pictures, landmarks)])
+
+
+def draw_group(picture: Tensor, landmarks: Tensor) -> Tensor:
+    """One picture (H, W, 3) with the faces (N, 5, 2) marked."""
+    image = Image.fromarray((picture.cpu() * 255).round().byte().numpy())
+    draw, line = ImageDraw.Draw(image), max(1, image.width // 200)
+    for points in landmarks:
         if is_nobody(points):
-            drawn.append(picture.cpu())
             continue
-        image = Image.fromarray((picture.cpu() * 255).round().byte().numpy())
-        draw = ImageDraw.Draw(image)
-        line = max(1, image.width // 200)
         x, y, width, height = box_around(points)
         draw.rectangle([x, y, x + width, y + height], outline=_MARK, width=line)
         for px, py in points.tolist():
             draw.ellipse([px - 2 * line, py - 2 * line, px + 2 * line, py + 2 * line], fill=_MARK)
-        drawn.append(torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0))
-    return torch.stack(drawn)
+    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0)
 
 
 def tell(notice: str) -> None:
@@ -275,7 +298,10 @@ class CropFace(io.ComfyNode):
             search_aliases=["align face", "face crop"],
             inputs=[
                 io.Image.Input("image", tooltip="The pictures in which the faces were found."),
-                Landmarks.Input("landmarks", tooltip="From Find Face: one face for each picture, or one for all."),
+                Landmarks.Input(
+                    "landmarks",
+                    tooltip="From Find Face: one face for each picture, one for all, or all faces of one picture.",
+                ),
                 io.Int.Input(
                     "size",
                     default=512,
@@ -327,7 +353,11 @@ class PasteFace(io.ComfyNode):
             search_aliases=["uncrop face", "composite face"],
             inputs=[
                 io.Image.Input(
-                    "image", tooltip="The pictures that the faces came from. One picture takes any number of faces."
+                    "image",
+                    tooltip=(
+                        "The pictures that the faces came from. One picture takes any number of faces: those of a group all "
+                        "together, others one at a time."
+                    ),
                 ),
                 io.Image.Input("face", tooltip="The faces to put back, square and of any size."),
                 Crop.Input("crop", tooltip="The crop output of Crop Face."),

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..errors import ACFunError
-from .jobs import Job, Training, Work
+from .jobs import Drawing, Job, Training, Work
 from .results import of_training
 from .tally import Tally
 from .work import Outcome
 
 AHEAD = 8
 """Drawings that are ready for each worker; with fewer, the next training begins, so that workers are not left without."""
+LOOKED_AT = 64
+"""Drawings among which the one is chosen that suits a worker best."""
 SECONDS_A_LOOK = 1.0
 """Between two looks at the engine in which nothing ended, so that progress is shown meanwhile."""
 
@@ -25,6 +27,9 @@ class Workers(Protocol):
 
     def room(self) -> int:
         """How many jobs it takes now."""
+
+    def suits(self, job: Drawing) -> int:
+        """How well it goes with what workers without a job have in memory; compared with others, the highest is taken."""
 
     def start(self, job: Job) -> None:
         """Begin a job; only while there is room."""
@@ -68,7 +73,7 @@ class Driver:
             ACFunError: something is wrong that is no job's own fault; what is done stays done.
         """
         while self._trainings or self._ready or self._running:
-            while workers.room() and (job := self._next(workers.count)) is not None:
+            while workers.room() and (job := self._next(workers)) is not None:
                 workers.start(job)
                 self._running += 1
             self._tally.workers, self._tally.running = workers.count, self._running
@@ -79,11 +84,20 @@ class Driver:
         self._tally.running = 0
         self._tell("progress", self._tally.as_dict())
 
-    def _next(self, workers: int) -> Job | None:
+    def _next(self, workers: Workers) -> Job | None:
         """A training as long as few drawings are ready: they take longest, and others wait for them."""
-        if self._trainings and len(self._ready) < AHEAD * workers:
+        if self._trainings and len(self._ready) < AHEAD * workers.count:
             return self._work.trainings[self._trainings.popleft()]
-        return self._work.drawings[self._ready.popleft()] if self._ready else None
+        if not self._ready:
+            return None
+        # Of those that suit alike, the first: max keeps it.
+        at = max(range(min(len(self._ready), LOOKED_AT)), key=lambda at: workers.suits(self._drawing(at)))
+        job = self._drawing(at)
+        del self._ready[at]
+        return job
+
+    def _drawing(self, at: int) -> Drawing:
+        return self._work.drawings[self._ready[at]]
 
     def _take(self, outcome: Outcome) -> None:
         if outcome.stop is not None:

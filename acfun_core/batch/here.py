@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .jobs import Job
+from .jobs import Drawing, Job
 from .work import Outcome, Workshop
 
 
@@ -24,6 +24,10 @@ class Here:
 
     def room(self) -> int:
         return 0 if self._job else 1
+
+    def suits(self, job: Drawing) -> int:
+        """One worker has everything in memory that was there."""
+        return 0
 
     def start(self, job: Job) -> None:
         self._job = job

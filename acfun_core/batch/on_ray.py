@@ -31,7 +31,7 @@ from typing import Any
 from ..backends.chosen import ChosenBase
 from ..errors import ACFunError
 from .extras import needed
-from .jobs import Job
+from .jobs import Drawing, Job
 from .keys import identity_of
 from .results import Results
 from .work import Outcome, Workshop
@@ -101,12 +101,21 @@ class Worker:
 
 @dataclass
 class _Hired:
-    """An actor and what it is at: loading while ``job`` is None and ``call`` is not."""
+    """An actor and what it is at: loading while ``job`` is None and ``call`` is not.
+
+    Attributes:
+        faces: digests of the photos it drew, whose ways to noise it has in memory unless there were very many since.
+    """
 
     actor: Any
     call: Any
     job: Job | None = None
     ready: bool = False
+    faces: set[str] = field(default_factory=set)
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and self.call is None
 
 
 @dataclass
@@ -194,10 +203,20 @@ class OnRay:
         self._hired.append(_Hired(actor, actor.ready.remote()))
 
     def room(self) -> int:
-        return max(0, sum(one.ready and one.call is None for one in self._hired) - len(self._again))
+        return max(0, sum(one.idle for one in self._hired) - len(self._again))
+
+    def suits(self, job: Drawing) -> int:
+        """2 if a worker without a job has drawn the face before, 1 if nobody has, 0 if only others have: so each keeps to its
+        faces, whose ways to noise are found once.
+        """
+        having = [one for one in self._hired if job.face.digest in one.faces]
+        return 2 if any(one.idle for one in having) else 0 if having else 1
 
     def start(self, job: Job) -> None:
-        idle = next(one for one in self._hired if one.ready and one.call is None)
+        face = job.face.digest if isinstance(job, Drawing) else None
+        idle = max((one for one in self._hired if one.idle), key=lambda one: face in one.faces)
+        if face is not None:
+            idle.faces.add(face)
         idle.job, idle.call = job, idle.actor.do.remote(job)
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -206,7 +225,7 @@ class OnRay:
         Raises:
             ACFunError: workers cannot do what is asked of them, or die before they are ready.
         """
-        while self._again and any(one.ready and one.call is None for one in self._hired):
+        while self._again and any(one.idle for one in self._hired):
             self.start(self._again.popleft())
         calls = {one.call: one for one in self._hired if one.call is not None}
         if not calls:

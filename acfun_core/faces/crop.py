@@ -42,10 +42,12 @@ class FaceCrop:
         frames: for each crop, the similarity from its unit square to pixels of its picture; None where there is no face and
             the picture is to stay as it is.
         eye_distance: distance between the eyes in parts of the crop's side.
+        group: all crops are of one picture, a photo of several people.
     """
 
     frames: tuple[Similarity | None, ...]
     eye_distance: float
+    group: bool = False
 
 
 def landmarks_in_box(box: tuple[float, float, float, float]) -> Tensor:
@@ -105,10 +107,20 @@ def frame_of(landmarks: Tensor, eye_distance: float = EYE_DISTANCE, upright: boo
 
 
 def frames_of(
-    landmarks: Tensor, images: Tensor, eye_distance: float, upright: bool, role: str
+    landmarks: Tensor, images: Tensor, eye_distance: float, upright: bool, role: str, group: bool = False
 ) -> list[Similarity | None]:
-    """One frame a picture, None where there is no face. Landmarks (B, 5, 2) or (1, 5, 2) for pictures (B, H, W, C)."""
-    if not isinstance(landmarks, Tensor) or landmarks.ndim != 3 or len(landmarks) not in (1, len(images)):
+    """One frame a picture, None where there is no face. Landmarks (B, 5, 2) or (1, 5, 2) for pictures (B, H, W, C).
+
+    Args:
+        group: a single picture may have several faces, landmarks (N, 5, 2), and gets a frame for each.
+    """
+    several = group and len(images) == 1 and isinstance(landmarks, Tensor) and len(landmarks) > 0
+    if (
+        not isinstance(landmarks, Tensor)
+        or landmarks.ndim != 3
+        or len(landmarks) not in (1, len(images))
+        and not several
+    ):
         raise ACFunError(
             f"The {role} have shape {tuple(getattr(landmarks, 'shape', ()))} for {len(images)} pictures.",
             f"one face a picture, shape ({len(images)}, 5, 2): " + ", ".join(NAMES),
@@ -116,12 +128,12 @@ def frames_of(
         )
 
     def frame(at: int) -> Similarity | None:
-        points = landmarks[at % len(landmarks)]
+        points, image = landmarks[at % len(landmarks)], images[at % len(images)][None]
         if is_nobody(points):
             return None
-        return frame_of(check_landmarks(points, images[at : at + 1], role, profile=True), eye_distance, upright)
+        return frame_of(check_landmarks(points, image, role, profile=True), eye_distance, upright)
 
-    return [frame(at) for at in range(len(images))]
+    return [frame(at) for at in range(max(len(images), len(landmarks)))]
 
 
 def in_pixels(frame: Similarity, side: int) -> Similarity:
@@ -137,26 +149,26 @@ def inverse(similarity: Similarity) -> Similarity:
 def crop_faces(
     images: Tensor, landmarks: Tensor, side: int = 512, eye_distance: float = EYE_DISTANCE, upright: bool = True
 ) -> tuple[Tensor, Tensor, FaceCrop]:
-    """Cut one square around the face of each picture.
+    """Cut one square around the face of each picture, or around each face of one picture.
 
     Args:
         images: (B, H, W, 3), values 0-1.
-        landmarks: (B, 5, 2) or (1, 5, 2), pixels.
+        landmarks: (B, 5, 2) or (1, 5, 2), pixels; of one picture with N faces, (N, 5, 2).
         side: of the crops, pixels.
 
     Returns:
-        The crops (B, side, side, 3), with the picture's border continued where it ends; masks (B, side, side) of what is
-        picture; and where the crops came from. Of a picture without a face the crop is the middle square and the mask empty.
+        The crops (B or N, side, side, 3), with the picture's border continued where it ends; masks (B or N, side, side) of what
+        is picture; and where the crops came from. Of a picture without a face the crop is the middle square and the mask empty.
 
     Raises:
         ACFunError: the landmarks do not belong to the pictures.
     """
-    frames = frames_of(landmarks, images, eye_distance, upright, "landmarks")
+    frames = frames_of(landmarks, images, eye_distance, upright, "landmarks", group=True)
     shown = [frame_of(landmarks_of_middle_square(*images.shape[1:3])) if frame is None else frame for frame in frames]
-    pairs = [warp(image, in_pixels(frame, side), side, side) for image, frame in zip(images.split(1), shown)]
+    pairs = [warp(images[at % len(images)][None], in_pixels(frame, side), side, side) for at, frame in enumerate(shown)]
     crops = torch.cat([crop for crop, _ in pairs]).clamp(0, 1)
     masks = [valid.float() * (frame is not None) for (_, valid), frame in zip(pairs, frames)]
-    return crops, torch.stack(masks), FaceCrop(tuple(frames), eye_distance)
+    return crops, torch.stack(masks), FaceCrop(tuple(frames), eye_distance, len(images) < len(frames))
 
 
 def soft_edge(positions: Tensor, width: float) -> Tensor:
@@ -179,7 +191,7 @@ def paste_faces(
     """Put crops, usually stylized, back where they came from.
 
     Args:
-        images: (B, H, W, 3), or one picture that takes all faces one at a time.
+        images: (B, H, W, 3), or one picture that takes all faces one at a time; all together if they were cut from one picture.
         faces: (N, h, w, 3) of any square size; one, or as many as pictures.
         crop: from :func:`crop_faces`, for one picture or as many as there are. Where it holds no face, nothing is pasted.
         feather: width of the soft seam in parts of the crop's side, 0-0.5.
@@ -188,7 +200,8 @@ def paste_faces(
             square face in which none was found goes back as a whole.
 
     Returns:
-        The pictures (max(B, N), H, W, 3), and the weights (max(B, N), H, W) with which the faces were laid over them.
+        The pictures (max(B, N), H, W, 3), and the weights (max(B, N), H, W) with which the faces were laid over them. Of a group
+        that goes back into one picture, (1, H, W, 3) and (1, H, W): where two crops overlap, each point is the nearer face's.
 
     Raises:
         ACFunError: the numbers of pictures, faces, crops and masks do not fit, or all masks are empty.
@@ -196,7 +209,8 @@ def paste_faces(
     if mask is not None:
         mask = check_masks(mask, "mask")
         check_not_empty(mask, "mask", "no face would be put back")
-    count = max(len(images), len(faces))
+    together = crop.group and len(images) == 1
+    count = max(len(images), len(faces), len(crop.frames) if together else 1)
     parts = {"pictures": len(images), "faces": len(faces), "crops": len(crop.frames)}
     if mask is not None:
         parts["masks"] = len(mask)
@@ -228,7 +242,41 @@ def paste_faces(
         )
         for at in range(count)
     ]
-    return torch.cat([picture for picture, _ in pasted]), torch.stack([weight for _, weight in pasted])
+    pictures, weights = torch.cat([picture for picture, _ in pasted]), torch.stack([weight for _, weight in pasted])
+    return _together(images, pictures, weights, crop.frames) if together else (pictures, weights)
+
+
+NEARER = 16.0
+"""How sharply one face of a group gives way to the next: their shares are e to this power times the squared distances to the
+crops' middles, in sides; between two crops half a side apart the seam is a tenth of a side wide."""
+
+
+def _together(
+    image: Tensor, pictures: Tensor, weights: Tensor, frames: tuple[Similarity | None, ...]
+) -> tuple[Tensor, Tensor]:
+    """Pictures (N, H, W, 3), each with one face laid over ``image`` (1, H, W, 3) by weights (N, H, W), as one."""
+    middle, places = torch.tensor([0.5, 0.5]), _places_of(*image.shape[1:3])
+    distances = torch.stack(
+        [
+            torch.full(image.shape[1:3], torch.inf)
+            if frame is None
+            else (inverse(frame)(places) - middle).square().sum(-1)
+            for frame in frames
+        ]
+    ).masked_fill(weights == 0, torch.inf)
+    # Beside the nearest one's, so that nothing vanishes far from all of them.
+    nearest = distances.amin(dim=0).nan_to_num(posinf=0.0)
+    shares = weights * torch.exp(NEARER * (nearest - distances))
+    reached = shares.sum(dim=0) > 0
+    shares = shares / shares.sum(dim=0).where(reached, torch.ones(()))
+    whole = torch.einsum("nhw,nhwc->hwc", shares, pictures)
+    return torch.where(reached[..., None], whole, image[0])[None], (shares * weights).sum(dim=0)[None]
+
+
+def _places_of(height: int, width: int) -> Tensor:
+    """The middles of all pixels, (height, width, 2)."""
+    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack([columns, rows], dim=-1)
 
 
 def _paste(
@@ -246,8 +294,7 @@ def _paste(
     to_crop = inverse(frame)
     there = Similarity(to_face.matrix @ to_crop.matrix, to_face(to_crop.shift))
     seen, _ = warp(face, there, height, width)
-    rows, columns = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    places = torch.stack([columns, rows], dim=-1)
+    places = _places_of(height, width)
     size = torch.tensor([face.shape[2], face.shape[1]], dtype=torch.float32)
     weight = soft_edge(to_crop(places), feather) * soft_edge(there(places) / size, feather)
     if mask is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from acfun_core.batch.jobs import Job, Training
+from acfun_core.batch.jobs import Drawing, Job, Training
 from acfun_core.batch.plan import Row
 from acfun_core.batch.results import Results
 from acfun_core.batch.run import Planned, carry_out, planned
@@ -50,6 +50,9 @@ class Faked:
 
     def room(self) -> int:
         return 0 if self.job else 1
+
+    def suits(self, job: Drawing) -> int:
+        return 0
 
     def start(self, job: Job) -> None:
         self.job = job

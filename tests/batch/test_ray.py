@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from acfun_core.backends.chosen import ChosenBase
 from acfun_core.batch import on_ray
 from acfun_core.batch.drive import Driver
+from acfun_core.batch.jobs import Drawing
 from acfun_core.batch.keys import identity_of
 from acfun_core.batch.on_ray import MOST_DEATHS, Cluster, OnRay, Settings, Worker
 from acfun_core.batch.plan import crossed
@@ -36,6 +38,9 @@ class MadeUpRay:
 
     Args:
         dies_of: name of a job -> how many workers it kills. "ready" is the loading.
+
+    Attributes:
+        together: all jobs that run end in one look; otherwise the one that began first.
     """
 
     exceptions = SimpleNamespace(RayActorError=Lost)
@@ -43,6 +48,8 @@ class MadeUpRay:
     def __init__(self, results: Results, dies_of: dict[str, int] | None = None, refuses: tuple | None = None):
         self.results, self.dies_of, self.refuses = results, dict(dies_of or {}), refuses
         self.hired, self.most_at_once, self.killed = 0, 0, 0
+        self.workers: list[Faked] = []
+        self.together = True
 
     def remote(self, kind):
         return SimpleNamespace(options=self.with_options)
@@ -54,11 +61,14 @@ class MadeUpRay:
     def hire(self, settings):
         self.hired += 1
         worker = Faked(self.results)
+        self.workers.append(worker)
         ready = SimpleNamespace(remote=lambda: Call(None, worker))
         return SimpleNamespace(ready=ready, do=SimpleNamespace(remote=lambda job: Call(job, worker)))
 
     def wait(self, calls, num_returns, timeout):
         self.most_at_once = max(self.most_at_once, sum(call.job is not None for call in calls))
+        if not self.together:
+            calls, num_returns = sorted(calls, key=lambda call: call.number), 1
         return calls[:num_returns], calls[num_returns:]
 
     def get(self, call):
@@ -78,8 +88,10 @@ class MadeUpRay:
 
 
 class Call:
+    numbers = count()
+
     def __init__(self, job, worker):
-        self.job, self.worker = job, worker
+        self.job, self.worker, self.number = job, worker, next(self.numbers)
 
 
 @pytest.fixture
@@ -87,9 +99,9 @@ def results(tmp_path):
     return Results(str(tmp_path / "out"))
 
 
-def driven(tmp_path, results, ray, workers=3):
-    """A batch of two styles and six faces on the made-up cluster. -> the driver, what was noticed."""
-    plan = planned(crossed(*folders(tmp_path, 2, 6), "keep_person", [0], {}), BASE, results)
+def driven(tmp_path, results, ray, workers=3, styles=2, faces=6):
+    """A batch on the made-up cluster. -> the driver, what was noticed."""
+    plan = planned(crossed(*folders(tmp_path, styles, faces), "keep_person", [0], {}), BASE, results)
     driver, noticed = Driver(plan.work, plan.trainings, plan.drawings, tally_of(plan), lambda kind, told: None), []
     settings = Settings(ChosenBase(), "identity", results.folder.address, "token", threads=2, gpus=0.5)
     driver.run(OnRay(SimpleNamespace(ray=ray), settings, workers, noticed.append))
@@ -107,6 +119,30 @@ def test_workers_get_one_job_at_a_time_and_their_share_of_a_machine(tmp_path, re
         "max_task_retries": 0,
         "max_concurrency": 1,
     }
+
+
+def test_each_of_two_workers_found_the_ways_to_noise_of_nearly_all_photos(tmp_path, results):
+    """Drawn in the plan's order, style by style, each met them all; a way serves every style, and is a quarter of the work."""
+    ray = MadeUpRay(results)
+    ray.together = False
+    driver, _ = driven(tmp_path, results, ray, workers=2, styles=4, faces=5)
+    drawn = [[job.face.digest for job in worker.done if isinstance(job, Drawing)] for worker in ray.workers]
+    assert len(driver.records) == 20 and [len(faces) for faces in drawn] == [10, 10]
+    # Of five faces one worker has two; at the end it helps the other.
+    assert sum(len(set(faces)) for faces in drawn) <= 6
+
+
+def test_a_worker_without_a_job_takes_over_faces_of_another(tmp_path, results):
+    """Memory decides the order, never whether somebody works."""
+    engine = OnRay(SimpleNamespace(ray=MadeUpRay(results)), Settings(ChosenBase(), "", "", ""), 2, print)
+    work = planned(crossed(*folders(tmp_path, 2, 2), "instant", [0], {}), BASE, results).work
+    one, other, again, _ = work.drawings.values()
+    engine.wait(0)
+    assert engine.room() == 2 and engine.suits(one) == 1
+    engine.start(one)
+    assert engine.suits(again) == 0 and engine.suits(other) == 1
+    engine.start(again)
+    assert engine.room() == 0
 
 
 def test_a_lost_worker_is_replaced_and_its_job_done_by_another(tmp_path, results):

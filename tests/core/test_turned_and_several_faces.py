@@ -121,3 +121,63 @@ def test_nobody_is_told_from_a_damaged_face():
 def test_brackets_without_end_were_no_clear_error(text):
     with pytest.raises(ACFunError, match="cannot be read"):
         region_strengths(text)
+
+
+def group_of_three(apart: float = 130.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture of three people, and their landmarks."""
+    people = torch.stack(
+        [head(angle) + torch.tensor([shift * apart, 0.0]) for shift, angle in ((0, 0.0), (1, 5.0), (2, 0.0))]
+    )
+    return torch.rand(1, 300, 400 + int(2 * apart), 3), people
+
+
+def test_each_face_of_a_group_is_cut_as_if_it_were_alone():
+    picture, people = group_of_three()
+    crops, masks, where = faces.crop_faces(picture, people, 96)
+    assert crops.shape == (3, 96, 96, 3) and masks.shape == (3, 96, 96) and where.group
+    for at in range(3):
+        alone, mask, _ = faces.crop_faces(picture, people[at : at + 1], 96)
+        assert torch.equal(crops[at], alone[0]) and torch.equal(masks[at], mask[0])
+    assert not faces.crop_faces(picture, people[:1], 96)[2].group
+
+
+def test_a_group_goes_back_into_one_picture():
+    """Far apart, each face is what it is alone; beyond all crops the picture is as it was, bit for bit."""
+    picture, people = group_of_three(apart=400.0)
+    crops, _, where = faces.crop_faces(picture, people, 96, eye_distance=0.4)
+    whole, weight = faces.paste_faces(picture, 1 - crops, where)
+    assert whole.shape == picture.shape and weight.shape == picture.shape[:3]
+    left = weight == 0
+    assert left.any() and torch.equal(whole[left], picture[left])
+    for at in range(3):
+        alone, own = faces.paste_faces(picture, 1 - crops[at : at + 1], faces.FaceCrop(where.frames[at : at + 1], 0.4))
+        covered = own > 0
+        torch.testing.assert_close(whole[covered], alone[covered])
+        torch.testing.assert_close(weight[covered], own[covered])
+
+
+def test_where_two_crops_of_a_group_overlap_each_keeps_its_own_face():
+    """Laid one over the other, the last crop would bring back its neighbour's face as it was in the photo."""
+    picture, people = group_of_three(apart=60.0)
+    _, _, where = faces.crop_faces(picture, people, 96)
+    shades = torch.tensor([0.0, 0.5, 1.0])[:, None, None, None].expand(3, 96, 96, 3)
+    whole, _ = faces.paste_faces(picture, shades, where)
+    for shade, points in zip((0.0, 0.5, 1.0), people):
+        x, y = points[:2].mean(dim=0).round().long().tolist()
+        assert abs(float(whole[0, y, x].mean()) - shade) < 0.2
+
+
+def test_a_group_in_which_nobody_was_found_stays_as_it_is():
+    picture, people = group_of_three()
+    crops, _, where = faces.crop_faces(picture, torch.stack([nobody(), nobody()]), 96)
+    whole, weight = faces.paste_faces(picture, 1 - crops, where)
+    assert torch.equal(whole, picture) and weight.shape == picture.shape[:3] and weight.max() == 0
+
+
+def test_faces_of_a_group_are_not_pasted_in_another_number():
+    picture, people = group_of_three()
+    crops, _, where = faces.crop_faces(picture, people, 96)
+    with pytest.raises(ACFunError, match="1 pictures, 2 faces, 3 crops"):
+        faces.paste_faces(picture, crops[:2], where)
+    with pytest.raises(ACFunError, match="for 2 pictures"):
+        faces.crop_faces(picture.expand(2, -1, -1, -1), people, 96)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from acfun_core.batch.jobs import Job, Training
+from acfun_core.batch.jobs import Drawing, Job, Training
 from acfun_core.batch.plan import read_plan
 from acfun_core.batch.results import Results
 from acfun_core.batch.run import carry_out, planned
@@ -34,6 +34,9 @@ class Nothing:
 
     def room(self) -> int:
         return 0 if self._job else 1
+
+    def suits(self, job: Drawing) -> int:
+        return 0
 
     def start(self, job: Job) -> None:
         self._job = job

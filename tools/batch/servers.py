@@ -174,6 +174,10 @@ class Servers:
         taken = sum(map(len, self._queues.values())) + len(self._running)
         return max(0, (WAITING + 1) * self.count - taken)
 
+    def suits(self, job: Prompt) -> int:
+        """In the plan's order: which server gets a job is for :meth:`start` to say."""
+        return 0
+
     def start(self, job: Prompt) -> None:
         """To the server that has this style, or to the one with the least to do."""
         home = self._home.get(job.style.digest)
