@@ -118,8 +118,8 @@ class FindFace(io.ComfyNode):
             node_id="ACFunFindFace",
             display_name="Find Face",
             description=(
-                "Finds one face in each picture, the largest or the one you choose, or all faces of one picture: eyes, nose and "
-                "mouth. A mask or a box of your own comes first, then the detector; a picture without a face is named."
+                "Finds one face in each picture, the largest or the one you choose, or all faces of one picture: eyes, nose "
+                "and mouth. A mask or a box of your own comes first, then the detector; a picture without a face is named."
             ),
             search_aliases=["face detection", "face landmarks", "yunet"],
             is_output_node=True,

@@ -14,7 +14,7 @@ from .work import Outcome
 
 AHEAD = 8
 """Drawings that are ready for each worker; with fewer, the next training begins, so that workers are not left without."""
-LOOKED_AT = 64
+LOOKED_AT = 32
 """Drawings among which the one is chosen that suits a worker best."""
 SECONDS_A_LOOK = 1.0
 """Between two looks at the engine in which nothing ended, so that progress is shown meanwhile."""

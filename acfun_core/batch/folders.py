@@ -27,8 +27,8 @@ def joined(folder: str, name: str) -> str:
     """The address of ``name`` as seen from a folder; an address or an absolute path stays what it is."""
     if is_remote(name) or os.path.isabs(name):
         return name
-    # Whole, since another process has another working folder.
-    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(Path(folder).absolute() / name)
+    # Whole, since another process has another working folder. By os.path: thousands of rows would wait for pathlib.
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else os.path.join(os.path.abspath(folder), name)
 
 
 def parent(address: str) -> str:

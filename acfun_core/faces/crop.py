@@ -200,8 +200,8 @@ def paste_faces(
             square face in which none was found goes back as a whole.
 
     Returns:
-        The pictures (max(B, N), H, W, 3), and the weights (max(B, N), H, W) with which the faces were laid over them. Of a group
-        that goes back into one picture, (1, H, W, 3) and (1, H, W): where two crops overlap, each point is the nearer face's.
+        The pictures (max(B, N), H, W, 3), and the weights (max(B, N), H, W) with which the faces were laid over them. Of a
+        group that goes back into one picture, (1, H, W, 3) and (1, H, W): where crops overlap, a point is the nearer face's.
 
     Raises:
         ACFunError: the numbers of pictures, faces, crops and masks do not fit, or all masks are empty.
