@@ -131,8 +131,69 @@ def test_a_detector_in_the_models_folder_finds_the_face(client, comfy):
         graph["find"] = find(image=["two", 0], detector="yunet_test.onnx", **choice | {"face_number": 3})
         with pytest.raises(NodeError, match="no face 3 in the picture 1: 2 found"):
             client.run(graph)
+        check_group(client, graph, cut)
     finally:
         Path(copied).unlink()
+
+
+def check_group(client, graph: dict, cut: Image.Image) -> None:
+    """Both people of a picture, one by one, and back into it; ``cut`` is one of them alone."""
+    graph = {
+        **graph,
+        "find": find(image=["two", 0], detector="yunet_test.onnx", order="left to right", face_number=0),
+        "each": node("ACFunEachFace", face=["crop", 0], strengths="0.25, 0, 1", texts="left\nright"),
+        "mask": node("SolidMask", value=["each", 1], width=256, height=256),
+        "grey": node("MaskToImage", mask=["mask", 0]),
+        "together": node("RebatchImages", images=["grey", 0], batch_size=64),
+        "paste": paste(image=["two", 0], face=["together", 0]),
+        **show("painted", ["paste", 0]),
+        "texts": node("PreviewAny", source=["each", 2]),
+    }
+    run = client.run(graph)
+    assert notice_of(run) == "Picture 1: 2 faces found; all are used, counted left to right."
+    assert len(run.images("end")) == 2 and all(differ(one, cut) < 12 for one in run.images("end"))
+    [marked], [painted] = run.images("find"), run.images("painted")
+    assert marked.size == painted.size == (1024, 512)
+    shades = [painted.getpixel((x, 220))[0] / 255 for x in (256, 768)]
+    assert shades == pytest.approx([0.25, 0.0], abs=0.05)
+    told = [event.data["text"] for event in run.events if event.kind == "text" and event.node == "each"]
+    assert told == ["3 strengths for 2 faces: the last 1 not used."]
+    assert run.outputs["texts"]["text"] == ["left", "right"]
+
+
+def test_all_faces_of_several_pictures_cannot_be_told_apart(client):
+    batch = {"batch": node("ImageBatch", image1=["photo", 0], image2=["photo", 0])}
+    with pytest.raises(NodeError, match="face_number 0 is all faces of one picture, and there are 2"):
+        client.run({**FACE, **batch, "find": find(image=["batch", 0], face_number=0, if_none="middle square")})
+
+
+def test_one_mask_a_face_finds_a_group_without_a_detector(client):
+    """Left half, right half of one picture: two faces."""
+    graph = {
+        **FACE,
+        "whole": node("SolidMask", value=1.0, width=128, height=64),
+        "nothing": node("SolidMask", value=0.0, width=64, height=64),
+        "left": node("MaskComposite", destination=["whole", 0], source=["nothing", 0], x=64, y=0, operation="multiply"),
+        "right": node("InvertMask", mask=["left", 0]),
+        **{f"{side}_grey": node("MaskToImage", mask=[side, 0]) for side in ("left", "right")},
+        "greys": node("ImageBatch", image1=["left_grey", 0], image2=["right_grey", 0]),
+        "masks": node("ImageToMask", image=["greys", 0], channel="red"),
+        "find": find(mask=["masks", 0], face_number=0),
+        "crop": crop(size=64),
+        **show("end", ["crop", 0]),
+    }
+    run = client.run(graph)
+    assert notice_of(run) == "Picture 1: face by the mask.\nPicture 1: face by the mask."
+    assert len(run.images("end")) == 2
+
+
+@pytest.mark.parametrize(
+    ("strengths", "says"), [("", "There are no strengths"), ("1, two", "'two' is no"), ("3", "'3' is no")]
+)
+def test_strengths_of_faces_that_are_none(client, strengths, says):
+    graph = {**FACE, "each": node("ACFunEachFace", face=["photo", 0], strengths=strengths, texts="")}
+    with pytest.raises(NodeError, match=says):
+        client.run({**graph, **show("end", ["each", 0])})
 
 
 def test_frames_without_a_face_come_back_untouched(client):
