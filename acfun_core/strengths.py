@@ -112,3 +112,23 @@ def product_of_masks(one: Tensor | None, two: Tensor | None) -> Tensor | None:
     )
     two = F.interpolate(two, size=one.shape[-2:], mode="bilinear", antialias=True)
     return (one * two).clamp(0, 2)
+
+
+def strengths_of(text: str) -> list[float]:
+    """The strengths in a text such as ``1, 0.5``: one for each of several faces.
+
+    Raises:
+        ACFunError: there is none, or one is no number from 0 to 2.
+    """
+    parts = text.replace(",", " ").replace(";", " ").split()
+    require(parts, "There are no strengths.", "a number from 0 to 2 for each face, such as 1, 0.5", "write 1")
+    return [_strength(part) for part in parts]
+
+
+def _strength(part: str) -> float:
+    try:
+        value = float(part)
+    except ValueError:
+        value = float("nan")
+    require(_in_range(value), f"{part[:40]!r} is no strength.", "numbers from 0 to 2, such as 1, 0.5", "write 1")
+    return value

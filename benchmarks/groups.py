@@ -153,7 +153,7 @@ class Measured:
 
     Attributes:
         rows: one a portrait: the person's groups, and ``found``, ``first`` (share of both encoders for which the own photo is
-            the nearest), ``margin`` (the mean of both), ``leak`` and ``ground`` (see the page).
+            the nearest), ``margin`` (the mean of both), ``lightened``, ``leak`` and ``ground`` (see the page).
     """
 
     def __init__(self, faces: list[Person], portraits: dict[tuple[str, str], np.ndarray]):
@@ -186,6 +186,7 @@ class Measured:
         if seen is None:
             return told
         cosines = {name: self._photos[name] @ vector for name, vector in seen.items()}
+        told["lightened"] = typology_angle(drawn) - typology_angle(person.photo)
         told["first"] = float(np.mean([values.argmax() == at for values in cosines.values()]))
         told["margin"] = float(np.mean([values[at] - np.delete(values, at).mean() for values in cosines.values()]))
         if sitter is not None:
@@ -211,6 +212,8 @@ def told(rows: list[dict], number: str) -> str:
     low, high = paired_interval(means)
     if number in ("found", "first"):
         return f"{means.mean():.0%} ({low:.0%} to {high:.0%})"
+    if number == "lightened":
+        return f"{means.mean():+.0f} ({low:+.0f} to {high:+.0f})"
     return f"{means.mean():.2f} ({low:.2f} to {high:.2f})"
 
 
@@ -221,8 +224,10 @@ def by_group(rows: list[dict]) -> Table:
         for group in sorted({row[kind] for row in rows if kind in row}):
             mine = [row for row in rows if row.get(kind) == group]
             count = len({row["person"] for row in mine})
-            lines.append([kind, group, str(count), *(told(mine, number) for number in ("found", "first", "margin"))])
-    return Table(["", "group", "people", "a face is found", "right person of all", "id margin"], lines)
+            lines.append(
+                [kind, group, str(count), *(told(mine, number) for number in ("found", "first", "margin", "lightened"))]
+            )
+    return Table(["", "group", "people", "a face is found", "right person of all", "id margin", "lightened"], lines)
 
 
 def worst(rows: list[dict]) -> dict:

@@ -8,6 +8,7 @@ from typing_extensions import override
 from .adapter_options import ACFunAdapterOptions
 from .adapters import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
+from .each_face import EachFace
 from .example_image import ACFunExampleImage, offer_examples
 from .export import ACFunExportAdapter
 from .face_parts import ACFunFaceParts
@@ -28,6 +29,7 @@ NODES: list[type[io.ComfyNode]] = [
     ACFunExampleImage,
     FindFace,
     CropFace,
+    EachFace,
     PasteFace,
     SpliceFaces,
     SpliceFaceParts,

@@ -13,7 +13,15 @@ from benchmarks import groups
 def rows(margins: dict[str, list[float]], kind: str = "sex") -> list[dict]:
     """One person for each margin, two portraits each."""
     return [
-        {kind: group, "person": f"{group}{at}", "margin": margin, "found": 1.0, "first": 1.0, "ground": 0.1}
+        {
+            kind: group,
+            "person": f"{group}{at}",
+            "margin": margin,
+            "found": 1.0,
+            "first": 1.0,
+            "ground": 0.1,
+            "lightened": 20.0,
+        }
         for group, values in margins.items()
         for at, margin in enumerate(values)
         for _ in range(2)
@@ -96,4 +104,7 @@ def test_the_page_names_the_worst_group(monkeypatch):
     text = groups.page({"instant": made}, ["--data", "somewhere"])
     assert "python -m benchmarks.groups --data DATA" in text
     assert "| `instant` | sex | female | -0.40 (-0.40 to -0.40) | settled |" in text
-    assert "| sex | male | 3 | 100% (100% to 100%) | 100% (100% to 100%) | 0.50 (0.50 to 0.50) |" in text
+    assert (
+        "| sex | male | 3 | 100% (100% to 100%) | 100% (100% to 100%) | 0.50 (0.50 to 0.50) | +20 (+20 to +20) |"
+        in text
+    )

@@ -27,6 +27,7 @@ TARGET = REPO / "web" / "docs" / "pictures"
 ALONE = (
     "ACFunAdapterOptions",
     "ACFunApplyAdapter",
+    "ACFunEachFace",
     "ACFunExportAdapter",
     "ACFunLoadAdapter",
     "ACFunLoadDemoBase",

@@ -13,11 +13,11 @@ from .parts import (
     FACE_2_SEED,
     GREEN,
     GREY,
-    SAMPLING,
     SIDE,
     SPLICED_STYLE,
     STYLE,
     apply,
+    beside_both,
     by_preset,
     close_up,
     decode,
@@ -27,6 +27,7 @@ from .parts import (
     note,
     plain_sampler,
     save,
+    style_transfer,
     train,
     train_style,
 )
@@ -91,33 +92,10 @@ def instant(types: NodeTypes) -> Graph:
         style = example(graph, "Style", SPLICED_STYLE)
     with graph.group("2  Look at both", GREEN):
         graph.column(x=800, width=380)
-        patched = graph.add(
-            "ACFunStyleTransfer",
-            "Style transfer",
-            model=base["model"],
-            clip=base["clip"],
-            vae=base["vae"],
-            photo=cut,
-            style_image=style["image"],
-            preset="instant",
-            strength=1.0,
-            resolution=SIDE,
-            steps=SAMPLING["steps"],
-        )
+        patched = style_transfer(graph, base, cut, style)
     with graph.group("3  Draw with any sampler", BROWN):
         graph.column(x=1240, width=380)
-        positive = graph.add("CLIPTextEncode", "Prompt", clip=base["clip"], text="an oil painting of a woman")
-        negative = graph.add("CLIPTextEncode", "Negative", clip=base["clip"], text="")
-        drawn = graph.add(
-            "KSampler",
-            "Sampler",
-            model=patched["model"],
-            positive=positive["conditioning"],
-            negative=negative["conditioning"],
-            latent_image=patched["latent"],
-            denoise=1.0,
-            **{**SAMPLING, "cfg": PRESETS["instant"].draw.cfg},
-        )
+        drawn = beside_both(graph, base, patched, "an oil painting of a woman")
         graph.column(x=1660, width=380)
         save(graph, decode(graph, base, drawn, "Decode"), "Result", "acfun/instant")
     return graph

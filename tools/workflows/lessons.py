@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from acfun_core.presets import PRESETS
@@ -20,6 +21,7 @@ from .parts import (
     SIDE,
     STYLE,
     apply,
+    beside_both,
     by_preset,
     close_up,
     decode,
@@ -30,6 +32,7 @@ from .parts import (
     plain_sampler,
     sampler,
     save,
+    style_transfer,
     train,
     train_style,
 )
@@ -47,6 +50,15 @@ EDITS = {
     "Woodcut": "a woodcut print of a woman",
     "Charcoal": "a charcoal drawing of a woman",
 }
+GROUP = {
+    "face_london_woman.jpg": "a woodcut print of a woman",
+    "face_astronaut.png": "a woodcut print of a woman",
+    "face_london_man.jpg": "a woodcut print of a man",
+}
+"""The people of the photo from left to right, and the words for each."""
+ON_THE_PHOTO = {**dataclasses.asdict(PRESETS["instant"].transfer), "background": 0.0}
+"""What goes back into a photo keeps the photo's ground around the head, not the style picture's."""
+SIDE_BY_SIDE = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 
@@ -212,6 +224,48 @@ def video_frames(types: NodeTypes) -> Graph:
             quality=90,
             method="default",
         )
+    return graph
+
+
+def group_photo(types: NodeTypes) -> Graph:
+    """Every face of a photo of several people, each with its own strength and words, drawn and put back."""
+    graph, base = _begin("group_photo", types, "group_photo", height=470)
+    with graph.group("1  The photo and the style", BLUE):
+        graph.column(x=440, width=300)
+        people = [
+            graph.add("ACFunExampleImage", f"Person {number}", picture=name) for number, name in enumerate(GROUP, 1)
+        ]
+        photo = people[0]["image"]
+        for number, person in enumerate(people[1:], 2):
+            both = {"image1": photo, "image2": person["image"]}
+            photo = graph.add("ImageStitch", f"People 1-{number}", **both, **SIDE_BY_SIDE)["image"]
+        graph.add("PreviewImage", "Photo", room=True, images=photo)
+        style = example(graph, "Style", STYLE)
+    with graph.group("2  Find every face", GREEN):
+        graph.column(x=800, width=380)
+        found = graph.add("ACFunFindFace", "Find faces", room=True, image=photo, order="left to right", face_number=0)
+        cut = graph.add(
+            "ACFunCropFace", "Cut", room=True, image=photo, landmarks=found["landmarks"], size=SIDE, eye_distance=0.28
+        )
+        each = graph.add(
+            "ACFunEachFace",
+            "Each face",
+            room=True,
+            face=cut["face"],
+            strengths="1, 0.6, 1",
+            texts="\n".join(GROUP.values()),
+        )
+    with graph.group("3  Draw one after the other", BROWN):
+        graph.column(x=1240, width=380)
+        options = graph.add("ACFunTransferOptions", "Ground of the photo", **ON_THE_PHOTO)
+        changes = {"strength": each["strength"], "options": options["options"]}
+        patched = style_transfer(graph, base, each["face"], style, **changes)
+        latent = beside_both(graph, base, patched, each["text"])
+        drawn = graph.add("RebatchImages", "Together", images=decode(graph, base, latent, "Decode"), batch_size=64)
+    with graph.group("4  Put them back", BLUE):
+        graph.column(x=1660, width=380)
+        whole = graph.add("ACFunPasteFace", "Paste", image=photo, face=drawn["image"], crop=cut["crop"], feather=0.3)
+        save(graph, whole["image"], "Result", "acfun/group")
     return graph
 
 

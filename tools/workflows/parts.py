@@ -166,6 +166,39 @@ def by_preset(
     )
 
 
+def style_transfer(graph: Graph, base: Base, photo: Output, style: Node, **changes) -> Node:
+    """A MODEL that draws a photo in a picture's style; nothing is learned."""
+    return graph.add(
+        "ACFunStyleTransfer",
+        "Style transfer",
+        model=base["model"],
+        clip=base["clip"],
+        vae=base["vae"],
+        photo=photo,
+        style_image=style["image"],
+        preset="instant",
+        resolution=SIDE,
+        steps=SAMPLING["steps"],
+        **{"strength": 1.0, **changes},
+    )
+
+
+def beside_both(graph: Graph, base: Base, patched: Node, text: str | Output) -> Node:
+    """ComfyUI's own sampler on the MODEL of :func:`style_transfer`; returns the sampler."""
+    positive = graph.add("CLIPTextEncode", "Prompt", clip=base["clip"], text=text)
+    negative = graph.add("CLIPTextEncode", "Negative", clip=base["clip"], text="")
+    return graph.add(
+        "KSampler",
+        "Sampler",
+        model=patched["model"],
+        positive=positive["conditioning"],
+        negative=negative["conditioning"],
+        latent_image=patched["latent"],
+        denoise=1.0,
+        **{**SAMPLING, "cfg": PRESETS["instant"].draw.cfg},
+    )
+
+
 def draw(graph: Graph, base: Base, trained: Node, prompt: str) -> Node:
     """Apply the adapter and sample; returns the sampler."""
     return sampler(graph, apply(graph, base, trained["adapter"]), prompt)

