@@ -44,6 +44,8 @@ class Base:
         key: names its weights, if adapters of other weights are of no use on it (see :mod:`acfun_core.demo_base`).
         predict_velocity: of a base that was trained to predict v (see :mod:`~acfun_core.diffusion.schedule`); ``predict_noise``
             is then the noise that this means. None where the base predicts noise.
+        dtype: the precision in which the UNet computes.
+        not_as_a_graph: why a step cannot be written down as one CUDA graph, as a sentence; "" where nothing speaks against it.
     """
 
     predict_noise: PredictNoise
@@ -54,6 +56,8 @@ class Base:
     family: str = "sd1"
     key: str = ""
     predict_velocity: PredictVelocity | None = None
+    dtype: torch.dtype = torch.float32
+    not_as_a_graph: str = ""
 
     @property
     def prediction(self) -> str:

@@ -36,6 +36,7 @@ class NoiseSchedule:
         self.alphas_cumprod = alphas_cumprod.detach().clone().float()
         exact = alphas_cumprod.detach().double()
         self.log_sigmas = ((1 - exact) / exact).sqrt().log().float()
+        self._on_device: dict[torch.device, Tensor] = {self.alphas_cumprod.device: self.alphas_cumprod}
 
     @classmethod
     def stable_diffusion(
@@ -58,17 +59,23 @@ class NoiseSchedule:
     def __len__(self) -> int:
         return len(self.alphas_cumprod)
 
+    def _alphas_at(self, t: Tensor) -> Tensor:
+        """a_t^2 of timesteps (B,); the table is brought to a device once, for that makes the host wait."""
+        if t.device not in self._on_device:
+            self._on_device[t.device] = self.alphas_cumprod.to(t.device)
+        return self._on_device[t.device][t]
+
     def a(self, t: Tensor) -> Tensor:
         """Signal scale a_t, (B,) -> (B, 1, 1, 1)."""
-        return self.alphas_cumprod.to(t.device)[t].sqrt()[:, None, None, None]
+        return self._alphas_at(t).sqrt()[:, None, None, None]
 
     def s(self, t: Tensor) -> Tensor:
         """Noise scale s_t, (B,) -> (B, 1, 1, 1)."""
-        return (1 - self.alphas_cumprod.to(t.device)[t]).sqrt()[:, None, None, None]
+        return (1 - self._alphas_at(t)).sqrt()[:, None, None, None]
 
     def sigma(self, t: Tensor) -> Tensor:
         """Noise level sigma_t = s_t / a_t, (B,) -> (B,)."""
-        alphas = self.alphas_cumprod.to(t.device)[t]
+        alphas = self._alphas_at(t)
         return ((1 - alphas) / alphas).sqrt()
 
     def add_noise(self, z_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

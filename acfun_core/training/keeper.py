@@ -101,14 +101,17 @@ class StateKeeper:
                 "free disk space or choose another folder, then try again",
             )
 
-    def offer(self, running: Running, step: int, last: bool = False) -> None:
-        """Write the state after ``step`` steps if it is time, or if it is the last and is to be kept."""
+    def due(self, running: Running, last: bool = False) -> bool:
+        """Whether it is time to write, or the last step, whose state is to be kept."""
         now = self.clock()
         if self._due is None:
             self._began = now
             self._due = self._due_after(now, states.size(running) / SUPPOSED_SPEED)
-        if self._failed or not (now >= self._due or (last and self.keep)):
-            return
+        return not self._failed and (now >= self._due or (last and self.keep))
+
+    def write(self, running: Running, step: int, last: bool = False) -> None:
+        """Write the state after ``step`` steps, over the one before it."""
+        now = self.clock()
         try:
             states.write(states.captured(running, step), self.path, kept=last and self.keep)
         except ACFunError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,24 +13,25 @@ from ..chance import generator
 from ..config import AdapterConfig, TrainConfig
 from ..host import Base
 from ..method.adapter import StyleAdapter, TrainingRecord
-from ..method.applied import block_transforms
-from ..strengths import Strengths
 from ..unet.blocks import channels_to_train
-from ..unet.injection import injected
-from .alignment_loss import alignment_terms, measure_adapter, weighted
+from .accelerator import Accelerator, accelerator_of
+from .alignment_loss import measure_adapter
 from .copy_guard import CopyGuard
 from .keeper import StateKeeper
 from .material import Material
-from .optimiser import Optimiser
+from .optimiser import DeviceOptimiser, Optimiser, check_outcome
+from .readout import Outcome, Readout
 from .state import Running, State, StateMisfit, restore
-from .targets import FACE, STYLE, PairNoise
+from .steps import GraphedSteps, Say, Steps
 
 
 @dataclass(frozen=True)
 class StepReport:
     """Handed to ``on_step`` after each optimizer step. ``step`` counts from 1; losses are unweighted.
 
-    ``readouts`` are further numbers of this step by name, such as ``copy`` after a look of the copy guard.
+    On a device that works behind its host, ``adapter`` has learned from the next steps, too: up to
+    :data:`~acfun_core.training.readout.STEPS_AHEAD` of them. ``readouts`` are further numbers of this step by name, such as
+    ``copy`` after a look of the copy guard.
     """
 
     step: int
@@ -63,6 +64,8 @@ def train_adapter(
     on_step: OnStep | None = None,
     material: Material | None = None,
     keeper: StateKeeper | None = None,
+    say: Say = lambda sentence: None,
+    accelerator: Accelerator | None = None,
 ) -> StyleAdapter:
     """Learn an adapter from one style image and one face photo.
 
@@ -73,6 +76,8 @@ def train_adapter(
             both leave the base as it was.
         material: variants of the style picture and masks of the loss terms, if any.
         keeper: writes the training's state now and then, and goes on where a killed one stopped.
+        say: is told in a sentence what this base and device cannot do.
+        accelerator: that of the base's device; the one that torch has, unless another is given.
 
     Returns:
         The adapter on ``base.device``, in float32, ready for inference.
@@ -83,7 +88,9 @@ def train_adapter(
     latents = latents.to(base.device, torch.float32)
     material = (material or Material()).to(base.device)
     material.check(config, latents)
-    session = _Session(base, latents, style_tokens, adapter_config, config, on_step, material, keeper)
+    accelerator = accelerator or accelerator_of(base.device)
+    given = adapter_config, config, on_step, material, keeper, say, accelerator
+    session = _Session(base, latents, style_tokens, *given)
     state = None if keeper is None else keeper.found(config.steps)
     try:
         return session.learn(state)
@@ -104,6 +111,8 @@ class _Session:
     on_step: OnStep | None
     material: Material
     keeper: StateKeeper | None
+    say: Say
+    accelerator: Accelerator | None
 
     def learn(self, state: State | None) -> StyleAdapter:
         """From the start, or from a state.
@@ -138,7 +147,10 @@ class _Session:
         if self.keeper is not None:
             self.keeper.check_space(adapter, self.config.steps)
         adapter = adapter.to(base.device).train()
-        optimiser = Optimiser(adapter, self.config)
+        if self.accelerator is None:
+            optimiser = Optimiser(adapter, self.config)
+        else:
+            optimiser = DeviceOptimiser(adapter, self.config, growing=base.dtype == torch.float16)
         record = TrainingRecord(settings=self.config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
         record.before = measure_adapter(base, adapter, latents)
         guard = CopyGuard(base, latents, self.config)
@@ -146,34 +158,57 @@ class _Session:
 
     def _steps(self, running: Running, done: int) -> int:
         """All steps after ``done``, unless somebody ends the training. -> the last one."""
-        adapter, guard, record, config = running.adapter, running.guard, running.record, self.config
-        transforms = block_transforms([(adapter, Strengths())])
-        while done < config.steps and not guard.must_stop:
+        guard, config, keeper = running.guard, self.config, self.keeper
+        step, readout = self._asking(running), Readout(self.accelerator)
+        stopped = False
+        while done < config.steps and not guard.must_stop and not stopped:
             done += 1
-            terms = self._step(running, done, transforms)
-            record.style_loss.append(terms[STYLE].item())
-            record.face_loss.append(terms[FACE].item())
-            if self.keeper is not None:
+            readout.put(done, step(done))
+            last = done == config.steps
+            # What these do needs the losses of all steps so far, and the adapter as it is after this one.
+            writes = keeper is not None and keeper.due(running, last)
+            everything = last or writes or guard.due(done)
+            outcomes = [self._noted(running, outcome) for outcome in readout.arrived(everything)]
+            if writes:
                 # Before the guard looks: at the last step it looks in any case, which a continued training would not do.
-                self.keeper.offer(running, done, last=done == config.steps)
-            readouts = {"copy": guard.look(adapter, done).copy} if guard.due(done) else {}
-            report = StepReport(done, config.steps, record.style_loss[-1], record.face_loss[-1], adapter, readouts)
-            if self.on_step is not None and self.on_step(report):
-                break
-        if self.keeper is not None and done < config.steps:
-            self.keeper.offer(running, done, last=True)
+                keeper.write(running, done, last)
+            looks = {done: {"copy": guard.look(running.adapter, done).copy}} if guard.due(done) else {}
+            stopped = self._told(running, outcomes, looks)
+        for outcome in readout.arrived(everything=True):
+            self._noted(running, outcome)
+        if keeper is not None and done < config.steps and keeper.due(running, last=True):
+            keeper.write(running, done, last=True)
         return done
 
-    def _step(self, running: Running, number: int, transforms) -> Tensor:
-        """One optimizer step. -> both terms of eq. 4, (2,)."""
-        base, adapter, config = self.base, running.adapter, self.config
-        pair, masks = self.material.step(self.latents, running.generator)
-        draw = PairNoise.draw(pair, base.schedule, running.generator, config)
-        # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
-        with injected(base.sites, transforms):
-            context = adapter.condition(base.text)
-            given = base.predict, base.schedule, pair, context, draw, config, masks
-            terms = alignment_terms(*given, prediction=base.prediction)
-            if not running.optimiser.step(weighted(terms, config), number):
-                running.record.skipped_steps += 1
-        return terms
+    def _asking(self, running: Running) -> Steps:
+        given = self.base, running, self.config, self.latents, self.material, self.accelerator, self.say
+        if self.accelerator is None:
+            return Steps(*given)
+        if self.base.not_as_a_graph:
+            self.say(f"Each step is launched kernel by kernel, not as one CUDA graph: {self.base.not_as_a_graph}")
+            return Steps(*given)
+        return GraphedSteps(*given)
+
+    def _noted(self, running: Running, outcome: Outcome) -> Outcome:
+        """A step that is done, in the record.
+
+        Raises:
+            ACFunError: it was not finite.
+        """
+        check_outcome(outcome, self.config)
+        record = running.record
+        record.style_loss.append(outcome.style_loss)
+        record.face_loss.append(outcome.face_loss)
+        record.skipped_steps += outcome.skipped
+        return outcome
+
+    def _told(self, running: Running, outcomes: Iterable[Outcome], readouts: Mapping[int, Mapping[str, float]]) -> bool:
+        """Tell of steps that are done, each with what was found after it. -> whether the training is to end."""
+        if self.on_step is None:
+            return False
+        for outcome in outcomes:
+            losses = outcome.style_loss, outcome.face_loss
+            further = readouts.get(outcome.step, {})
+            if self.on_step(StepReport(outcome.step, self.config.steps, *losses, running.adapter, further)):
+                return True
+        return False

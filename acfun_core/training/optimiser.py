@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -11,10 +11,15 @@ from torch import Tensor
 from ..config import TrainConfig
 from ..errors import ACFunError
 from ..method.adapter import StyleAdapter
+from .alignment_loss import weighted
+from .readout import Outcome
 
 INITIAL_SCALE = 512.0
 """The loss is a mean over all latent values: through a float16 UNet its gradient would fall below what float16 can hold.
 A power of two, so that float32 bases learn bit for bit the same with and without it."""
+
+STEPS_BETWEEN_GROWTHS, NEVER = 200, 2**31 - 1
+"""How long a growing scale stays what it is, where nothing overflows."""
 
 
 NARROWEST_WIDTH = 64
@@ -46,7 +51,11 @@ def learning_rate_at(config: TrainConfig, number: int, done: float) -> float:
 
 
 class Optimiser:
-    """One optimizer over AFun and CFun together."""
+    """One optimizer over AFun and CFun together, each of whose steps the host decides on: an overflow is seen at once.
+
+    Attributes:
+        scale: of the loss.
+    """
 
     def __init__(self, adapter: StyleAdapter, config: TrainConfig):
         self.config = config
@@ -57,34 +66,126 @@ class Optimiser:
             for module, share in shares
         ]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        self.adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+        self.adamw = self._adamw([group for group in groups if group["params"]])
 
-    def step(self, loss: Tensor, number: int) -> bool:
-        """Take optimizer step ``number`` (from 1). -> False if it was left out to halve an overflowing loss scale.
+    def _adamw(self, groups: list[dict]) -> torch.optim.AdamW:
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate)
 
-        Raises:
-            ACFunError: the loss is not finite, or gradients overflow even without scaling.
-        """
+    def set_rate(self, number: int) -> None:
+        """The learning rate of step ``number`` (from 1)."""
         rate = learning_rate_at(self.config, number, number / self.config.steps)
         for group in self.adamw.param_groups:
             group["lr"] = group["share"] * rate
+
+    def update(self, loss: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Backward, clipping and AdamW's step, which is left out where gradients overflow: the scale is halved instead.
+
+        Returns:
+            The norm of all gradients () before clipping, not finite where they overflowed; the scale they were made with.
+
+        Raises:
+            ACFunError: a patch on the base overwrites what the gradients need.
+        """
+        scale = self.scale
         self.adamw.zero_grad(set_to_none=True)
-        _backward(loss * self.scale)
+        _backward(loss * scale)
         for parameter in self.parameters:
             if parameter.grad is not None:
-                parameter.grad /= self.scale
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm).item()
-        if not math.isfinite(loss.item()) or (not math.isfinite(norm) and self.scale <= 1):
-            raise ACFunError(
-                f"Training became non-finite at step {number} (loss {loss.item():.4g}, gradient norm {norm:.4g}).",
-                "finite numbers throughout",
-                f"lower the learning rate (it is {self.config.learning_rate:g}) or use a base in float32",
-            )
-        if not math.isfinite(norm):
+                parameter.grad /= scale
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        if math.isfinite(norm.item()):
+            self.adamw.step()
+        else:
             self.scale /= 2
-            return False
-        self.adamw.step()
-        return True
+        return norm.detach(), scale
+
+    def moments(self) -> dict[str, Tensor]:
+        """AdamW's memory of each parameter: ``0.exp_avg``, by the parameter's number."""
+        state = self.adamw.state_dict()["state"]
+        return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
+
+    def restore_moments(self, tensors: Mapping[str, Tensor]) -> None:
+        """The other way round."""
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            index, name = key.split(".")
+            moments.setdefault(int(index), {})[name] = value
+        self.adamw.load_state_dict({**self.adamw.state_dict(), "state": moments})
+
+    def begin_anew(self) -> None:
+        """Forget a step that broke off in the middle."""
+
+    def scaling(self) -> dict[str, float]:
+        """What the next scale depends on, as plain numbers."""
+        return {"scale": self.scale}
+
+    def restore_scaling(self, numbers: Mapping[str, float]) -> None:
+        """The other way round, from any state that has a ``scale``."""
+        self.scale = float(numbers["scale"])
+
+
+class DeviceOptimiser(Optimiser):
+    """The same with every decision on the device, which never waits for the host: fused AdamW, torch's own scaler of losses.
+
+    Args:
+        growing: the scale doubles after :data:`STEPS_BETWEEN_GROWTHS` steps without an overflow, as float16 wants it: small
+            gradients vanish below its least number.
+    """
+
+    def __init__(self, adapter: StyleAdapter, config: TrainConfig, growing: bool = False):
+        self._rates: list[Tensor] = []
+        super().__init__(adapter, config)
+        self._one = torch.ones((), device=self.parameters[0].device)
+        self._interval = STEPS_BETWEEN_GROWTHS if growing else NEVER
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        factors = {"growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": self._interval}
+        self._scaler = torch.amp.GradScaler(self._one.device.type, init_scale=INITIAL_SCALE, **factors)
+
+    def _adamw(self, groups: list[dict]) -> torch.optim.AdamW:
+        for group in groups:
+            # A tensor, which a graph of kernels reads anew each time it runs.
+            group["lr"] = torch.zeros((), device=group["params"][0].device)
+        return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True, capturable=True)
+
+    def set_rate(self, number: int) -> None:
+        rate = learning_rate_at(self.config, number, number / self.config.steps)
+        for group in self.adamw.param_groups:
+            group["lr"].fill_(group["share"] * rate)
+
+    def update(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        scale = self._scaler.scale(self._one)
+        self.adamw.zero_grad(set_to_none=True)
+        _backward(self._scaler.scale(loss))
+        self._scaler.unscale_(self.adamw)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm)
+        self._scaler.step(self.adamw)
+        self._scaler.update()
+        return norm.detach(), scale
+
+    def scaling(self) -> dict[str, float]:
+        state = self._scaler.state_dict()
+        return {"scale": state["scale"], "steps_at_scale": state["_growth_tracker"]}
+
+    def restore_scaling(self, numbers: Mapping[str, float]) -> None:
+        found = {"scale": float(numbers["scale"]), "_growth_tracker": int(numbers.get("steps_at_scale", 0))}
+        self._scaler.load_state_dict({**self._scaler.state_dict(), **found})
+
+
+def check_outcome(outcome: Outcome, config: TrainConfig) -> None:
+    """Raise if a step was not finite, but for an overflow that a smaller scale can mend.
+
+    Raises:
+        ACFunError: the loss is not finite, or gradients overflow even without scaling.
+    """
+    loss = weighted((outcome.style_loss, outcome.face_loss), config)
+    if not math.isfinite(loss) or (not math.isfinite(outcome.norm) and outcome.scale <= 1):
+        raise ACFunError(
+            f"Training became non-finite at step {outcome.step} (loss {loss:.4g}, gradient norm {outcome.norm:.4g}).",
+            "finite numbers throughout",
+            f"lower the learning rate (it is {config.learning_rate:g}) or use a base in float32",
+        )
 
 
 def _backward(loss: Tensor) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,19 @@ class Running:
     generator: torch.Generator
     device: torch.device
 
+    def chance(self) -> dict[str, Tensor]:
+        """The states of torch's own generators, on the CPU."""
+        states = {"torch": torch.random.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def restore_chance(self, states: Mapping[str, Tensor]) -> None:
+        """The other way round; that of a card is left as it is on a device of another kind."""
+        torch.random.set_rng_state(states["torch"])
+        if "cuda" in states and self.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], self.device)
+
 
 @dataclass(frozen=True)
 class State:
@@ -67,7 +81,7 @@ def captured(running: Running, step: int) -> State:
     best = running.guard.best
     numbers = {
         "step": step,
-        "scale": running.optimiser.scale,
+        **running.optimiser.scaling(),
         "record": dataclasses.asdict(running.record),
         "looks": [dataclasses.astuple(look) for look in running.guard.looks],
         "best": None if best is None else dataclasses.astuple(best[0]),
@@ -84,11 +98,9 @@ def size(running: Running) -> int:
 def _tensors(running: Running) -> dict[str, Tensor]:
     """All tensors of the state, where they lie."""
     tensors = {f"adapter.{key}": value for key, value in running.adapter.state_dict().items()}
-    for index, moments in running.optimiser.adamw.state_dict()["state"].items():
-        tensors |= {f"adamw.{index}.{name}": value for name, value in moments.items()}
-    tensors |= {"random.draws": running.generator.get_state(), "random.torch": torch.random.get_rng_state()}
-    if running.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(running.device)
+    tensors |= {f"adamw.{name}": value for name, value in running.optimiser.moments().items()}
+    tensors |= {"random.draws": running.generator.get_state()}
+    tensors |= {f"random.{name}": value for name, value in running.chance().items()}
     best = running.guard.best
     if best is not None:
         tensors |= {f"best.{key}": value for key, value in best[1].items()}
@@ -107,28 +119,18 @@ def restore(running: Running, state: State) -> None:
         if any(abs(a - b) > BEFORE_TOLERANCE * max(abs(a), abs(b)) for a, b in zip(was.before, before)):
             raise ValueError(f"the base gives the losses {before}, it gave {was.before}")
         running.adapter.load_state_dict(_under("adapter.", state.tensors))
-        _load_moments(running.optimiser, _under("adamw.", state.tensors))
-        running.optimiser.scale = float(state.numbers["scale"])
+        running.optimiser.restore_moments(_under("adamw.", state.tensors))
+        running.optimiser.restore_scaling(state.numbers)
         running.guard.looks = [Look(*look) for look in state.numbers["looks"]]
         best = state.numbers["best"]
         running.guard.best = None if best is None else (Look(*best), _under("best.", state.tensors))
         running.generator.set_state(state.tensors["random.draws"])
-        torch.random.set_rng_state(state.tensors["random.torch"])
-        if "random.cuda" in state.tensors and running.device.type == "cuda":
-            torch.cuda.set_rng_state(state.tensors["random.cuda"], running.device)
+        running.restore_chance(_under("random.", state.tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StateMisfit(f"The state does not fit this training: {str(error)[:200]}.") from error
     for field in dataclasses.fields(TrainingRecord):
         if field.name not in ("settings", "before"):
             setattr(running.record, field.name, getattr(was, field.name))
-
-
-def _load_moments(optimiser: Optimiser, tensors: dict[str, Tensor]) -> None:
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".")
-        moments.setdefault(int(index), {})[name] = value
-    optimiser.adamw.load_state_dict({**optimiser.adamw.state_dict(), "state": moments})
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

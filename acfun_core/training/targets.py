@@ -23,6 +23,7 @@ and min-SNR is ``min(SNR, gamma) s_t^2``. No weight and no target is infinite wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,18 +51,27 @@ class PairNoise:
 
     @classmethod
     def draw(
-        cls, latents: Tensor, schedule: NoiseSchedule, generator: torch.Generator, config: TrainConfig | None = None
+        cls,
+        latents: Tensor,
+        schedule: NoiseSchedule,
+        generator: torch.Generator,
+        config: TrainConfig | None = None,
+        to_device: Callable[[Tensor], Tensor] | None = None,
     ) -> PairNoise:
         """Timesteps and Gaussian noise; without a config uniform and for each image its own.
 
         Drawn on the generator's device, so that a seed means the same everywhere.
+
+        Args:
+            to_device: takes what was drawn to the latents; without it, the host waits until it is there.
         """
         config = config or TrainConfig()
         images = 2 if config.noisy_source == "own" else 1
         t = _draw_timesteps(images, len(schedule), config.timestep_split, generator)
         noise = torch.randn((images, *latents.shape[1:]), generator=generator, device=generator.device)
         source = _source(latents, config.noisy_source, generator)
-        t, noise = t.to(latents.device), noise.to(latents)
+        to_device = to_device or (lambda drawn: drawn.to(latents.device))
+        t, noise = to_device(t), to_device(noise).to(latents)
         if images == 1:
             t, noise = t.expand(2), noise.expand(2, -1, -1, -1)
         return cls(t, noise, source)

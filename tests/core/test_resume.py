@@ -199,7 +199,8 @@ def test_states_are_written_every_twenty_seconds_and_cost_two_per_cent(monkeypat
         written.clear()
         kept = StateKeeper(tmp_path, "key", clock=lambda: now[0])
         while now[0] < 305:
-            kept.offer(None, 1)
+            if kept.due(None):
+                kept.write(None, 1)
             now[0] = float(int(now[0]) + 1)
         assert written[: len(expected)] == expected
         assert len(written) * seconds / now[0] <= 0.02
