@@ -19,6 +19,7 @@ from acfun_core.backends.pictures import read_picture, to_pil
 from acfun_core.batch.results import PICTURES
 from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.faces.crop import crop_faces, landmarks_of_middle_square
+from acfun_core.presets import PRESETS
 from tools.contact_sheet import INK, PAPER
 
 REPO = Path(__file__).resolve().parents[1]
@@ -26,7 +27,7 @@ OUT, SHEET = REPO / "out" / "three_ways", REPO / "docs" / "three_ways.jpg"
 FACES = {"astronaut.png": "woman", "london_man.jpg": "man", "london_woman.jpg": "woman"}
 """Example picture, without ``face_`` -> who is on it."""
 STYLES = {"woodblock.png": "a woodcut print", "oil.jpg": "an oil painting", "engraving.jpg": "an ink engraving"}
-"""Example picture, without ``style_`` -> the words for its medium, where nothing is learned."""
+"""Example picture, without ``style_`` -> the words for its medium, as *instant* is told them."""
 WAYS = {"instant": "instant", "keep_person": "keep the person", "follow_text": "follow the text"}
 """Preset -> caption."""
 EYE_DISTANCE = 0.28
@@ -51,8 +52,9 @@ def rows() -> list[dict[str, str]]:
             for preset in WAYS:
                 row = {"style": str(REPO / "pictures" / f"style_{style}"), "face": f"{Path(face).stem}.png"}
                 row |= {"preset": preset, "name": name_of(face, style, preset)}
-                # What is learned stands in its own prompt.
-                made.append(row if preset == "keep_person" else row | {"prompt": f"{words} of a {person}"})
+                # What is learned stands in its own prompt; where words decide, they are those of the preset for all styles.
+                told = {"instant": f"{words} of a person", "follow_text": PRESETS["follow_text"].prompt}
+                made.append(row | ({"prompt": told[preset].replace("person", person)} if preset in told else {}))
     return made
 
 
