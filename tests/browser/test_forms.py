@@ -39,7 +39,7 @@ def test_the_blueprint_is_in_the_node_library_and_can_be_queued(editor: Editor):
         )
         box.clear()
         box.send_keys(BLUEPRINT)
-        editor.wait(lambda: editor.labelled(BLUEPRINT), "the blueprint is listed", 20).click()
+        editor.place(editor.wait(lambda: editor.labelled(BLUEPRINT), "the blueprint is listed", 20))
         editor.wait(lambda: editor.js(FIRST_NODE, BLUEPRINT), "it is on the canvas", 20)
     finally:
         editor.command("Workspace.ToggleSidebarTab.node-library")

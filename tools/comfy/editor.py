@@ -108,6 +108,16 @@ class Editor:
         self.js("arguments[0].scrollIntoView({block: 'center'})", found)
         found.click()
 
+    def place(self, entry) -> None:
+        """Choose an entry of the node library. Newer editors hang the node on the pointer until the canvas is clicked."""
+        entry.click()
+        time.sleep(1.0)
+        if self.js("return window.app.graph.nodes.length") == 0:
+            from selenium.webdriver.common.action_chains import ActionChains
+
+            canvas = self.browser.find_element("css selector", "#graph-canvas")
+            ActionChains(self.browser).move_to_element(canvas).click().perform()
+
     def visible(self, selector: str):
         """The first visible element of a CSS selector, or None."""
         elements = self.browser.find_elements("css selector", selector)

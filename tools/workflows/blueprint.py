@@ -1,5 +1,8 @@
 """The blueprint "ACFun portrait": training and drawing as one node of the editor's node library.
 
+What the user sets is an input of the graph inside. Editors preview a blueprint by these alone, and the newest have given up the
+other way to show a widget of the inside (``proxyWidgets``).
+
 A blueprint is a workflow that holds one node, and the graph inside that node under ``definitions.subgraphs``. In that
 graph, two nodes that are not saved stand for the outside: -10 gives what comes in, -20 takes what goes out.
 """
@@ -7,12 +10,12 @@ graph, two nodes that are not saved stand for the outside: -10 gives what comes 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .graph import SCHEMA_VERSION, SLOT, TITLE, Graph, Node, Output
 from .node_types import NodeType, NodeTypes, OutputType
-from .parts import BROWN, GREEN, LARGE_SIDE, apply, decode, sampler, train
+from .parts import BROWN, GREEN, LARGE_SIDE, SAMPLING, TRAINING, apply, decode, sampler, train
 
 NAME = "ACFun portrait"
 ABOUT = "Learns one face in one style and draws it: training, adapter and sampler in one node."
@@ -30,21 +33,18 @@ class Blueprint:
         graph: the inside; sources with the id -10 come from the outside.
         entrance: stands for the outside; its outputs are the blueprint's inputs.
         outputs: name -> what leaves the graph.
-        widgets: (node, widget) of the inside that the node shows on the outside.
     """
 
     graph: Graph
     entrance: Node
     outputs: dict[str, Output]
-    widgets: list[tuple[Node, str]] = field(default_factory=list)
 
     def to_ui(self, comfy_version: str) -> dict[str, Any]:
         """As the editor's "Publish subgraph" saves it."""
         inside = self._definition(comfy_version)
         used = {link["origin_slot"]: link for link in inside["links"] if link["origin_id"] == ENTRANCE}
-        rows = max(len(inside["inputs"]), len(inside["outputs"])) + len(self.widgets) + 4
+        rows = len(inside["inputs"]) + 4
         inputs = [self._outer_input(each, used[slot], inside) for slot, each in enumerate(inside["inputs"])]
-        shown = [[str(node.id), widget] for node, widget in self.widgets]
         node = {
             "id": 1,
             "type": inside["id"],
@@ -56,7 +56,7 @@ class Blueprint:
             "inputs": inputs,
             "outputs": [{"name": each["name"], "type": each["type"], "links": []} for each in inside["outputs"]],
             "title": NAME,
-            "properties": {"proxyWidgets": shown},
+            "properties": {},
             "widgets_values": [],
         }
         return {
@@ -162,22 +162,26 @@ def acfun_portrait(types: NodeTypes) -> Blueprint:
         face_image="IMAGE",
         description="STRING",
         size="INT",
+        steps="INT",
+        name="STRING",
+        seed="INT",
+        cfg="FLOAT",
     )
     graph = Graph(NAME, types)
     size = outside["size"]
     with graph.group("Train", GREEN):
         graph.column(x=0, width=420)
         style = {"image": outside["style_image"]}
-        trained = train(
-            graph, outside, style, outside["face_image"], outside["description"], "portrait", resolution=size
-        )
+        face, words = outside["face_image"], outside["description"]
+        chosen = {"steps": outside["steps"], "resolution": size}
+        trained = train(graph, outside, style, face, words, outside["name"], **chosen)
     with graph.group("Draw", BROWN):
         graph.column(x=480, width=380)
         applied = apply(graph, outside, trained["adapter"])
-        drawn = sampler(graph, applied, outside["description"], width=size, height=size, cfg=7.0)
+        chosen = {"seed": outside["seed"], "cfg": outside["cfg"], "width": size, "height": size}
+        drawn = sampler(graph, applied, words, **chosen)
         picture = decode(graph, outside, drawn, "Decode")
     # An input that is connected keeps a value too: it is what the node shows on the outside at first.
-    trained.values.update(description=DESCRIPTION, resolution=LARGE_SIDE)
-    drawn.values.update(prompt=DESCRIPTION, width=LARGE_SIDE, height=LARGE_SIDE)
-    shown = [(trained, "steps"), (trained, "name"), (drawn, "seed"), (drawn, "cfg")]
-    return Blueprint(graph, outside, {"image": picture}, shown)
+    trained.values.update(description=DESCRIPTION, resolution=LARGE_SIDE, steps=TRAINING["steps"], name="portrait")
+    drawn.values.update(prompt=DESCRIPTION, width=LARGE_SIDE, height=LARGE_SIDE, seed=SAMPLING["seed"], cfg=7.0)
+    return Blueprint(graph, outside, {"image": picture})
