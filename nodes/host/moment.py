@@ -26,11 +26,12 @@ class Sampling:
 
     Attributes:
         model_sampling: the noise levels as they are now; another node may have patched them before or after the adapter.
-        without_prompt: the host's ids of the conditionings that guidance leads away from.
+        prompts: the host's ids of the conditionings that guidance leads to. What it leads away from is not among them, nor
+            are conditionings that patches bring for passes of their own, as *PerpNeg* does for its empty prompt.
     """
 
     model_sampling: object
-    without_prompt: frozenset
+    prompts: frozenset
 
 
 def note_sampling(executor, x, sigma, model_options=None, seed=None):
@@ -40,9 +41,9 @@ def note_sampling(executor, x, sigma, model_options=None, seed=None):
     conditioning was given to the guider, not by its place.
     """
     guider = executor.class_obj
-    without = (cond["uuid"] for name, conds in guider.conds.items() if "negative" in name for cond in conds or ())
+    prompts = (cond["uuid"] for name, conds in guider.conds.items() if "negative" not in name for cond in conds or ())
     options = comfy.model_patcher.create_model_options_clone(model_options or {})
-    options.setdefault("transformer_options", {})[KEY] = Sampling(guider.inner_model.model_sampling, frozenset(without))
+    options.setdefault("transformer_options", {})[KEY] = Sampling(guider.inner_model.model_sampling, frozenset(prompts))
     return executor(x, sigma, options, seed)
 
 
@@ -52,8 +53,9 @@ def as_in_sampling(model_sampling, sigma: Tensor) -> dict:
     Args:
         sigma: (B,) noise level of each picture.
     """
-    said = Sampling(model_sampling, frozenset())
-    return {KEY: said, "sigmas": sigma, "cond_or_uncond": [0], "uuids": [uuid.uuid4()]}
+    prompt = uuid.uuid4()
+    said = Sampling(model_sampling, frozenset([prompt]))
+    return {KEY: said, "sigmas": sigma, "cond_or_uncond": [0], "uuids": [prompt]}
 
 
 def moment_of(options: dict, rows: int) -> Moment:
@@ -66,7 +68,7 @@ def moment_of(options: dict, rows: int) -> Moment:
     if sampling is None or sigmas is None or not passes or rows % len(passes):
         return Moment()
     pictures = rows // len(passes)
-    conditioned = torch.tensor([one not in sampling.without_prompt for one in passes for _ in range(pictures)])
+    conditioned = torch.tensor([one in sampling.prompts for one in passes for _ in range(pictures)])
     done = share_done_at(sampling.model_sampling, sigmas).expand(pictures).repeat(len(passes))
     return Moment(done, conditioned, pictures)
 

@@ -1,11 +1,20 @@
-"""Windows and cond-only under schedules and guiders of every kind, against what they must be when put together by hand."""
+"""Windows under schedules of every kind, against what they must be when put together by hand."""
 
 from __future__ import annotations
 
 import pytest
 
 from tools.comfy.client import ComfyClient
-from tools.comfy.graphs import adapter_options, apply_node, base_graph, compare_node, node, train_node
+from tools.comfy.graphs import (
+    PROMPT,
+    adapter_options,
+    apply_node,
+    base_graph,
+    compare_node,
+    ksampler_nodes,
+    node,
+    train_node,
+)
 
 SIDE, STEPS = 64, 4
 SCHEDULES = {
@@ -110,43 +119,47 @@ def test_a_window_ends_where_the_host_s_shares_say_under_every_schedule(client, 
     assert found["from_always"] > 1e-2 and found["from_never"] > 1e-2, found
 
 
-def one_step(graph: dict, name: str, guider: dict) -> None:
-    """A single step to the clean latent, which is then what the guider made of its passes."""
-    graph[f"{name}_guider"] = guider
-    graph[name] = custom(f"{name}_guider", ("sigmas", 0))
+def test_nodes_that_combine_conditionings_know_one_part_of_a_windowed_word(client):
+    """As the page of Adapter Options says: in their second input the first part alone counts, and one range for all parts draws
+    the mean of their pictures. In their first input all parts stay."""
+    graph = {**base_graph(), "train": train_node(resolution=SIDE, name="word"), **ksampler_nodes()}
+    for name, end in (("half", 0.5), ("whole", 1.0)):
+        graph[f"{name}_options"] = adapter_options(abstract_end=end)
+        graph[f"{name}_word"] = apply_node(strengths=(1.0, 0.0, 0.0))
+        graph[f"{name}_word"]["inputs"]["options"] = [f"{name}_options", 0]
+        graph[name] = node("CLIPTextEncode", clip=[f"{name}_word", 1], text=PROMPT)
+    graph["man"] = node("CLIPTextEncode", clip=["base", 1], text="a photo of a man")
 
+    def both(kind: str, one: str, two: str, **settings) -> dict:
+        return node(kind, conditioning_to=[one, 0], conditioning_from=[two, 0], **settings)
 
-def added(graph: dict, name: str, parts: list[tuple[float, str]]) -> None:
-    """``name`` as a weighted sum of latents."""
-    total = None
-    for number, (weight, latent) in enumerate(parts):
-        graph[f"{name}_{number}"] = node("LatentMultiply", samples=[latent, 0], multiplier=weight)
-        here = f"{name}_{number}"
-        if total is not None:
-            graph[f"{name}_sum_{number}"] = node("LatentAdd", samples1=[total, 0], samples2=[here, 0])
-            here = f"{name}_sum_{number}"
-        total = here
-    graph[name] = node("LatentMultiply", samples=[total, 0], multiplier=1.0)
+    def during(conditioning: str, start: float, end: float) -> dict:
+        return node("ConditioningSetTimestepRange", conditioning=[conditioning, 0], start=start, end=end)
 
+    def together(one: str, two: str) -> dict:
+        return node("ConditioningCombine", conditioning_1=[one, 0], conditioning_2=[two, 0])
 
-@pytest.mark.parametrize("style", ["regular", "nested"])
-def test_cond_only_means_the_prompts_of_a_dual_guider(client, style):
-    """Its passes come as negative, middle, positive: the adapter was in the negative one, and nowhere else."""
-    graph = drawing()
-    cond = applied(graph, "cond", ("base", 0), guidance="cond")
-    whole = applied(graph, "whole", ("base", 0))
-    graph["sigmas"] = node("BasicScheduler", model=["base", 0], scheduler="normal", steps=1, denoise=1.0)
-    conds = {"cond1": ["positive", 0], "cond2": ["middle", 0], "negative": ["negative", 0]}
-    dual = node("DualCFGGuider", model=list(cond), **conds, cfg_conds=2.0, cfg_cond2_negative=3.0, style=style)
-    one_step(graph, "dual", dual)
-    for name, model in (("positive", whole), ("middle", whole), ("negative", ("base", 0))):
-        one_step(graph, f"{name}_alone", node("BasicGuider", model=list(model), conditioning=[name, 0]))
-    if style == "regular":  # negative + 3 (middle - negative) + 2 (positive - middle)
-        parts = [(-2.0, "negative_alone"), (1.0, "middle_alone"), (2.0, "positive_alone")]
-    else:  # negative + 3 (middle + 2 (positive - middle) - negative)
-        parts = [(-2.0, "negative_alone"), (-3.0, "middle_alone"), (6.0, "positive_alone")]
-    added(graph, "by_hand", parts)
-    one_step(graph, "both", {**dual, "inputs": {**dual["inputs"], "model": list(whole)}})
-    found = differences(client, graph, from_by_hand=(["dual", 0], ["by_hand", 0]), from_both=(["dual", 0], ["both", 0]))
-    assert found["from_by_hand"] < 2e-3, found
-    assert found["from_both"] > 1e-2, found
+    share = {"conditioning_to_strength": 0.5}
+    graph |= {
+        "second": both("ConditioningConcat", "man", "half"),
+        "second_hand": both("ConditioningConcat", "man", "whole"),
+        "mean": both("ConditioningAverage", "man", "half", **share),
+        "mean_hand": both("ConditioningAverage", "man", "whole", **share),
+        "range": during("half", 0.0, 1.0),
+        "range_hand": together("whole", "positive"),
+        "first": both("ConditioningConcat", "half", "man"),
+        "with_word": both("ConditioningConcat", "whole", "man"),
+        "without_word": both("ConditioningConcat", "positive", "man"),
+        "early": during("with_word", 0.0, 0.5),
+        "late": during("without_word", 0.5, 1.0),
+        "first_hand": together("early", "late"),
+    }
+    pairs = {}
+    for name in ("second", "mean", "range", "first"):
+        for end in (name, f"{name}_hand"):
+            graph[f"{end}_drawn"] = {**graph["stock"], "inputs": {**graph["stock"]["inputs"], "positive": [end, 0]}}
+        pairs[f"{name}_same"] = ([f"{name}_drawn", 0], [f"{name}_hand_drawn", 0])
+    graph["with_word_drawn"] = {**graph["stock"], "inputs": {**graph["stock"]["inputs"], "positive": ["with_word", 0]}}
+    found = differences(client, graph, **pairs, ends=(["first_drawn", 0], ["with_word_drawn", 0]))
+    assert all(found[name] < 1e-4 for name in pairs), found
+    assert found["ends"] > 1e-3, found
