@@ -9,10 +9,11 @@ from .adapter_options import ACFunAdapterOptions
 from .adapters import ApplyACFunAdapter, LoadACFunAdapter, SaveACFunAdapter
 from .demo_base import LoadACFunDemoBase
 from .each_face import EachFace
-from .example_image import ACFunExampleImage, offer_examples
+from .example_image import ACFunExampleImage
 from .export import ACFunExportAdapter
 from .face_parts import ACFunFaceParts
 from .faces import CropFace, FindFace, PasteFace
+from .host.example_pictures import offer_examples
 from .host.files import register_folder
 from .mix_adapters import ACFunMixAdapters
 from .panel.events import register_routes

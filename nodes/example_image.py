@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import shutil
-from pathlib import Path
-
-import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import io
 from PIL import Image
 
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.whole_files import piece, put
+from .host.example_pictures import EXAMPLES
 from .schema import schema
-
-# Not "examples": ComfyUI would take that folder for the pack's workflow templates.
-EXAMPLES = Path(__file__).resolve().parent.parent / "pictures"
-
-OFFERED = ("face_astronaut.png", "style_woodblock.png")
-PREFIX = "acfun_"  # of their names among the user's own pictures
-
-
-def offer_examples() -> None:
-    """Put a face and a style where Load Image finds them, so that a form which asks for pictures runs before any is chosen.
-
-    A picture that is there is left as it is, and a folder that cannot be written to is only mentioned in the log.
-    """
-    folder = Path(folder_paths.get_input_directory())
-    for name in OFFERED:
-        target = folder / f"{PREFIX}{name}"
-        if target.exists():
-            continue
-        try:
-            with piece(folder) as written:
-                shutil.copyfile(EXAMPLES / name, written)
-                put(written, target, overwrite=True)
-        except OSError as error:
-            logging.warning("ACFun: %s is not offered to Load Image: %s", target.name, error)
 
 
 def list_examples() -> list[str]:

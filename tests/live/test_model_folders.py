@@ -1,4 +1,5 @@
-"""Folders of adapters and detectors: the user's default stays first, links are followed, names from Windows are understood."""
+"""Folders of adapters, detectors and pictures: the user's default stays first, links are followed, names from Windows are
+understood, and a picture that was deleted stays away."""
 
 from __future__ import annotations
 
@@ -83,3 +84,24 @@ def test_detectors_in_linked_folders_were_not_listed(host, monkeypatch, tmp_path
     (folder / "YuNet.onnx").touch()
     (folder / "sface.onnx").touch()
     assert files.list_files("*yunet*.onnx") == ["YuNet.onnx", "linked/face_detection_yunet.onnx"]
+
+
+def test_an_example_picture_that_was_deleted_came_back(host, monkeypatch, tmp_path, caplog):
+    """At each start. A picture of the user's under the same name is left alone, and a broken note does not stop the start."""
+    paths, _ = host
+    monkeypatch.delitem(sys.modules, "acfun_alone.nodes.host.example_pictures", raising=False)
+    examples = importlib.import_module("acfun_alone.nodes.host.example_pictures")
+    paths.set_input_directory(str(tmp_path / "input"))
+    face, style = (tmp_path / "input" / f"acfun_{name}" for name in examples.OFFERED)
+    face.parent.mkdir()
+    face.write_text("mine")
+    examples.offer_examples()
+    assert face.read_text() == "mine"
+    assert style.read_bytes() == (REPO / "pictures" / "style_woodblock.png").read_bytes()
+    style.unlink()
+    examples.offer_examples()
+    assert not style.exists()
+    (face.parent / examples.NOTE).write_bytes(b"\xff")
+    examples.offer_examples()
+    assert not style.exists() and "not offered to Load Image" in caplog.text
+    sys.modules.pop("acfun_alone.nodes.host.example_pictures", None)
