@@ -284,6 +284,8 @@ def encode_tokens(clip, tokens: dict) -> tuple[Tensor, Tensor | None]:
     """Hidden states (1, T, width) and pooled embedding that condition the UNet. The text encoders must be loaded."""
     text_model = clip.cond_stage_model
     text_model.reset_clip_options()
+    # Without it, encoders whose embedding table lies elsewhere compute there; hosts before it do not read it.
+    text_model.set_clip_options({"execution_device": clip.patcher.load_device})
     if clip.layer_idx is not None:
         text_model.set_clip_options({"layer": clip.layer_idx})
     return text_model.encode_token_weights(tokens)[:2]

@@ -86,3 +86,12 @@ def test_loading_ahead_is_off_while_a_training_lasts(client, comfy, expected):
     finally:
         [during] = client.run({"streams": node("ProbeStreams", count=0, turn=1)}).texts("streams")
     assert during == "2" and same(ahead, expected[0])
+
+
+def test_the_text_encoder_was_not_told_where_to_compute(client):
+    """Where its embedding table stays off the device, a training's text was encoded there, on the CPU."""
+    graph = {**training("told"), "listening": node("ProbeListening", clip=["base", 1])}
+    graph["train"]["inputs"]["clip"] = ["listening", 0]
+    # Stock nodes tell it as well: here nothing but the training encodes, and its preview is off.
+    graph["told"] = node("ProbeTold", clip=["listening", 0], after=["train", 2])
+    assert client.run(graph).texts("told") == ["True True"]

@@ -138,4 +138,42 @@ class ProbeStreams:
         return {"ui": {"text": [str(before)]}, "result": ()}
 
 
-NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in (ProbeStreamed, ProbeStreams, ProbeCheckpoint, ProbeTextEncoder)}
+class ProbeListening:
+    """A CLIP whose text encoder writes down the options that it is told, until ProbeTold has read them."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES = "probe", "run", ("CLIP",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"clip": ("CLIP",)}}
+
+    def run(self, clip):
+        encoder = clip.cond_stage_model
+        encoder.told = []
+
+        def listen(options):
+            encoder.told.append(options)
+            type(encoder).set_clip_options(encoder, options)
+
+        encoder.set_clip_options = listen
+        return (clip,)
+
+
+class ProbeTold:
+    """Whether the device of a CLIP was among what its text encoder was told; a second input makes it wait."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "probe", "run", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"clip": ("CLIP",), "after": ("STRING", {"forceInput": True})}}
+
+    def run(self, clip, after):
+        encoder, device = clip.cond_stage_model, clip.patcher.load_device
+        told = [options["execution_device"] == device for options in encoder.told if "execution_device" in options]
+        del encoder.told, encoder.set_clip_options
+        return {"ui": {"text": [f"{bool(told)} {all(told)}"]}, "result": ()}
+
+
+PROBES = (ProbeStreamed, ProbeStreams, ProbeListening, ProbeTold, ProbeCheckpoint, ProbeTextEncoder)
+NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in PROBES}

@@ -34,6 +34,8 @@ UNET = {
     "use_linear_in_transformer": False,
 }
 """Two levels of one ResBlock: the least that ComfyUI takes for Stable Diffusion 1.x."""
+SMALL_TEXT = {"intermediate_size": 768, "num_hidden_layers": 2}
+"""What differs from the text encoder of Stable Diffusion 1.x."""
 
 
 @torch.no_grad()
@@ -56,8 +58,12 @@ def unet() -> dict[str, Tensor]:
 
 
 def is_linear(name: str, weight: Tensor) -> bool:
-    """Whether quantisers touch it: the attention's and its feed-forward's matrices."""
-    return weight.ndim == 2 and name.endswith(".weight") and (".attn" in name or ".ff." in name)
+    """Whether quantisers touch it: the matrices of attentions and of what follows them, in a UNet and in a text encoder."""
+    return (
+        weight.ndim == 2
+        and name.endswith(".weight")
+        and any(one in name for one in (".attn", ".ff.", "_attn.", ".mlp."))
+    )
 
 
 def fp8(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -99,6 +105,11 @@ def restored(state: dict[str, Tensor], quantise: Callable) -> dict[str, Tensor]:
     return {name: value(weight) if is_linear(name, weight) else weight for name, weight in state.items()}
 
 
+def rounded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What becomes of values where all are fp8 without scales."""
+    return {name: value.to(FP8).float() for name, value in state.items()}
+
+
 def file_of(kind: str) -> tuple[dict[str, Tensor], dict[str, str] | None]:
     """Tensors and metadata of a UNet file of this kind."""
     state = unet()
@@ -113,11 +124,9 @@ def file_of(kind: str) -> tuple[dict[str, Tensor], dict[str, str] | None]:
     if kind == "int8":
         tensors, layers = quantised(state, int8, "weight_scale")
         return tensors, noted(layers, "int8_tensorwise")
-    plain = {
-        "fp8_restored": restored(state, fp8),
-        "int8_restored": restored(state, int8),
-    }
-    return plain[kind], None
+    if kind == "fp8_rounded":
+        return rounded(restored(state, fp8)), None
+    return restored(state, {"fp8_restored": fp8, "int8_restored": int8}[kind]), None
 
 
 class ProbeCheckpoint:
@@ -142,30 +151,38 @@ class ProbeCheckpoint:
 
 
 class ProbeTextEncoder:
-    """A CLIP as wide as Stable Diffusion 1.x wants it, two layers deep, with random weights."""
+    """A CLIP as wide as Stable Diffusion 1.x wants it, two layers deep, with random weights, read as stock loaders read it.
+
+    ``scaled_fp8``: its matrices are fp8 with scales, and with ``restored`` the values that these stand for. ``cast``: in memory
+    all its weights are fp8, as under ``--fp8_e4m3fn-text-enc``, and with ``rounded`` what becomes of their values.
+    """
 
     CATEGORY, FUNCTION, RETURN_TYPES = "probe", "run", ("CLIP",)
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {}}
+        return {"required": {"kind": ("STRING", {})}}
 
-    def run(self):
-        config = {
-            "hidden_act": "quick_gelu",
-            "hidden_size": 768,
-            "intermediate_size": 768,
-            "max_position_embeddings": 77,
-            "num_attention_heads": 12,
-            "num_hidden_layers": 2,
-            "eos_token_id": 49407,
-            "vocab_size": 49408,
-        }
+    def run(self, kind):
+        folder = Path(folder_paths.get_folder_paths("text_encoders")[-1])
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"probe_{kind}.safetensors"
+        save_file({name: value.contiguous() for name, value in text_file(kind).items()}, path)
+        options = {"model_config": dict(SMALL_TEXT), **({"dtype": FP8} if kind == "cast" else {})}
+        embeddings = folder_paths.get_folder_paths("embeddings")
+        return (comfy.sd.load_clip([str(path)], embeddings, comfy.sd.CLIPType.STABLE_DIFFUSION, options),)
 
-        class Target:
-            clip, tokenizer = comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer
-            params = {"clip_model": comfy.sd1_clip.SDClipModel, "textmodel_json_config": config}
 
-        clip = comfy.sd.CLIP(Target, embedding_directory=folder_paths.get_folder_paths("embeddings"))
-        clip.cond_stage_model.load_state_dict(chance(clip.cond_stage_model, seed=1))
-        return (clip,)
+def text_file(kind: str) -> dict[str, Tensor]:
+    """Tensors of a text encoder's file, under the names that transformers gives them."""
+    meta = torch.device("meta")
+    module = comfy.sd1_clip.SDClipModel(device=meta, model_options={"clip_l_model_config": SMALL_TEXT}).transformer
+    state = chance(module, seed=1)
+    if kind == "restored":
+        return restored(state, fp8)
+    if kind == "scaled_fp8":
+        tensors, _ = quantised(state, fp8, "scale_weight")
+        return {**tensors, "scaled_fp8": torch.zeros(0, dtype=FP8)}
+    if kind == "rounded":
+        return rounded(state)
+    return state
