@@ -1,4 +1,4 @@
-"""Files that a user would have: a LoRA and a ControlNet that fit the demo base, with random weights."""
+"""Files that a user would have: a LoRA, a ControlNet and a hypernetwork that fit the demo base, with random weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ LORA, CONTROL_NET = "random_combination_lora.safetensors", "random_canny.safeten
 CONVOLUTIONS = {"output_blocks_0_0_out_layers_3": 256, "input_blocks_1_0_out_layers_3": 64}  # name -> channels
 WORDS, WORDS_WIDTH = "random_lora_with_words.safetensors", 256
 RANK = 4
+HYPERNETWORK = "random_hypernetwork.pt"
 
 
 def write_lora(comfy: ComfyServer, words: bool = False) -> str:
@@ -42,3 +43,21 @@ def write_control_net(comfy: ComfyServer, client: ComfyClient) -> str:
     if not (comfy.folder("models/controlnet") / CONTROL_NET).is_file():
         client.run({**base_graph(), "write": node("ProbeControlNet", model=["base", 0], name=CONTROL_NET)})
     return CONTROL_NET
+
+
+def write_hypernetwork(comfy: ComfyServer) -> str:
+    """A hypernetwork on the words that the UNet attends to -> its name in the loader's list. Its format is older than
+    safetensors.
+    """
+    generator = torch.Generator().manual_seed(4)
+    keys, values = (
+        {
+            "linear.0.weight": 0.05 * torch.randn(WORDS_WIDTH, WORDS_WIDTH, generator=generator),
+            "linear.0.bias": torch.zeros(WORDS_WIDTH),
+        }
+        for _ in range(2)
+    )
+    folder = comfy.folder("models/hypernetworks")
+    folder.mkdir(exist_ok=True)
+    torch.save({WORDS_WIDTH: [keys, values]}, folder / HYPERNETWORK)
+    return HYPERNETWORK
