@@ -6,7 +6,22 @@ from acfun_core.presets import PRESETS
 
 from .graph import Graph, Node
 from .node_types import NodeTypes
-from .parts import BLUE, BROWN, FACE, GREEN, GREY, STYLE, apply, by_preset, decode, load_base, note, save, train_style
+from .parts import (
+    BLUE,
+    BROWN,
+    FACE,
+    GREEN,
+    GREY,
+    STYLE,
+    apply,
+    by_preset,
+    close_up,
+    decode,
+    load_base,
+    note,
+    save,
+    train_style,
+)
 
 DESCRIPTION = PRESETS["keep_person"].prompt
 
@@ -26,10 +41,13 @@ def portrait_app(types: NodeTypes) -> Graph:
     with graph.group("2  Train", GREEN):
         graph.column(x=820, width=420)
         trained = train_style(graph, base, style, "portrait_app")
+    with graph.group("Cut around the face", GREY):
+        graph.column(x=820, width=420, y=1000)
+        cut = close_up(graph, face["image"], own=True)
     with graph.group("3  Draw", BROWN):
         graph.column(x=1300, width=380)
         applied = apply(graph, base, trained["adapter"])
-        drawn = by_preset(graph, "keep_person", applied, base, face["image"], style, words["string"])
+        drawn = by_preset(graph, "keep_person", applied, base, cut, style, words["string"])
         graph.column(x=1720, width=380)
         result = save(graph, decode(graph, base, drawn, "Decode"), "Result", "acfun/portrait_app")
     inputs = [(face, "image", "photo of the face"), (style, "image", "style picture"), (words, "value", "description")]

@@ -61,9 +61,13 @@ def example(graph: Graph, title: str, picture: str) -> Node:
     return node
 
 
-def close_up(graph: Graph, image: Output) -> Output:
-    """The example photo cut around its face: heads as large as the presets were tuned to, eyes 0.28 of the side apart."""
-    found = graph.add("ACFunFindFace", "Find face", room=True, image=image, **FACE_BOX)
+def close_up(graph: Graph, image: Output, own: bool = False) -> Output:
+    """A photo cut around its face: heads as large as the presets were tuned to, eyes 0.28 of the side apart.
+
+    Args:
+        own: a photo of the user's own, whose face is the detector's or, without one, where the middle square has it.
+    """
+    found = graph.add("ACFunFindFace", "Find face", room=True, image=image, **({} if own else FACE_BOX))
     cut = graph.add(
         "ACFunCropFace",
         "Cut",
