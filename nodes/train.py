@@ -233,7 +233,8 @@ class TrainACFunStyle(io.ComfyNode):
                 with trainable(model, clip, adapter_config.training_text) as base:
                     preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
                     on_step = following(watch, preview, preview_every, config)
-                    return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
+                    given = adapter_config, config, on_step, material, keeper
+                    return train_adapter(base, latents, tokens, *given, say=watch.notice)
 
             adapter, path = resume.once(key, name, path, config.steps, train, watch.notice, options.keep_state)
             watch.saved(path, adapter.record.kept_step)

@@ -21,10 +21,12 @@ from ..method.adapter import StyleAdapter
 from ..method.applied import block_transforms
 from ..method.fit import check_fits, check_text_fits
 from ..method.pseudo_word import Members, is_plain, members_at, style_context
+from ..storage.tensor_file import check_finite
 from ..training.keeper import StateKeeper
 from ..training.key import described, training_key, weights_identity
 from ..training.loop import OnStep, train_adapter
 from ..training.material import encode_material, encode_pair
+from ..training.steps import Say
 from ..transfer.features import Taps
 from ..transfer.references import References
 from ..unet.blocks import find_sites
@@ -84,7 +86,19 @@ class StableDiffusion:
         beside = Path(base) / "image_encoder"
         if image_encoder is None and beside.is_dir():
             image_encoder = beside
-        return cls(load_parts(base, tokenizer, dtype, told), image_encoder, device)
+        loaded = cls(load_parts(base, tokenizer, dtype, told), image_encoder, device)
+        if loaded.device.type == "cuda" and dtype == torch.float16:
+            # In bfloat16 the steps of S*'s row would be lost in its rounding; the VAE overflows in float16, and works but once.
+            check_finite(Path(base), loaded.text.model.half().state_dict(), "load the base in float32")
+        return loaded
+
+    @property
+    def computes(self) -> str:
+        """Where and in which precision, as a sentence."""
+        unet, text, vae = (
+            str(dtype).removeprefix("torch.") for dtype in (self._dtype, self.text.model.dtype, self.vae.dtype)
+        )
+        return f"On {self.device}: UNet in {unet}, text encoder in {text}, VAE in {vae}; --dtype sets it."
 
     @property
     def native_side(self) -> int:
@@ -125,6 +139,7 @@ class StableDiffusion:
             *(self.predict_noise, self.sites, side, self.schedule, self.device),
             key=self.key,
             predict_velocity=velocity,
+            dtype=self._dtype,
         )
 
     def style_tokens(self, style: Tensor) -> Tensor:
@@ -172,6 +187,7 @@ class StableDiffusion:
         style_mask: Tensor | None = None,
         face_mask: Tensor | None = None,
         keeper: StateKeeper | None = None,
+        say: Say = lambda sentence: None,
     ) -> StyleAdapter:
         """Learn an adapter from one style image and one face photo, both (1, H, W, 3); the base stays as it is.
 
@@ -179,6 +195,7 @@ class StableDiffusion:
             style_mask, face_mask: of the same size as their picture, in any form that :func:`~acfun_core.masks.check_masks`
                 takes; 1 where it counts in its loss term.
             keeper: writes the training's state now and then, under the name that :meth:`training_key` gives.
+            say: is told in a sentence what this device cannot do.
 
         Raises:
             ACFunError: there is no CLIP vision, the resolution or a mask cannot be used, or training became non-finite.
@@ -190,7 +207,7 @@ class StableDiffusion:
         tokens = self.style_tokens(style)
         latents = encode_pair(self.encode, style, face, resolution)
         material = encode_material(self._encode_each, style, config, resolution, style_mask, face_mask)
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper)
+        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper, say)
 
     def training_key(
         self,

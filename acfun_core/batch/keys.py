@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends.chosen import ChosenBase
+from ..backends.chosen import AUTO, ChosenBase
 from .folders import read_file
 
 DIGITS = 32
@@ -58,7 +58,7 @@ def digests_of(addresses: Iterable[str], on_failure: Callable[[str, Exception], 
 
 
 def identity_of(chosen: ChosenBase) -> str:
-    """What stands for a base: its weights and settings to the last byte, and the precision it computes in.
+    """What stands for a base: its weights and settings to the last byte, and the precision that was asked for.
 
     The device is left out: the same work on another kind of device is the same work, if not to the last bit.
     """
@@ -67,7 +67,9 @@ def identity_of(chosen: ChosenBase) -> str:
         for role, path in (("base", chosen.path), ("vision", chosen.clip_vision), ("tokenizer", chosen.tokenizer))
         if path is not None
     }
-    return key_of(files=files, prediction=chosen.prediction, zero_snr=chosen.zero_snr, dtype=chosen.dtype)
+    # What a device picks by itself is as much its own as its last bits.
+    dtype = "float32" if chosen.dtype == AUTO else chosen.dtype
+    return key_of(files=files, prediction=chosen.prediction, zero_snr=chosen.zero_snr, dtype=dtype)
 
 
 @lru_cache(maxsize=8)

@@ -105,6 +105,8 @@ def run(arguments: argparse.Namespace) -> dict:
     else:
         start_from = photo_start(base, photo, palette, width, drawing, arguments.quiet)
     with output.Progress("sampling", drawing.steps, arguments.quiet) as progress:
+        if base.device.type != "cpu":
+            progress.say(base.computes)
         latents = base.sample(
             members=members,
             size=(height, width),

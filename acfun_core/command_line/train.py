@@ -138,6 +138,8 @@ def run(arguments: argparse.Namespace) -> dict:
         keeper = StateKeeper(
             path.parent, key, arguments.resume, arguments.keep_state, progress.say, arguments.state_every
         )
+        if base.device.type != "cpu":
+            progress.say(base.computes)
         if arguments.resume and not keeper.path.exists():
             progress.say("There is nothing to go on from: the training begins.")
 
@@ -149,7 +151,7 @@ def run(arguments: argparse.Namespace) -> dict:
         if adapter is not None and adapter.record.settings["steps"] == config.steps:
             progress.say("This training is done, and its adapter could not be written. It is written now.")
         else:
-            adapter = learned(base, keeper, style, face, kind, config, on_step=on_step, **inputs)
+            adapter = learned(base, keeper, style, face, kind, config, on_step=on_step, say=progress.say, **inputs)
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
     keeper.end()
     record = adapter.record

@@ -13,6 +13,7 @@ from ..strengths import Strengths
 from ..unet.blocks import address
 from ..unet.injection import Transform, injected
 from ..unet.windows import Moment, factor
+from . import fused
 from .adapter import StyleAdapter
 from .cfun import CFun
 
@@ -42,20 +43,41 @@ class _Member(NamedTuple):
     strengths: Strengths
     name: str
 
-    def change(self, h: Tensor, moment: Moment | None) -> Tensor:
-        change = self.strengths.for_block(self.name) * self.cfun.delta(h)
-        scale = factor(self.strengths, self.name, moment, h)
-        return change if scale is None else scale * change
+    @property
+    def strength(self) -> float:
+        return self.strengths.for_block(self.name)
+
+    def factor(self, h: Tensor, moment: Moment | None) -> Tensor | None:
+        return factor(self.strengths, self.name, moment, h)
 
 
 def _sum_of_changes(members: list[_Member], moment: Moment | None) -> Transform:
+    parameters = [parameter for member in members for parameter in member.cfun.parameters()]
+
     def transform(h: Tensor) -> Tensor:
+        factors = [member.factor(h, moment) for member in members]
+        whole = all(one is None or one.shape[1:].numel() == 1 for one in factors)
+        if h.device.type in fused.DEVICES and whole:
+            return fused.steered(h, lambda mean, sigma: _gain_and_shift(members, factors, mean, sigma), parameters)
         changed = h
-        for member in members:
-            changed = changed + member.change(h, moment)
+        for member, scale in zip(members, factors):
+            change = member.strength * member.cfun.delta(h)
+            changed = changed + (change if scale is None else scale * change)
         return changed
 
     return transform
+
+
+def _gain_and_shift(
+    members: list[_Member], factors: list[Tensor | None], mean: Tensor, sigma: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same sum as ``gain h + shift``, (B, C) each: every change is of this form, and all have the same statistics."""
+    gain, shift = 1.0, 0.0
+    for member, scale in zip(members, factors):
+        gamma, beta = member.cfun.maps(mean, sigma)
+        strength = member.strength if scale is None else member.strength * scale.flatten(1)
+        gain, shift = gain + strength * gamma, shift + strength * beta
+    return gain, shift
 
 
 @contextmanager

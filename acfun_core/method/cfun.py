@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..config import AdapterConfig
 from .steering import REFERENCE_CHANNELS, steering_map
@@ -60,6 +61,19 @@ class CFun(nn.Module):
             values = {"std": lambda: sigma, "mean": lambda: h.float().mean(dim=(2, 3))}
             steer = torch.cat([normalise_sigma(values[name]()) for name in self.statistics], dim=1)
         return steer * (REFERENCE_CHANNELS / self.features)
+
+    def maps(self, mean: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """``gamma - 1`` and beta (B, C) of eq. 3 from the statistics of each channel (B, C), as :meth:`delta` takes them."""
+        if not self.statistics:
+            steer = torch.ones_like(sigma[:, :1])
+        else:
+            values = {"std": sigma, "mean": mean}
+            widths = sigma.shape[1:]
+            # The same as normalise_sigma, in one kernel.
+            parts = [F.layer_norm(values[name], widths, eps=EPSILON**2) for name in self.statistics]
+            steer = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        steer = steer * (REFERENCE_CHANNELS / self.features)
+        return self.gamma(steer), sigma.mean(dim=1, keepdim=True) * self.beta(steer)
 
     def delta(self, h: Tensor) -> Tensor:
         """``CFun(h) - h``, shape and dtype of h (B, C, H, W)."""

@@ -29,9 +29,9 @@ from .steps import GraphedSteps, Say, Steps
 class StepReport:
     """Handed to ``on_step`` after each optimizer step. ``step`` counts from 1; losses are unweighted.
 
-    On a device that works behind its host, ``adapter`` has learned from the next steps, too: up to
-    :data:`~acfun_core.training.readout.STEPS_AHEAD` of them. ``readouts`` are further numbers of this step by name, such as
-    ``copy`` after a look of the copy guard.
+    On a device that works behind its host, ``adapter`` has learned from the next step, too
+    (:data:`~acfun_core.training.readout.STEPS_AHEAD`). ``readouts`` are further numbers of this step by name, such as ``copy``
+    after a look of the copy guard.
     """
 
     step: int

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .accelerator import Accelerator, Arrival
 
-STEPS_AHEAD = 2
-"""So many steps a device may be asked for before the first of them is done. It never runs out of work, and what the user
-wishes, such as to cancel, is heard within the time of so many steps."""
+STEPS_AHEAD = 1
+"""So many steps a device may still be at when the host goes on. It never runs out of work, and what the user wishes, such as to
+cancel, is heard within the time of so many steps and the one that runs."""
 
 
 class Outcome(NamedTuple):

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
+from .at_home import not_as_a_graph, tables_at_home
 from .bypass import ordinary_bypass_loras
 from .gradients import differentiable
 from .text import DescriptionSide
@@ -74,8 +75,10 @@ def trainable(model, clip, text: str) -> Iterator[Base]:
     """
     schedule = schedule_of(model)
     modules = model.model, clip.cond_stage_model
-    with ordinary_bypass_loras(*modules), differentiable(*modules):
+    with ordinary_bypass_loras(*modules), differentiable(*modules), tables_at_home(model):
         side = DescriptionSide(clip, text)
         predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
         kind = side.family.name, base_key_of(model), predict_noise.own_velocity
-        yield Base(predict_noise, sites, side, schedule, model.load_device, *kind)
+        dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+        further = {"dtype": dtype, "not_as_a_graph": not_as_a_graph(model, clip)}
+        yield Base(predict_noise, sites, side, schedule, model.load_device, *kind, **further)

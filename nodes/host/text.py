@@ -23,6 +23,8 @@ from ...acfun_core.method.pseudo_word import (
     style_pooled,
     windowed,
 )
+from ...acfun_core.training.constants import Constants
+from .at_home import text_at_home
 from .families import SDXL, check_clip, embedding_tables, text_width
 
 _MARKER = "acfun_style_row"
@@ -263,11 +265,13 @@ class DescriptionSide:
         self._tokens = self._styled.tokenize_with_weights(description)
         key = self.family.encoders[0].removeprefix("clip_")
         self.position = style_positions(self._tokens, self._styled.rows)[key][0]
+        self._constants = Constants()
 
     def encode(self, row: Tensor) -> Tensor:
         """(width,) -> (1, T, width) on the row's device; honours clip skip and prompt weights, differentiable."""
         tokens = replace_rows(self._tokens, self._styled.rows, split_row(row, self._styled))
-        hidden, pooled = encode_tokens(self.clip, tokens)
+        with text_at_home(row.device), self._constants:
+            hidden, pooled = encode_tokens(self.clip, tokens)
         self.pooled = pooled.to(row.device) if self.family.pooled else None
         return hidden.to(row.device)
 

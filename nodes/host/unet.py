@@ -47,6 +47,7 @@ class NoisePredictor:
     def __init__(self, model, schedule: NoiseSchedule, text: DescriptionSide):
         self.model, self.schedule, self.text = model, schedule, text
         self.transformer_options = model.model_options.get("transformer_options", {})
+        self._size_of: dict[tuple, Tensor] = {}
 
     def __call__(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
         sigma, x = self.schedule.sigma(t), self._x(z_t, t)
@@ -77,9 +78,14 @@ class NoisePredictor:
         """SDXL's vector of pooled text and picture size, as sampling gives it."""
         if self.text.pooled is None:
             return {}
-        height, width = (8 * side for side in x.shape[-2:])
-        y = self.model.model.encode_adm(pooled_output=self.text.pooled, width=width, height=height, device=x.device)
-        return {"y": y.to(x.device).expand(len(x), -1)}
+        pooled = self.text.pooled.to(x.device)
+        # ComfyUI makes the part of the size anew each time, on the CPU, and brings the pooled text there for it.
+        if x.shape not in self._size_of:
+            height, width = (8 * side for side in x.shape[-2:])
+            empty = torch.zeros_like(pooled, requires_grad=False)
+            y = self.model.model.encode_adm(pooled_output=empty, width=width, height=height, device=x.device)
+            self._size_of[x.shape] = y.to(x.device)[:, pooled.shape[1] :]
+        return {"y": torch.cat([pooled, self._size_of[x.shape]], dim=1).expand(len(x), -1)}
 
 
 def schedule_of(model) -> NoiseSchedule:

@@ -124,7 +124,7 @@ def test_a_device_that_cannot_repeat_says_so_and_trains(learn):
     ]
 
 
-def test_the_device_is_never_more_than_two_steps_ahead_and_every_step_is_told(learn):
+def test_the_device_is_never_further_ahead_than_it_may_and_every_step_is_told(learn):
     device, told = Device(), []
 
     def on_step(report):
@@ -136,7 +136,7 @@ def test_the_device_is_never_more_than_two_steps_ahead_and_every_step_is_told(le
     assert device.most_coming == STEPS_AHEAD + 1
 
 
-def test_stopping_and_cancelling_are_heard_within_two_steps(learn, base):
+def test_stopping_and_cancelling_are_heard_at_the_next_step(learn, base):
     asked = []
 
     def stop(report):
