@@ -70,30 +70,9 @@ def test_a_quantised_base_trains_and_draws(client, comfy, written, kind):
     assert "finite=True equal=True" in run.texts("off")[0] and "finite=True equal=False" in run.texts("on")[0]
 
 
-def reads(client, kind: str) -> bool:
-    """Whether stock nodes encode a text alike with the encoder of this kind and with its values in float32."""
-    graph = {**base_graph(), "unet": node("UNETLoader", unet_name="fp8_restored.safetensors", weight_dtype="default")}
-    for name, text in (("few", kind), ("plain", TEXTS[kind])):
-        drawn = ksampler_nodes(("unet", 0), positive=(f"{name}_text", 0))
-        drawn["negative"]["inputs"]["clip"] = [f"{name}_clip", 0]
-        graph |= {
-            f"{name}_clip": node("ProbeTextEncoder", kind=text),
-            "noise": drawn["noise"],
-            f"{name}_none": drawn["negative"],
-        }
-        graph[f"{name}_text"] = node("CLIPTextEncode", clip=[f"{name}_clip", 0], text=PLAIN_PROMPT)
-        settings = {**drawn["stock"]["inputs"], "steps": 1, "negative": [f"{name}_none", 0]}
-        graph[name] = node("KSampler", **settings)
-    found, finite, _ = client.run({**graph, "end": compare_node(["few", 0], ["plain", 0])}).texts("end")[0].split()
-    assert finite == "finite=True"
-    return float(found) < 1e-3
-
-
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_text_encoder_in_fp8_trains_draws_and_takes_embeddings(client, comfy, written, kind):
     """Its learned word is drawn by the adapter and, exported, by stock nodes alike."""
-    if not reads(client, kind):
-        pytest.skip(f"this ComfyUI takes the values of {kind} without their scales")
     known = set(comfy.folder("models/embeddings").glob("*"))
     expected = losses(comfy, client.run(graph_of("fp8_restored", f"text_{kind}_plain", text=TEXTS[kind])))
     graph = graph_of("fp8_restored", f"text_{kind}", text=kind)

@@ -11,6 +11,7 @@ import comfy.ops
 import comfy.quant_ops
 import comfy.sd
 import comfy.sd1_clip
+import comfy.utils
 import folder_paths
 import torch
 from safetensors.torch import save_file
@@ -164,13 +165,23 @@ class ProbeTextEncoder:
         return {"required": {"kind": ("STRING", {})}}
 
     def run(self, kind):
-        folder = Path(folder_paths.get_folder_paths("text_encoders")[-1])
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"probe_{kind}.safetensors"
-        save_file({name: value.contiguous() for name, value in text_file(kind).items()}, path)
-        options = {"model_config": dict(SMALL_TEXT), **({"dtype": FP8} if kind == "cast" else {})}
+        tensors, options = text_file(kind), {"model_config": dict(SMALL_TEXT)}
+        if kind == "cast":
+            options["dtype"] = FP8
+        elif kind == "scaled_fp8":
+            tensors, told = told_of_scales(tensors)
+            options |= told
         embeddings = folder_paths.get_folder_paths("embeddings")
-        return (comfy.sd.load_clip([str(path)], embeddings, comfy.sd.CLIPType.STABLE_DIFFUSION, options),)
+        kind_of_clip = comfy.sd.CLIPType.STABLE_DIFFUSION
+        return (comfy.sd.load_text_encoder_state_dicts([tensors], embeddings, kind_of_clip, options),)
+
+
+def told_of_scales(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and options by which the host reads the scales, which its loaders of this encoder do not ask for."""
+    if not hasattr(comfy.utils, "detect_layer_quantization"):
+        return tensors, {"scaled_fp8": FP8}
+    tensors, _ = comfy.utils.convert_old_quants(tensors)
+    return tensors, {"quantization_metadata": comfy.utils.detect_layer_quantization(tensors, "")}
 
 
 def text_file(kind: str) -> dict[str, Tensor]:
