@@ -17,7 +17,6 @@ from .parts import (
     FACE_BOX,
     GREEN,
     GREY,
-    SAMPLING,
     SIDE,
     STYLE,
     apply,
@@ -170,54 +169,42 @@ def face_parts(types: NodeTypes) -> Graph:
 
 
 def video_frames(types: NodeTypes) -> Graph:
-    """Frames redrawn one by one from the same noise, so that the picture stays calm."""
-    graph, base = _begin("video_frames", types, "video_frames")
+    """Frames of a film, each drawn from the noise that it comes from itself, and put back: calm, and without a training."""
+    graph, base = _begin("video_frames", types, "video_frames", height=560)
     face, style = _face_and_style(graph)
-    with graph.group("2  Train", GREEN):
-        graph.column(x=800, width=420)
-        trained = train(graph, base, style, face["image"], DESCRIPTION, "video_frames")
-        applied = apply(graph, base, trained["adapter"])
-    with graph.group("3  Frames", BLUE):
-        graph.column(x=1280, width=340)
+    with graph.group("2  Frames", BLUE):
+        graph.column(x=800, width=340)
         frames = _frames(graph, face)
-        scaled = graph.add(
-            "ImageScale",
-            "Frames",
+    with graph.group("3  Cut the faces, some at a time", GREEN):
+        graph.column(x=1200, width=380)
+        found = graph.add("ACFunFindFace", "Find faces", room=True, image=frames["image"])
+        cut = graph.add(
+            "ACFunCropFace",
+            "Cut",
+            room=True,
             image=frames["image"],
-            upscale_method="lanczos",
-            width=SIDE,
-            height=SIDE,
-            crop="center",
+            landmarks=found["landmarks"],
+            size=SIDE,
+            eye_distance=0.28,
         )
-    with graph.group("4  Redraw each from the same noise", BROWN):
-        graph.column(x=1680, width=380)
-        latent = graph.add("VAEEncode", "Encode frames", pixels=scaled["image"], vae=base["vae"])
-        fixed = graph.add(
-            "LatentBatchSeedBehavior", "One noise for all", samples=latent["latent"], seed_behavior="fixed"
+        some = graph.add("RebatchImages", "Some at a time", images=cut["face"], batch_size=4)
+    with graph.group("4  Draw each from its own noise", BROWN):
+        graph.column(x=1640, width=380)
+        options = graph.add("ACFunTransferOptions", "Ground of the film", **ON_THE_PHOTO)
+        patched = style_transfer(graph, base, some["image"], style, options=options["options"])
+        latent = beside_both(graph, base, patched, "a woodcut print of a woman")
+        drawn = graph.add("RebatchImages", "Together", images=decode(graph, base, latent, "Decode"), batch_size=4096)
+    with graph.group("5  Put them back", BROWN):
+        graph.column(x=2060, width=380)
+        whole = graph.add(
+            "ACFunPasteFace", "Paste", image=frames["image"], face=drawn["image"], crop=cut["crop"], feather=0.3
         )
-        positive = graph.add(
-            "ACFunTextEncode", "Prompt", clip=applied["clip"], adapter=applied["adapter"], text=DESCRIPTION
-        )
-        negative = graph.add("CLIPTextEncode", "Negative", clip=base["clip"], text="")
-        drawn = graph.add(
-            "KSampler",
-            "Sampler",
-            model=applied["model"],
-            positive=positive["conditioning"],
-            negative=negative["conditioning"],
-            latent_image=fixed["latent"],
-            denoise=0.6,
-            **SAMPLING,
-        )
-    with graph.group("5  Result", BROWN):
-        graph.column(x=2100, width=380)
-        images = decode(graph, base, drawn, "Decode")
-        save(graph, images, "Result", "acfun/frame")
+        save(graph, whole["image"], "Result", "acfun/frame")
         graph.add(
             "SaveAnimatedWEBP",
             "Animation",
             room=True,
-            images=images,
+            images=whole["image"],
             filename_prefix="acfun/frames",
             fps=6.0,
             lossless=False,
