@@ -1,10 +1,10 @@
-# make demo | make test | make parity | make kill | make soak | make fuzz | make test-browser | make base-report | make pages | make setup | make clean
+# make demo | make test | make bench | make parity | make kill | make soak | make fuzz | make test-browser | make base-report | make pages | make setup | make clean
 # Needs only Python 3.10-3.13 (with venv) and git; everything else goes into .venv and .cache.
 # COMFYUI=folder make test runs on a ComfyUI of yours in place of 0.3.75 (docs/hosts.md).
 # Choose an interpreter with PYTHON=...; ARGS="..." goes to pytest or to the demo (ARGS="--seed 3").
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test parity kill soak fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup clean
+.PHONY: help setup demo test parity kill soak fuzz test-browser base-report pages judge judge-full judge-sweep judge-blind judge-setup bench clean
 
 VENV_PYTHON := .venv/bin/python
 # Importing torch and diffusers takes three times as long where their byte code may not be kept, and tests start many processes.
@@ -21,6 +21,7 @@ help:
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
 	@echo "make base-report  measure the embedded base, print a table and one JSON line (BASE_DATA=folder of the training data)"
 	@echo "make pages  measure again what docs/ says of ablations, widths and combinations (25 minutes of one core)"
+	@echo "make bench  a training step and a drawing beside what others need, on this machine's device, one JSON line a row"
 	@echo "make judge  repeat a fixed part of the published comparison (at most 45 minutes), print one JSON line"
 	@echo "make judge-full  the whole comparison, hours; stopped at any moment it goes on (ARGS='--minutes 50')"
 	@echo "make judge-sweep  settings of ACFun on the tuning pairs (ARGS='\"timestep_split=0.4\"')"
@@ -96,6 +97,12 @@ judge-sweep: judge-setup
 
 judge-blind: setup
 	@$(VENV_PYTHON) -m benchmarks.blind --pictures $(if $(FACES),$(FACES) $(STYLES),$(DATA)) $(ARGS)
+
+# On a card: BENCH_LIMIT is the seconds after which no further row begins.
+BENCH_LIMIT ?= 130
+
+bench: setup
+	@$(VENV_PYTHON) -m benchmarks.speed $$($(VENV_PYTHON) -c 'import torch; torch.cuda.is_available() and print("--limit $(BENCH_LIMIT)")') $(ARGS)
 
 clean:
 	rm -rf .venv .cache out .pytest_cache .ruff_cache

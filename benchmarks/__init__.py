@@ -13,6 +13,7 @@
 * :mod:`benchmarks.report`     one HTML file with tables, plots and contact sheets
 * :mod:`benchmarks.pages`      pages from templates, and :mod:`benchmarks.plots`
 * :mod:`benchmarks.blind`      two results side by side, unnamed: votes and their ranking
+* :mod:`benchmarks.speed`      ``make bench``: milliseconds and memory, with :mod:`benchmarks.speed_of_nodes`
 
 The same runner measures three pages of docs/: :mod:`benchmarks.ablations` by methods of the judge, :mod:`benchmarks.stability`
 on :mod:`benchmarks.random_bases`, and :mod:`benchmarks.combinations` of the adapter with other :mod:`benchmarks.parts`.

@@ -62,6 +62,56 @@ def random_base(channels: int, levels: int, layers: int, side: int, seed: int, d
     )
 
 
+class _Words:
+    """A tokenizer that knows no words: a made-up number for each."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        words = [1 + sum(map(ord, word)) % (self.size - 3) for word in text.split()]
+        return {"input_ids": [self.size - 2, *words, self.size - 1]}
+
+
+def random_stable_diffusion(device: torch.device, dtype: torch.dtype):
+    """Stable Diffusion 1.5 in its full size, CLIP ViT-L/14 vision with it, with random weights.
+
+    -> :class:`~acfun_core.backends.stable_diffusion.StableDiffusion`, as it is loaded in this precision.
+    """
+    import json
+
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+    )
+
+    from acfun_core.backends.stable_diffusion import StableDiffusion
+    from acfun_core.backends.vision import KNOWN
+    from acfun_core.backends.weights import SD1_CONFIGS, Parts
+
+    settings = {
+        part: json.loads((SD1_CONFIGS / part / "config.json").read_text()) for part in ("unet", "vae", "text_encoder")
+    }
+    vision = {"hidden_size": 1024, "patch_size": 14, "image_size": 224, "num_hidden_layers": 24, "projection_dim": 768}
+    torch.manual_seed(0)
+    with device:
+        unet = UNet2DConditionModel.from_config(settings["unet"]).to(dtype)
+        vae = AutoencoderKL.from_config(settings["vae"])
+        text = CLIPTextModelWithProjection(CLIPTextConfig(**settings["text_encoder"]))
+        seeing = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision, **KNOWN[1024]))
+    if device.type == "cuda" and dtype == torch.float16:
+        text.half()
+    for module in (unet, vae, text, seeing):
+        module.eval().requires_grad_(False)
+    words = _Words(settings["text_encoder"]["vocab_size"])
+    base = StableDiffusion(Parts(unet, vae, text, words, NoiseSchedule.stable_diffusion()), None, device)
+    base._image_encoder = seeing
+    return base
+
+
 def random_material(side: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents (2, 4, side, side) and style tokens (N, width)."""
     generator = torch.Generator().manual_seed(seed)

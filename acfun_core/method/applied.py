@@ -72,11 +72,13 @@ def _gain_and_shift(
     members: list[_Member], factors: list[Tensor | None], mean: Tensor, sigma: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The same sum as ``gain h + shift``, (B, C) each: every change is of this form, and all have the same statistics."""
-    gain, shift = 1.0, 0.0
+    gain = shift = None
     for member, scale in zip(members, factors):
-        gamma, beta = member.cfun.maps(mean, sigma)
+        change = member.cfun.maps(mean, sigma)
         strength = member.strength if scale is None else member.strength * scale.flatten(1)
-        gain, shift = gain + strength * gamma, shift + strength * beta
+        # Most often there is one adapter at full strength: each kernel that does nothing would be one a block and step.
+        gamma, beta = change if scale is None and strength == 1 else (strength * one for one in change)
+        gain, shift = (1 + gamma, beta) if gain is None else (gain + gamma, shift + beta)
     return gain, shift
 
 

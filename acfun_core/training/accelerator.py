@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.utils.deterministic
 from torch import Tensor
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -45,6 +48,12 @@ class Accelerator(Protocol):
 
         Inside, torch raises a RuntimeError that says "deterministic" where it knows no way to.
         """
+
+    def waits(self) -> AbstractContextManager[list[str]]:
+        """While active, notes where the host waits for the device, as sentences: a graph cannot hold that."""
+
+    def recover(self) -> None:
+        """Put right what a graph that could not be written down leaves behind."""
 
     def release(self) -> None:
         """Give back memory that is kept for tensors to come."""
@@ -111,6 +120,28 @@ class Cuda:
             cudnn.deterministic, cudnn.benchmark, memory.fill_uninitialized_memory = before
             if workspace is None:
                 del os.environ[_WORKSPACE]
+
+    @contextmanager
+    def waits(self) -> Iterator[list[str]]:
+        seen: list[str] = []
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            try:
+                torch.cuda.set_sync_debug_mode("warn")
+                yield seen
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        places = {
+            f"{Path(one.filename).name}, line {one.lineno}" for one in said if "synchronizing" in str(one.message)
+        }
+        seen.extend(f"the host waits for the card in {place}." for place in sorted(places))
+
+    def recover(self) -> None:
+        # The card's generator goes on thinking that it is being written down, until something was written down to the end.
+        nothing = torch.zeros((), device=self.device)
+        with self.capturing(self.graph()):
+            nothing.add_(1)
 
     def release(self) -> None:
         torch.cuda.empty_cache()

@@ -147,7 +147,10 @@ class DeviceOptimiser(Optimiser):
         for group in groups:
             # A tensor, which a graph of kernels reads anew each time it runs.
             group["lr"] = torch.zeros((), device=group["params"][0].device)
-        return torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True, capturable=True)
+        adamw = torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=True, capturable=True)
+        # torch would warn that steps are launched kernel by kernel, which the first ones are meant to be.
+        adamw._warned_capturable_if_run_uncaptured = True
+        return adamw
 
     def set_rate(self, number: int) -> None:
         rate = learning_rate_at(self.config, number, number / self.config.steps)

@@ -146,11 +146,24 @@ class GraphedSteps(Steps):
         if self._refused:
             return self._compute(drawn)
         if self._asked <= WARM_UP:
-            with self.accelerator.aside():
-                return self._compute(drawn)
+            return self._warm_up(drawn)
         if self._compared < COMPARED:
             return self._both_ways(drawn)
         return self._run(drawn)
+
+    def _warm_up(self, drawn: Drawn) -> Tensor:
+        with self.accelerator.waits() as waits, self.accelerator.aside():
+            numbers = self._compute(drawn)
+        # The first steps make what later ones find.
+        if waits and self._asked == WARM_UP:
+            self._refuse(waits[0])
+        return numbers
+
+    def _refuse(self, why: str) -> None:
+        self._refused, self._replay = True, None
+        self._graph = self._places = self._numbers = None
+        self.accelerator.release()
+        self.say(f"Each step is launched kernel by kernel, not as one CUDA graph: {why}")
 
     def _run(self, drawn: Drawn) -> Tensor:
         self._places.take(drawn)
@@ -172,15 +185,16 @@ class GraphedSteps(Steps):
             differs = after.differs(before, usual, numbers)
         except RuntimeError as error:
             differs = _first_line(error)
+            self.accelerator.recover()
         if not differs:
             self._compared += 1
+            # The graph has gradients of its own; what the launched step leaves would lie there to the end.
+            self.running.optimiser.adamw.zero_grad(set_to_none=True)
+            self.accelerator.release()
             return numbers
-        self._refused, self._replay = True, None
-        self._graph = self._places = self._numbers = None
-        self.accelerator.release()
         self.running.optimiser.begin_anew()
         after.restore()
-        self.say(f"Each step is launched kernel by kernel, not as one CUDA graph: {differs}")
+        self._refuse(differs)
         return usual
 
     def _write_down(self, drawn: Drawn) -> None:

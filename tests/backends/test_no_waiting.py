@@ -87,9 +87,8 @@ def steps(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("settings", [{}, {"noisy_source": "random", "min_snr_gamma": 5.0}])
-def test_a_step_brings_its_draws_to_the_device_and_nothing_else_crosses(steps, settings):
-    asked = steps(**settings)
+def test_a_step_brings_its_draws_to_the_device_and_nothing_else_crosses(steps):
+    asked = steps(noisy_source="random", min_snr_gamma=5.0)
     asked(1)
     with Crossings() as crossings:
         assert asked(2).shape == (5,)

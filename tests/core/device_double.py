@@ -119,14 +119,18 @@ class Device:
 
     Args:
         fails: what torch says when a graph cannot be written down. forgets: kernels that are lost when it is.
-        refuses: what torch says where it knows no way to add up in the same order.
+        refuses: what torch says where it knows no way to add up in the same order. waits: where the host waits in a step.
+
+    Attributes:
+        recovered: how often it was put right after a graph that failed.
     """
 
-    def __init__(self, fails: str = "", forgets: int = 0, refuses: str = ""):
+    def __init__(self, fails: str = "", forgets: int = 0, refuses: str = "", waits: tuple[str, ...] = ()):
         self.device = torch.device("cpu")
         self.coming = self.most_coming = 0
         self.graphs: list[Kernels] = []
-        self._fails, self._forgets, self._refuses = fails, forgets, refuses
+        self._fails, self._forgets, self._refuses, self._waits = fails, forgets, refuses, waits
+        self.recovered = 0
 
     def to_device(self, tensor):
         return tensor.clone()
@@ -155,6 +159,13 @@ class Device:
         if self._refuses:
             raise RuntimeError(self._refuses)
         yield
+
+    @contextmanager
+    def waits(self):
+        yield list(self._waits)
+
+    def recover(self):
+        self.recovered += 1
 
     def release(self):
         pass

@@ -44,7 +44,8 @@ def test_losses_in_half_precision_are_those_of_float32_within_two_per_cent(base,
     half = Base(predict, find_sites(coarse), base.text, base.schedule, base.device, dtype=torch.bfloat16)
     config = TrainConfig(steps=100, learning_rate=3e-4)
     records = [
-        train_adapter(on, latents, style_tokens, AdapterConfig("a S* painting"), config).record for on in (base, half)
+        train_adapter(on, latents[..., :4, :4], style_tokens, AdapterConfig("a S* painting"), config).record
+        for on in (base, half)
     ]
     for exact, rounded in zip(*(record.after for record in records)):
         assert rounded == pytest.approx(exact, rel=0.02)

@@ -70,6 +70,7 @@ class ComfyServer:
         log_path: where the server's output goes; the default is ``base_dir/server.log``.
         start_timeout: seconds until the server must answer.
         python: the interpreter to run ComfyUI with; the default is the running one.
+        cpu: compute on the CPU whatever there is.
     """
 
     def __init__(
@@ -82,12 +83,14 @@ class ComfyServer:
         log_path: Path | None = None,
         start_timeout: float = 300.0,
         python: str | Path = sys.executable,
+        cpu: bool = True,
     ):
         self.packs = {"ComfyUI-ACFun": REPO} if packs is None else dict(packs)
         self.extra_args = list(extra_args)
         self.env = dict(env or {})
         self.start_timeout = start_timeout
         self.python = str(python)
+        self.cpu = cpu
         self.port: int | None = None
         self.process: subprocess.Popen | None = None
         self._given_base_dir = base_dir
@@ -183,7 +186,8 @@ class ComfyServer:
 
     def _arguments(self) -> list[str]:
         database = (self.base_dir / "user" / "comfyui.db").as_posix()
-        fixed = ["--cpu", "--listen", HOST, "--port", str(self.port), "--base-directory", str(self.base_dir)]
+        fixed = ["--cpu"] if self.cpu else []
+        fixed += ["--listen", HOST, "--port", str(self.port), "--base-directory", str(self.base_dir)]
         # API nodes talk to a paid service; a test host has no business with them.
         fixed += ["--database-url", f"sqlite:///{database}", "--disable-auto-launch", "--disable-api-nodes"]
         return fixed + self.extra_args
