@@ -11,6 +11,7 @@ import torch
 
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.errors import ACFunError
+from acfun_core.method import fused
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training import keeper as keeping
 from acfun_core.training import loop, optimiser
@@ -89,6 +90,16 @@ def test_steps_as_one_graph_are_the_steps_that_are_launched(learn, latents, monk
     launched(monkeypatch)
     one_by_one = learn(Device(), **settings)
     assert same(graphed, one_by_one) and graphed.record == one_by_one.record
+
+
+def test_cfun_in_few_kernels_is_part_of_the_graph(learn, monkeypatch):
+    """As it is on a card, where its gradient is written by hand."""
+    monkeypatch.setattr(fused, "DEVICES", {"cpu"})
+    device, said = Device(), []
+    graphed = learn(device, said=said)
+    assert device.graphs[0].replays == SETTINGS["steps"] - WARM_UP and said == []
+    launched(monkeypatch)
+    assert same(graphed, learn(Device()))
 
 
 def test_what_a_device_decides_by_itself_is_what_the_host_would_decide(learn):
