@@ -260,8 +260,8 @@ def _frames(graph: Graph, face: Node) -> Node:
     """Four cuts of one photo, each a little to the right of the one before: a camera that moves."""
 
     def cut(number: int) -> Node:
-        size = {"width": 448, "height": 448}
-        return graph.add("ImageCrop", f"Frame {number}", image=face["image"], **size, x=16 * (number - 1), y=32)
+        size = {"width": 488, "height": 488}
+        return graph.add("ImageCrop", f"Frame {number}", image=face["image"], **size, x=8 * (number - 1), y=12)
 
     frames = cut(1)
     for number in (2, 3, 4):
