@@ -371,6 +371,14 @@ class TransferConfig:
         "How far the noise around the head, outside an oval in the middle, is turned toward the style picture's own: its "
         "ground in place of the photo's.",
     )
+    # Last, because saved workflows hold the values of widgets by their position.
+    calm: float = number(
+        0.0,
+        0.0,
+        1.0,
+        "For photos that are the frames of a film: how far each picture in the making goes toward like places of those before "
+        "and after it, up to 0.8 of the sampling. Less flicker, and cleaner lines.",
+    )
 
     def __post_init__(self):
         check_options(self)

@@ -96,6 +96,7 @@ class Ways:
             "img2img 0.6, a noise for each frame": lambda: self.redrawn(range(len(self.clip))),
             "img2img 0.6, one noise for all": lambda: self.redrawn([0] * len(self.clip)),
             "`instant`, from each frame's own noise": lambda: self.beside(instant),
+            "`instant`, calm 0.5": lambda: self.beside(replace(instant, calm=0.5)),
             "`instant` without branch and latent swap": lambda: self.beside(replace(instant, branch=0.0, latent=0.0)),
         }
 

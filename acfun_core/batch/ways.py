@@ -21,7 +21,7 @@ GROUPS = {**LEARNING, "draw": DrawConfig, "transfer": TransferConfig}
 """All of them: ``train.steps`` and ``draw.steps`` are not the same."""
 TEXTS = ("prompt", "negative")
 """Overrides that are no field of a config, and texts."""
-NOT_CHOSEN = ("adapter.compact", "draw.seed", "draw.batch", "draw.palette_hold")
+NOT_CHOSEN = ("adapter.compact", "draw.seed", "draw.batch", "draw.palette_hold", "transfer.calm")
 """Set by the export, by ``seeds``, and by nobody: each portrait is drawn alone, and presets have a palette of their own."""
 DEFAULT_PRESET = "keep_person"
 

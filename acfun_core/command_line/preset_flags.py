@@ -15,7 +15,9 @@ from ..presets import PRESETS, Preset, scaled
 from . import output
 from .flags import add_flags, given
 
-RENAMED = {name: f"transfer_{name}" for name in options_of(TransferConfig)}
+NOT_CHOSEN = ("calm",)
+"""Of films, and the command line draws single photos."""
+RENAMED = {name: f"transfer_{name}" for name in options_of(TransferConfig) if name not in NOT_CHOSEN}
 
 
 def add(parser: argparse.ArgumentParser) -> None:

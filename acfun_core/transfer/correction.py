@@ -1,4 +1,4 @@
-"""What a portrait takes from its references after each step's prediction: the return, the latent swap, the palette."""
+"""What a portrait takes from its references after each step's prediction: the return, the latent swap, the palette, calm."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from torch import Tensor
 
 from ..config import TransferConfig
 from ..unet.windows import is_open
-from .matching import latent_swap
+from .matching import calmed, latent_swap
 from .references import References
 
 LATENT_WINDOW = (0.2, 0.8)
 """Shares of the sampling between which the latent swap acts. Later it smears eyes."""
+CALM_WINDOW = (0.0, 0.8)
+"""The same for frames of a film; later they lose detail to their neighbours."""
 
 
 def corrected(
@@ -32,6 +34,8 @@ def corrected(
         z_0 = latent_swap(z_0, references.style, config.latent)
     if config.palette_mean or config.palette_deviation:
         z_0 = toned(z_0, references.style, config.palette_mean, config.palette_deviation)
+    if config.calm and references.photos == len(z_0) and is_open(CALM_WINDOW, done):
+        z_0 = calmed(z_0, references.latents[-1, :-1], config.calm)
     return z_0
 
 

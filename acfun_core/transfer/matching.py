@@ -16,6 +16,8 @@ BRANCH_SHARPNESS = 20.0
 """Factor of the cosine between two neighbourhoods of features."""
 LATENT_SHARPNESS = 2 / 3
 """Factor of the squared distance between two neighbourhoods of a latent."""
+FRAME_SHARPNESS = 2.0
+"""The same between two frames of a film, which are more alike than a photo and a style picture."""
 MOST_SCORES = 2**24
 """Scores that are held at once, 64 MB in float32: a picture of 1024 px would ask for a gigabyte."""
 
@@ -39,11 +41,39 @@ def latent_swap(z_0: Tensor, style: Tensor, share: float) -> Tensor:
         share: 0-1 of the way.
     """
     bank = torch.cat([style, style.flip(3)], 3)
-    queries, keys = neighbourhoods(normal(z_0)), neighbourhoods(normal(bank))
+    queries, keys = by_distance(neighbourhoods(normal(z_0)), neighbourhoods(normal(bank)), LATENT_SHARPNESS)
+    return torch.lerp(z_0, read(queries, keys, bank, z_0.shape), share)
+
+
+def calmed(z_0: Tensor, frames: Tensor, share: float) -> Tensor:
+    """The clean latents of a film's frames go toward those of the frames before and after, at places where the film is alike.
+
+    The film says which places belong together, since in a drawing that flickers they do not look alike: non-local means
+    (Buades et al., 2005) along time, with the neighbourhoods of the film's own latents.
+
+    Args:
+        z_0: (B, 4, h, w). frames: (B, 4, h, w) clean latents of the film, in its order.
+        share: 0-1 of the way.
+    """
+    film = neighbourhoods(normal(frames))
+    moved = []
+    for at, own in enumerate(z_0.split(1)):
+        beside = [near for near in (at - 1, at + 1) if 0 <= near < len(z_0)]
+        if not beside:
+            return z_0
+        queries, keys = by_distance(film[at][None], film[beside].flatten(0, 1)[None], FRAME_SHARPNESS)
+        # One beside the other: places are read in one row, whatever their shape.
+        values = torch.cat([z_0[near].flatten(1) for near in beside], 1)[None, :, None]
+        moved.append(read(queries, keys, values, own.shape))
+    return torch.lerp(z_0, torch.cat(moved), share)
+
+
+def by_distance(queries: Tensor, keys: Tensor, sharpness: float) -> tuple[Tensor, Tensor]:
+    """Queries and keys (.., d + 1) whose products are minus the squared distances of the given ones (.., d), times a factor."""
     # -|q - k|^2 = 2 q.k - |k|^2 - |q|^2, of which the last is the same for all places and falls out of the softmax.
-    lengths = -LATENT_SHARPNESS * keys.square().sum(-1, keepdim=True)
-    queries = torch.cat([2 * LATENT_SHARPNESS * queries, torch.ones_like(queries[..., :1])], -1)
-    return torch.lerp(z_0, read(queries, torch.cat([keys, lengths], -1), bank, z_0.shape), share)
+    lengths = -sharpness * keys.square().sum(-1, keepdim=True)
+    queries = torch.cat([2 * sharpness * queries, torch.ones_like(queries[..., :1])], -1)
+    return queries, torch.cat([keys, lengths], -1)
 
 
 def normal(x: Tensor) -> Tensor:

@@ -220,3 +220,37 @@ def test_a_users_strengths_are_multiplied_with_the_presets():
     both = scaled(own, Strengths(encoder=0.4, decoder=0.0, guidance="cond"))
     assert (both.abstract, both.encoder, both.decoder) == (1.0, 0.2, 0.0)
     assert (both.encoder_start, both.guidance) == (0.2, "cond")
+
+
+def film_of(frames: int, side: int = 12) -> torch.Tensor:
+    """A random picture that moves one place to the right from frame to frame."""
+    wide = pictures(1, seed=5, side=side + frames)
+    return torch.cat([wide[..., 2 : side + 2, frames - at : side + frames - at] for at in range(frames)])
+
+
+def test_frames_are_led_along_the_motion_of_the_film():
+    """A drawing with a jump in the middle frame: it goes to where its neighbours have the same places, moved along."""
+    film = film_of(3)
+    drawing = 0.5 * film.flip(1)
+    jumped = drawing.clone()
+    jumped[1] += 2 * pictures(1, seed=9, side=12)[0]
+    calm = matching.calmed(jumped, film, share=1.0)
+    inner = slice(2, -2)
+    before, after = ((z[1] - drawing[1])[:, inner, inner].square().mean().sqrt() for z in (jumped, calm))
+    assert after < 0.05 * before
+    assert torch.equal(matching.calmed(jumped, film, share=0.0), jumped)
+
+
+def test_a_single_photo_is_no_film():
+    z_0 = pictures(1)
+    assert matching.calmed(z_0, pictures(1, seed=3), share=1.0) is z_0
+    way, seeds = references(photos=1), pictures(3)
+    config = TransferConfig(branch=0, latent=0, calm=1.0)
+    assert torch.equal(corrected(seeds, way, way.at(2.0), config, 2.0, 0.5), seeds)
+
+
+def test_calm_ends_before_the_last_steps():
+    way, z_0 = references(photos=3), pictures(3)
+    config = TransferConfig(branch=0, latent=0, calm=0.5)
+    early, late = (corrected(z_0, way, way.at(2.0), config, 2.0, done) for done in (0.5, 0.9))
+    assert not torch.equal(early, z_0) and torch.equal(late, z_0)

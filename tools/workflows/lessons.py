@@ -58,6 +58,8 @@ GROUP = {
 ON_THE_PHOTO = {**dataclasses.asdict(PRESETS["instant"].transfer), "background": 0.0}
 """What goes back into a photo keeps the photo's ground around the head, not the style picture's."""
 SIDE_BY_SIDE = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
+BOX_IN_FRAMES = {**FACE_BOX, "box_x": FACE_BOX["box_x"] - 56, "box_y": FACE_BOX["box_y"] - 58}
+"""Of the face in the middle of the film's frames, which are cut out of the photo."""
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 
@@ -177,7 +179,7 @@ def video_frames(types: NodeTypes) -> Graph:
         frames = _frames(graph, face)
     with graph.group("3  Cut the faces, some at a time", GREEN):
         graph.column(x=1200, width=380)
-        found = graph.add("ACFunFindFace", "Find faces", room=True, image=frames["image"])
+        found = graph.add("ACFunFindFace", "Find faces", room=True, image=frames["image"], **BOX_IN_FRAMES)
         cut = graph.add(
             "ACFunCropFace",
             "Cut",
@@ -190,14 +192,15 @@ def video_frames(types: NodeTypes) -> Graph:
         some = graph.add("RebatchImages", "Some at a time", images=cut["face"], batch_size=4)
     with graph.group("4  Draw each from its own noise", BROWN):
         graph.column(x=1640, width=380)
-        options = graph.add("ACFunTransferOptions", "Ground of the film", **ON_THE_PHOTO)
+        calm = {**dataclasses.asdict(PRESETS["instant"].transfer), "calm": 0.5}
+        options = graph.add("ACFunTransferOptions", "Calm", **calm)
         patched = style_transfer(graph, base, some["image"], style, options=options["options"])
         latent = beside_both(graph, base, patched, "a woodcut print of a woman")
         drawn = graph.add("RebatchImages", "Together", images=decode(graph, base, latent, "Decode"), batch_size=4096)
     with graph.group("5  Put them back", BROWN):
         graph.column(x=2060, width=380)
         whole = graph.add(
-            "ACFunPasteFace", "Paste", image=frames["image"], face=drawn["image"], crop=cut["crop"], feather=0.3
+            "ACFunPasteFace", "Paste", image=frames["image"], face=drawn["image"], crop=cut["crop"], feather=0.02
         )
         save(graph, whole["image"], "Result", "acfun/frame")
         graph.add(
@@ -260,8 +263,8 @@ def _frames(graph: Graph, face: Node) -> Node:
     """Four cuts of one photo, each a little to the right of the one before: a camera that moves."""
 
     def cut(number: int) -> Node:
-        size = {"width": 488, "height": 488}
-        return graph.add("ImageCrop", f"Frame {number}", image=face["image"], **size, x=8 * (number - 1), y=12)
+        size = {"width": 376, "height": 376}
+        return graph.add("ImageCrop", f"Frame {number}", image=face["image"], **size, x=44 + 8 * (number - 1), y=58)
 
     frames = cut(1)
     for number in (2, 3, 4):
