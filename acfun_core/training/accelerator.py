@@ -60,8 +60,8 @@ class Accelerator(Protocol):
 
 
 def accelerator_of(device: torch.device) -> Accelerator | None:
-    """That of a device, or None where the host computes itself or waits for every number."""
-    return Cuda(device) if device.type == "cuda" else None
+    """That of a device, or None where the host computes itself or waits for every number, as with torch before 2.3."""
+    return Cuda(device) if device.type == "cuda" and hasattr(torch.amp, "GradScaler") else None
 
 
 class Cuda:

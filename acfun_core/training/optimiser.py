@@ -87,7 +87,6 @@ class Optimiser:
             ACFunError: a patch on the base overwrites what the gradients need.
         """
         scale = self.scale
-        self.adamw.zero_grad(set_to_none=True)
         _backward(loss * scale)
         for parameter in self.parameters:
             if parameter.grad is not None:
@@ -97,6 +96,8 @@ class Optimiser:
             self.adamw.step()
         else:
             self.scale /= 2
+        # Not at the next backward: until then they would lie beside everything that it needs.
+        self.adamw.zero_grad(set_to_none=True)
         return norm.detach(), scale
 
     def moments(self) -> dict[str, Tensor]:

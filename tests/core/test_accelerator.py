@@ -26,8 +26,10 @@ def card(monkeypatch) -> dict[str, MagicMock]:
     return doubles
 
 
-def test_only_cuda_works_behind_its_host():
+def test_only_cuda_works_behind_its_host(monkeypatch):
     assert isinstance(accelerator_of(CARD), Cuda)
+    monkeypatch.delattr(torch.amp, "GradScaler")
+    assert accelerator_of(CARD) is None, "an older torch trains as it did"
     assert accelerator_of(torch.device("cpu")) is None and accelerator_of(torch.device("mps")) is None
 
 
