@@ -14,6 +14,8 @@ import torch.utils.deterministic
 from torch import Tensor
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_WAITED, _ABOUT_ITSELF = "called a synchronizing", "debug mode is a prototype"
+"""What torch says where a host waits for its card, and of its looking for that."""
 
 
 class Arrival(Protocol):
@@ -132,9 +134,12 @@ class Cuda:
                 yield seen
             finally:
                 torch.cuda.set_sync_debug_mode(before)
-        places = {
-            f"{Path(one.filename).name}, line {one.lineno}" for one in said if "synchronizing" in str(one.message)
-        }
+        places = set()
+        for one in said:
+            if _WAITED in str(one.message):
+                places.add(f"{Path(one.filename).name}, line {one.lineno}")
+            elif _ABOUT_ITSELF not in str(one.message):
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         seen.extend(f"the host waits for the card in {place}." for place in sorted(places))
 
     def recover(self) -> None:
