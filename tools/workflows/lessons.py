@@ -58,8 +58,8 @@ GROUP = {
 ON_THE_PHOTO = {**dataclasses.asdict(PRESETS["instant"].transfer), "background": 0.0}
 """What goes back into a photo keeps the photo's ground around the head, not the style picture's."""
 SIDE_BY_SIDE = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
-BOX_IN_FRAMES = {**FACE_BOX, "box_x": FACE_BOX["box_x"] - 56, "box_y": FACE_BOX["box_y"] - 58}
-"""Of the face in the middle of the film's frames, which are cut out of the photo."""
+BOX_IN_FRAMES = {"box_x": 69, "box_y": 47, "box_width": 262, "box_height": 325}
+"""Around the face in the film's frames, so large that the cut is the whole frame."""
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 
