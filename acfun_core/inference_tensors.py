@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_map_only
 
 
 def ordinary_view(tensor: Tensor) -> Tensor:
@@ -29,3 +31,22 @@ def noted(new: Tensor, old: Tensor) -> Tensor:
     for name, value in vars(old).items():
         vars(new).setdefault(name, value)
     return new
+
+
+class OrdinaryArguments(TorchFunctionMode):
+    """While active, torch's functions are given ordinary views in the place of inference tensors, wherever they come from.
+
+    For parts of a base that nobody can list: patches hold weights and tokens in objects and closures of their own. It costs
+    some microseconds for each call of a function.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        # What sets an attribute means the tensor itself, and what reads one needs no view.
+        if getattr(func, "__name__", "") in ("__get__", "__set__"):
+            return func(*args, **(kwargs or {}))
+        args, kwargs = tree_map_only(Tensor, _ordinary, (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def _ordinary(tensor: Tensor) -> Tensor:
+    return ordinary_view(tensor) if tensor.is_inference() else tensor

@@ -13,7 +13,7 @@ from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
 from .at_home import not_as_a_graph, tables_at_home
 from .bypass import ordinary_bypass_loras
-from .gradients import differentiable
+from .gradients import differentiable, patches_let_through
 from .text import DescriptionSide
 from .unet import NoisePredictor, applied, base_key_of, schedule_of
 
@@ -75,7 +75,12 @@ def trainable(model, clip, text: str) -> Iterator[Base]:
     """
     schedule = schedule_of(model)
     modules = model.model, clip.cond_stage_model
-    with ordinary_bypass_loras(*modules), differentiable(*modules), tables_at_home(model):
+    with (
+        ordinary_bypass_loras(*modules),
+        differentiable(*modules),
+        tables_at_home(model),
+        patches_let_through(model),
+    ):
         side = DescriptionSide(clip, text)
         predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
         kind = side.family.name, base_key_of(model), predict_noise.own_velocity

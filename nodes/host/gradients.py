@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import comfy.model_management
 import torch
 from torch import Tensor, nn
 
-from ...acfun_core.inference_tensors import noted, ordinary_view
+from ...acfun_core.inference_tensors import OrdinaryArguments, noted, ordinary_view
 
 TRAINS = {"in_training": True, "NUM_STREAMS": 0}
 """What ComfyUI's model management is told while gradients pass, by those of its versions that have it.
@@ -52,6 +52,15 @@ def differentiable(*modules: nn.Module) -> Iterator[None]:
                 slots[name] = original
             for name, value in told.items():
                 setattr(management, name, value)
+
+
+def patches_let_through(model) -> AbstractContextManager:
+    """While active, gradients pass the patches of a MODEL that hold tensors of their own, as hypernetworks and IPAdapter do."""
+    options = model.model_options.get("transformer_options", {})
+    patched = (
+        options.get("patches") or options.get("patches_replace") or "model_function_wrapper" in model.model_options
+    )
+    return OrdinaryArguments() if patched else nullcontext()
 
 
 def _copy_layer_norm_inputs(modules) -> list:

@@ -9,7 +9,7 @@ import pytest
 from acfun_core.storage import adapter_file
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import adapter_options, apply_node, base_graph, node, train_node
-from tools.comfy.random_files import write_lora
+from tools.comfy.random_files import write_hypernetwork, write_lora
 
 PATCHES = {
     "SelfAttentionGuidance": {"scale": 0.5, "blur_sigma": 2.0},
@@ -36,10 +36,14 @@ def trained_on(patch: dict, name: str) -> dict:
     }
 
 
+def adapter_of(comfy, run):
+    [name] = run.texts("end")
+    return adapter_file.load(comfy.folder("models/acfun") / Path(name).name)
+
+
 def losses_before(comfy, run) -> list[float]:
     """The [style, face] losses that the UNet had before the training, with the patch in it."""
-    [name] = run.texts("end")
-    return adapter_file.load(comfy.folder("models/acfun") / Path(name).name).record.before
+    return adapter_of(comfy, run).record.before
 
 
 def test_patches_that_ask_how_far_the_sampling_is_are_told(client, comfy):
@@ -52,6 +56,22 @@ def test_patches_that_ask_how_far_the_sampling_is_are_told(client, comfy):
     # The first changes what guidance makes of a pass without the prompt, the second the UNet itself.
     assert found["SelfAttentionGuidance"] == pytest.approx(found["none"], rel=1e-5), found
     assert found["PatchModelAddDownscale"] != pytest.approx(found["none"], rel=1e-3), found
+
+
+def test_a_patch_with_tensors_of_its_own_could_not_be_trained_on(client, comfy):
+    """It failed in the first step: the weights of hypernetworks and the tokens that image adapters hold were made in inference
+    mode, and are no parameters of the UNet. Learned is what is learned where the patch holds a number."""
+    found = {}
+    for kind, settings in (
+        ("ProbeAttentionPatch", {"scale": 1.5}),
+        ("ProbeHeldScale", {"scale": 1.5}),
+        ("HypernetworkLoader", {"hypernetwork_name": write_hypernetwork(comfy), "strength": 1.0}),
+    ):
+        run = client.run(trained_on(node(kind, model=["base", 0], **settings), f"on_{kind}"))
+        found[kind] = adapter_of(comfy, run).record
+    number, held, hypernetwork = found.values()
+    assert (held.before, held.after) == (number.before, number.after)
+    assert hypernetwork.after != hypernetwork.before != number.before
 
 
 def test_a_patch_that_overwrites_what_gradients_need_is_named(client):
@@ -83,8 +103,7 @@ def test_a_lora_in_bypass_mode_could_not_be_trained_on(client, comfy):
     for kind, strength in (("LoraLoader", 0.8), ("LoraLoaderBypass", 0.8), ("LoraLoaderBypass", 0.4)):
         graph = trained_on(node(kind, **lora, strength_model=strength, strength_clip=strength), "on_lora")
         graph["train"]["inputs"]["clip"] = ["patch", 1]
-        [path] = client.run(graph).texts("end")
-        found[kind, strength] = adapter_file.load(comfy.folder("models/acfun") / Path(path).name).record
+        found[kind, strength] = adapter_of(comfy, client.run(graph)).record
     patched, bypassed, weaker = found.values()
     for losses in ("before", "after"):
         assert getattr(bypassed, losses) == pytest.approx(getattr(patched, losses), rel=1e-4)

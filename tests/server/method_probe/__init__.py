@@ -330,6 +330,21 @@ class ProbeName:
         return (name,)
 
 
+class ProbeHeldScale(ProbeNode):
+    """A MODEL with ProbeAttentionPatch's patch, which holds its number as a tensor, as image adapters hold their tokens."""
+
+    RETURN_TYPES = ("MODEL",)
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "scale": ("FLOAT", {"default": 1.5})}}
+
+    def run(self, model, scale):
+        clone, held = model.clone(), torch.full((1,), scale)
+        clone.set_model_attn2_output_patch(lambda out, extra_options: out * held)
+        return (clone,)
+
+
 class ProbeDiskSpace(ProbeNode):
     """Makes the process believe that this many bytes are free on every disk; -1 tells the truth again."""
 
@@ -357,6 +372,7 @@ NODE_CLASS_MAPPINGS = {
         ProbeSD2,
         ProbeBreaksAfter,
         ProbeName,
+        ProbeHeldScale,
         ProbeDiskSpace,
     )
 }
