@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import comfy.clip_vision
 import comfy.latent_formats
@@ -19,6 +19,7 @@ from ...acfun_core.demo_base import DEMO_BASE as FOLDER
 from ...acfun_core.demo_base import base_key
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.storage.tensor_file import read_floats
+from .dtypes import in_declared_dtypes
 
 
 def load_demo_base():
@@ -33,6 +34,16 @@ def load_demo_base():
             "install the pack again",
         )
     return load_unet(), load_text_encoder(), load_vae(), load_image_encoder()
+
+
+def reloadable(patcher: comfy.model_patcher.ModelPatcher, load: Callable) -> comfy.model_patcher.ModelPatcher:
+    """A patcher that can be had once more, without ComfyUI's dynamic VRAM too: trainers clone it so, this pack's and ComfyUI's.
+
+    Args:
+        load: gives another such patcher; called with ``disable_dynamic``. Hosts before 0.16 do not ask for it.
+    """
+    patcher.cached_patcher_init = (load, ())
+    return patcher
 
 
 def read_config(part: str) -> dict:
@@ -99,7 +110,8 @@ def ldm_unet_config(config: dict) -> dict:
     }
 
 
-def load_unet() -> comfy.model_patcher.ModelPatcher:
+def load_unet(disable_dynamic: bool = True) -> comfy.model_patcher.ModelPatcher:
+    """The UNet. It is so small that it never streams its weights."""
     weights = read_weights("unet")
     unet_config = ldm_unet_config(read_config("unet"))
     unet_config["channel_mult"] = [_whole(ratio) for ratio in unet_config["channel_mult"]]
@@ -118,15 +130,22 @@ def load_unet() -> comfy.model_patcher.ModelPatcher:
     model = config.get_model({}, "", device=offload_device)
     missing, unknown = model.diffusion_model.load_state_dict(state, strict=False)
     check_complete("UNet", missing, [*unknown, *(weights.keys() - names.keys())])
+    in_declared_dtypes(model)
     model.eval()
-    return comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=load_device, offload_device=offload_device)
+    return reloadable(patcher, load_unet)
 
 
 def _whole(ratio: float) -> float | int:
     return int(ratio) if ratio == int(ratio) else ratio
 
 
-def load_text_encoder() -> comfy.sd.CLIP:
+def load_text_encoder(**how) -> comfy.sd.CLIP:
+    """The text encoder.
+
+    Args:
+        how: further arguments of ComfyUI's CLIP, such as ``disable_dynamic`` where it has dynamic VRAM.
+    """
     config = read_config("text_encoder")
 
     class TextModel(comfy.sd1_clip.SDClipModel):
@@ -176,8 +195,10 @@ def load_text_encoder() -> comfy.sd.CLIP:
         Target,
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
         parameters=sum(value.numel() for value in weights.values()),
+        **how,
     )
     check_complete("text encoder", *clip.cond_stage_model.clip_l.load_sd(weights))
+    reloadable(clip.patcher, lambda **how: load_text_encoder(**how).patcher)
     return clip
 
 

@@ -13,6 +13,7 @@ from ...acfun_core.host import Base
 from ...acfun_core.unet.blocks import find_sites
 from .at_home import not_as_a_graph, tables_at_home
 from .bypass import ordinary_bypass_loras
+from .dtypes import in_declared_dtypes
 from .gradients import differentiable, patches_let_through
 from .text import DescriptionSide
 from .unet import NoisePredictor, applied, base_key_of, schedule_of
@@ -57,13 +58,15 @@ def without_streaming(patcher, what: str):
     if not hasattr(patcher, "is_dynamic") or not patcher.is_dynamic():
         return patcher
     try:
-        return patcher.clone(disable_dynamic=True)
+        clone = patcher.clone(disable_dynamic=True)
     except RuntimeError as error:
         raise ACFunError(
             f"This {what} streams its weights to the device (dynamic VRAM), and its loader did not say how to load it without.",
             "weights that stay where they are while an adapter learns",
             f"load the {what} with Load Checkpoint or Load Diffusion Model, or start ComfyUI with --disable-dynamic-vram",
         ) from error
+    in_declared_dtypes(clone.model)
+    return clone
 
 
 @contextmanager

@@ -95,3 +95,9 @@ def test_the_text_encoder_was_not_told_where_to_compute(client):
     # Stock nodes tell it as well: here nothing but the training encodes, and its preview is off.
     graph["told"] = node("ProbeTold", clip=["listening", 0], after=["train", 2])
     assert client.run(graph).texts("told") == ["True True"]
+
+
+def test_the_demo_base_could_not_be_trained_under_dynamic_vram(client):
+    """Its text encoder streamed its weights, and its loader did not say how to load it without."""
+    graph = {**base_graph(), "again": node("ProbeLoadedAgain", **MODELS)}
+    assert client.run(graph).texts("again") == [str([True] * 4)]

@@ -175,5 +175,28 @@ class ProbeTold:
         return {"ui": {"text": [f"{bool(told)} {all(told)}"]}, "result": ()}
 
 
-PROBES = (ProbeStreamed, ProbeStreams, ProbeListening, ProbeTold, ProbeCheckpoint, ProbeTextEncoder)
+class ProbeLoadedAgain:
+    """Loads MODEL and CLIP once more as ComfyUI's trainers do, and says whether they have the same weights, unstreamed."""
+
+    CATEGORY, FUNCTION, RETURN_TYPES, OUTPUT_NODE = "probe", "run", (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "clip": ("CLIP",)}}
+
+    def run(self, model, clip):
+        same = []
+        for patcher in (model, clip.patcher):
+            load, arguments = patcher.cached_patcher_init
+            # What hosts with dynamic VRAM ask for; others have no such argument anywhere.
+            again = load(*arguments, **({"disable_dynamic": True} if hasattr(patcher, "is_dynamic") else {}))
+            weights, other = patcher.model.state_dict(), again.model.state_dict()
+            same.append(type(again) is comfy.model_patcher.ModelPatcher and again.model is not patcher.model)
+            same.append(
+                weights.keys() == other.keys() and all(torch.equal(weights[key], other[key]) for key in weights)
+            )
+        return {"ui": {"text": [str(same)]}, "result": ()}
+
+
+PROBES = (ProbeLoadedAgain, ProbeStreamed, ProbeStreams, ProbeListening, ProbeTold, ProbeCheckpoint, ProbeTextEncoder)
 NODE_CLASS_MAPPINGS = {kind.__name__: kind for kind in PROBES}
