@@ -230,14 +230,15 @@ class _Snapshot:
             before: taken before the step. usual, numbers: of the step run as usual, and now.
         """
         far = _share(numbers.cpu().double(), usual.cpu().double())
-        way, apart = 0.0, 0.0
+        # Where the weights lie: a card has compared all of them before the host has the first.
+        way = apart = torch.zeros((), device=numbers.device)
         for name, tensor in _weights(self._running).items():
-            was, wanted, now = (one.double() for one in (before._tensors[name], self._tensors[name], tensor.cpu()))
-            way += (wanted - was).square().sum().item()
-            apart += (now - wanted).square().sum().item()
+            was, wanted = (one.to(tensor.device) for one in (before._tensors[name], self._tensors[name]))
+            way = way + (wanted - was).square().sum()
+            apart = apart + (tensor.detach() - wanted).square().sum()
         if not far <= TOLERANCE:
             return f"its losses would be {far:.1%} off."
-        if not apart <= WAY_APART**2 * way:
+        if not bool(apart <= WAY_APART**2 * way):
             return "what it learned would be other weights."
         return ""
 
