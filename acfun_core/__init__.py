@@ -1,7 +1,7 @@
 """ACFun: Abstract-Concrete Fusion Facial Stylization (NeurIPS 2024), independent of any host.
 
-One style image and one face photo become an adapter for a frozen Stable Diffusion 1.x or SDXL base. Rooms, in an order in which
-each may import only from those before it:
+One style image and one face photo become an adapter for a frozen base of Stable Diffusion 1.x, 2.x or SDXL. Rooms, in an order
+in which each may import only from those before it:
 
 * ``errors``, ``whole_files``, ``options``, ``chance``, ``inference_tensors``, ``demo_base``, ``block_names``, ``config``,
   ``images``, ``masks``, ``strengths``, ``presets``: what everything stands on; every choice is declared once

@@ -19,6 +19,10 @@ LEAST_CONTRAST = 0.01
 """Between the darkest and the lightest value of a picture that something is to be learned from; 2.5 of 255 grey values."""
 
 
+MOST_STYLES = 8
+"""Pictures of one style that a training learns from at once."""
+
+
 def check_image(image: Tensor, role: str, contrast: bool = False) -> Tensor:
     """Return one picture (1, H, W, 3), or say what is wrong with it before any long work starts.
 
@@ -45,6 +49,31 @@ def check_image(image: Tensor, role: str, contrast: bool = False) -> Tensor:
             "choose another picture, or look at the node that makes it",
         )
     return picture
+
+
+def check_styles(image: Tensor, role: str) -> Tensor:
+    """Return the pictures of one style (K, H, W, 3), each checked as by :func:`check_image`, with contrast.
+
+    Raises:
+        ACFunError: one of them cannot be used, or there are more than :data:`MOST_STYLES`.
+    """
+    pictures = check_batch(image, role)
+    check_few(len(pictures), role)
+    if len(pictures) > 1:
+        for number, picture in enumerate(pictures.split(1), 1):
+            check_image(picture, f"{role} {number} of {len(pictures)}", contrast=True)
+        return pictures
+    return check_image(image, role, contrast=True)
+
+
+def check_few(count: int, role: str) -> None:
+    """Raise if a style has more pictures than a training takes."""
+    if count > MOST_STYLES:
+        raise ACFunError(
+            f"The {role} is a batch of {count} pictures.",
+            f"one picture, or up to {MOST_STYLES} in one style",
+            "pick some of them, those that differ most in what they show",
+        )
 
 
 def check_batch(image: Tensor, role: str) -> Tensor:

@@ -60,25 +60,26 @@ def check_one_a_picture(masks: int, pictures: int, role: str) -> None:
 
 
 def check_mask_of(mask: Tensor | None, picture: Tensor, role: str) -> Tensor | None:
-    """The mask of a picture (1, H, W, 3) that is to be learned, in any form -> (1, H, W), values 0-1, or None.
+    """The masks of pictures (K, H, W, 3) that are to be learned, in any form -> (K, H, W), values 0-1, or None.
 
     Args:
         role: of both, such as "style".
 
     Raises:
-        ACFunError: it is not one mask, not of the picture's size, not finite, out of range, or empty.
+        ACFunError: it is not one mask for all or one for each, not of the picture's size, not finite, out of range, or empty.
     """
     if mask is None:
         return None
-    masks = check_masks(mask, f"{role} mask", count=1)
-    if masks.shape != picture.shape[:3]:
+    masks = check_masks(mask, f"{role} mask", count=len(picture))
+    if masks.shape[1:] != picture.shape[1:3]:
         raise ACFunError(
             f"The {role} mask has shape {tuple(mask.shape)}, the {role} image {tuple(picture.shape[1:3])}.",
             f"one MASK of the size of the {role} image",
             f"make the mask from the same picture ({LOAD_IMAGE})",
         )
-    check_not_empty(masks, f"{role} mask", f"nothing would be learned from the {role} image")
-    return masks
+    for one in masks.split(1):
+        check_not_empty(one, f"{role} mask", f"nothing would be learned from the {role} image")
+    return masks.expand(len(picture), -1, -1)
 
 
 def check_not_empty(masks: Tensor, role: str, would: str) -> None:

@@ -14,16 +14,18 @@ from torch import Tensor
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..acfun_core.demo_base import NATIVE_SIDE
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.images import check_image, check_side
+from ..acfun_core.images import check_image, check_side, check_styles
 from ..acfun_core.masks import check_mask_of
 from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.presets import CUSTOM, PRESETS, training
+from ..acfun_core.storage.embedding_file import read_row
 from ..acfun_core.training.keeper import StateKeeper
-from ..acfun_core.training.key import training_key
+from ..acfun_core.training.key import given_pictures, training_key
 from ..acfun_core.training.loop import StepReport, train_adapter
-from ..acfun_core.training.material import Material, encode_pair, face_or_style
+from ..acfun_core.training.material import Material, check_start, encode_pair, face_or_style
+from ..acfun_core.training.memory import fitting
 from .host import files, resume
-from .host.families import check_together
+from .host.families import check_together, text_width
 from .host.frozen_base import load_for_training, trainable
 from .host.pictures import encode_material, encode_pictures, style_tokens
 from .host.resume import base_identity
@@ -53,7 +55,10 @@ def _base_and_pictures() -> list[io.Input]:
         ),
         io.Image.Input(
             "style_image",
-            tooltip="One picture in the wanted style, best a portrait. The middle square of it is used.",
+            tooltip=(
+                "A picture in the wanted style, best a portrait, or a batch of up to 8 in one style. Their middle squares "
+                "are used."
+            ),
         ),
         io.Image.Input(
             "face_image",
@@ -219,14 +224,17 @@ class TrainACFunStyle(io.ComfyNode):
             raise ACFunError(f"preview_every is {preview_every}.", "0 or more", "use 50, or 0 for no previews")
         check_together(model, clip)
         pictures = checked_pictures(style_image, face_image, options, config)
+        row = None if options.start_embedding is None else read_row(options.start_embedding)
+        check_start(row, adapter_config, text_width(clip))
         path = files.new_adapter_path(name)
         files.check_writable(path)
 
         with events.watch(config.steps, cls.hidden) as watch:
-            seen = what_is_seen(model, vae, clip_vision, pictures, config, resolution)
+            seen = what_is_seen(model, vae, clip_vision, pictures, config, resolution, row)
             model, clip = load_for_training(model, clip, latents=seen[0])
             identity = base_identity(model, clip, vae, clip_vision)
-            key = training_key(adapter_config, config, resolution, pictures, identity)
+            given = given_pictures(*pictures.values(), row)
+            key = training_key(adapter_config, config, resolution, given, identity)
 
             def train(keeper: StateKeeper) -> StyleAdapter:
                 latents, tokens, material = seen
@@ -234,7 +242,9 @@ class TrainACFunStyle(io.ComfyNode):
                     preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
                     on_step = following(watch, preview, preview_every, config)
                     given = adapter_config, config, on_step, material, keeper
-                    return train_adapter(base, latents, tokens, *given, say=watch.notice)
+                    free = comfy.model_management.get_free_memory(base.device)
+                    with fitting(base, latents, config, options.checkpointing, free, watch.notice):
+                        return train_adapter(base, latents, tokens, *given, say=watch.notice)
 
             adapter, path = resume.once(key, name, path, config.steps, train, watch.notice, options.keep_state)
             watch.saved(path, adapter.record.kept_step)
@@ -248,8 +258,9 @@ class TrainACFunStyle(io.ComfyNode):
 
 
 def checked_pictures(style_image, face_image, options: ChosenOptions, config: TrainConfig) -> dict[str, Tensor | None]:
-    """Both pictures (1, H, W, 3) and their masks (1, H, W) by name, or an error about the first that cannot be used."""
-    style = check_image(style_image, "style image", contrast=True)
+    """Style pictures (K, H, W, 3), face (1, H, W, 3) and their masks (K or 1, H, W) by name, or an error about the first that
+    cannot be used."""
+    style = check_styles(style_image, "style image")
     face = face_or_style(
         None if face_image is None else check_image(face_image, "face image", contrast=True), style, config
     )
@@ -262,12 +273,18 @@ def checked_pictures(style_image, face_image, options: ChosenOptions, config: Tr
 
 
 def what_is_seen(
-    model, vae, clip_vision, pictures: dict[str, Tensor | None], config: TrainConfig, resolution: int
+    model,
+    vae,
+    clip_vision,
+    pictures: dict[str, Tensor | None],
+    config: TrainConfig,
+    resolution: int,
+    row: Tensor | None,
 ) -> tuple[Tensor, Tensor, Material]:
-    """Latents (2, 4, h, w), the style's tokens (N, width) and further material."""
+    """Latents (2, 4, h, w), the style's tokens (N, width) or (K, N, width), and further material."""
     style, face, *masks = pictures.values()
     latents = encode_pair(partial(encode_pictures, model, vae), style, face, resolution)
-    material = encode_material(model, vae, style, config, resolution, *masks)
+    material = encode_material(model, vae, style, config, resolution, *masks, row)
     tokens = style_tokens(clip_vision, style)
     return latents, tokens, material
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..acfun_core.config import PLACEHOLDER, AdapterConfig, TrainConfig
+from ..acfun_core.training.memory import CHECKPOINTING
+from .host import files
 from .schema import TrainOptions, schema, widget
 
 OF_THE_ADAPTER = ("blocks", "abstract_mode", "form", "rank")
@@ -34,6 +37,8 @@ class ChosenOptions:
         adapter, train: fields of AdapterConfig and of TrainConfig.
         style_mask, face_mask: MASKs of the size of their pictures, or None.
         keep_state: leave the training's state there at the end, so that more steps can continue it.
+        start_embedding: path of a textual inversion that S* starts from, or None.
+        checkpointing: one of :data:`~acfun_core.training.memory.CHECKPOINTING`.
     """
 
     adapter: dict[str, Any] = field(default_factory=dict)
@@ -41,6 +46,8 @@ class ChosenOptions:
     style_mask: Tensor | None = None
     face_mask: Tensor | None = None
     keep_state: bool = False
+    checkpointing: str = "auto"
+    start_embedding: Path | None = None
 
 
 def adapter_widgets() -> list[io.Input]:
@@ -90,6 +97,25 @@ class ACFunTrainOptions(io.ComfyNode):
                         "with more steps then go on from there; not with learning_rate_end below 1. Good: no."
                     ),
                 ),
+                io.Combo.Input(
+                    "checkpointing",
+                    options=list(CHECKPOINTING),
+                    default="auto",
+                    optional=True,
+                    tooltip=(
+                        "Gradient checkpointing: the UNet computes twice and needs much less memory, for a third more time. "
+                        "What is learned stays the same. auto: where memory is short. Good: auto."
+                    ),
+                ),
+                io.String.Input(
+                    "start_embedding",
+                    default="",
+                    optional=True,
+                    tooltip=(
+                        "Name of a textual inversion (.safetensors) in models/embeddings, made for the same kind of base: S* "
+                        "starts from it in place of a plain word. Good: empty."
+                    ),
+                ),
             ],
             outputs=[
                 TrainOptions.Output(display_name="options", tooltip="For the options input of Train ACFun Style.")
@@ -97,10 +123,20 @@ class ACFunTrainOptions(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, style_mask=None, face_mask=None, keep_state=False, **values) -> io.NodeOutput:
+    def execute(
+        cls,
+        style_mask=None,
+        face_mask=None,
+        keep_state=False,
+        checkpointing="auto",
+        start_embedding="",
+        **values,
+    ) -> io.NodeOutput:
         adapter = {name: values[name] for name in OF_THE_ADAPTER}
         train = {name: values[name] for name in OF_THE_TRAINING}
         # Bad values are named here already, not after the pictures were encoded.
         AdapterConfig(description=PLACEHOLDER, **adapter)
         TrainConfig(**train)
-        return io.NodeOutput(ChosenOptions(adapter, train, style_mask, face_mask, keep_state))
+        start = files.embedding_path(start_embedding) if start_embedding.strip() else None
+        chosen = ChosenOptions(adapter, train, style_mask, face_mask, keep_state, checkpointing, start)
+        return io.NodeOutput(chosen)

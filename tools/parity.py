@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -50,7 +51,9 @@ def random_adapter(base: StableDiffusion, seed: int = 0, **options) -> StyleAdap
     channels = channels_to_train(base.sites, config.blocks, config.place)
     with seeded(seed, torch.device("cpu")) as generator:
         tokens = torch.randn(STYLE_TOKENS, IMAGE_WIDTH, generator=generator)
-        adapter = StyleAdapter(config, text.initial_row, tokens, channels, base_key=base.key)
+        adapter = StyleAdapter(
+            *(config, text.initial_row, tokens, channels), base.family.name, base.key, base.prediction
+        )
         with torch.no_grad():
             # What starts at zero; the attention before it starts at random.
             for parameter in adapter.afun.parameters():
@@ -66,49 +69,72 @@ def three_strengths(strengths: Strengths) -> dict:
     return {f"{part}_strength": getattr(strengths, part) for part in PARTS}
 
 
-def comfy_graph(
-    names: Sequence[str], strengths: Sequence[Strengths], settings: dict, side: int, base: StableDiffusion
-) -> dict:
-    """One adapter file of models/acfun, or the mix of several with the first one's strengths, and what ACFun Sampler draws.
+@dataclass(frozen=True)
+class Source:
+    """A base as ComfyUI loads it: nodes by name, and the outputs of theirs that are MODEL and CLIP.
+
+    ``scale`` makes of a LATENT what the UNet sees.
+    """
+
+    nodes: dict
+    model: list
+    clip: list
+    scale: float = 1.0
+
+
+def demo_source(base: StableDiffusion) -> Source:
+    """The demo base.
 
     Args:
-        base: the demo base as diffusers has it; if it predicts v there, the MODEL is told so.
+        base: the same as diffusers has it; if it predicts v there, the MODEL is told so.
     """
+    nodes = {"base": node("ACFunLoadDemoBase")}
+    if base.prediction == "epsilon":
+        return Source(nodes, ["base", 0], ["base", 1])
+    zero_snr = bool(base.schedule.alphas_cumprod[-1] <= LEAST_ALPHA)
+    nodes["told"] = node("ModelSamplingDiscrete", model=["base", 0], sampling="v_prediction", zsnr=zero_snr)
+    return Source(nodes, ["told", 0], ["base", 1])
+
+
+def comfy_graph(
+    names: Sequence[str],
+    strengths: Sequence[Strengths],
+    settings: dict,
+    side: int,
+    scheduler: str,
+    source: Source,
+) -> dict:
+    """One adapter file of models/acfun, or the mix of several with the first one's strengths, and what ACFun Sampler draws."""
     first = strengths[0]
     windows = {name: getattr(first, name) for part in PARTS for name in (f"{part}_start", f"{part}_end")}
-    chosen = {"clip": ["base", 1], **three_strengths(first), "options": ["options", 0]}
+    chosen = {"clip": source.clip, **three_strengths(first), "options": ["options", 0]}
     graph = {
-        "base": node("ACFunLoadDemoBase"),
+        **source.nodes,
         "options": node("ACFunAdapterOptions", **windows, blocks=first.blocks, guidance=first.guidance),
     }
-    model = ["base", 0]
-    if base.prediction == "v":
-        zero_snr = bool(base.schedule.alphas_cumprod[-1] <= LEAST_ALPHA)
-        graph["told"] = node("ModelSamplingDiscrete", model=model, sampling="v_prediction", zsnr=zero_snr)
-        model = ["told", 0]
     if len(names) == 1:
-        graph["style"] = node("ACFunLoadAdapter", model=model, adapter_name=names[0], **chosen)
+        graph["style"] = node("ACFunLoadAdapter", model=source.model, adapter_name=names[0], **chosen)
     else:
-        graph["style"] = node("ACFunApplyAdapter", model=model, adapter=["mix", 0], **chosen)
+        graph["style"] = node("ACFunApplyAdapter", model=source.model, adapter=["mix", 0], **chosen)
         mixed = {f"adapter_{number}": [f"load_{number}", 2] for number in range(1, len(names) + 1)}
         mixed |= {f"weight_{number}": strength.weight for number, strength in enumerate(strengths, 1)}
         graph["mix"] = node("ACFunMixAdapters", **mixed)
         for number, name in enumerate(names, 1):
             graph[f"load_{number}"] = node(
                 "ACFunLoadAdapter",
-                model=model,
-                clip=["base", 1],
+                model=source.model,
+                clip=source.clip,
                 adapter_name=name,
                 **three_strengths(Strengths()),
             )
     graph["draw"] = node(
         "ACFunSampler",
         model=["style", 0],
-        clip=["base", 1],
+        clip=source.clip,
         adapter=["style", 2],
         **{name: settings[name] for name in ("prompt", "negative", "seed", "steps", "cfg")},
         sampler_name="ddim",
-        scheduler=base.scheduler,
+        scheduler=scheduler,
         width=side,
         height=side,
         batch_size=settings["batch"],
@@ -118,7 +144,13 @@ def comfy_graph(
 
 
 def comfy_latents(
-    server: ComfyServer, client: ComfyClient, members: Members, settings: dict, side: int, base: StableDiffusion
+    server: ComfyServer,
+    client: ComfyClient,
+    members: Members,
+    settings: dict,
+    side: int,
+    scheduler: str,
+    source: Source,
 ) -> Tensor:
     """(batch, 4, h, w) from the server; the adapters travel as files, as a user's would."""
     # Names of their own: the server keeps the files it has read.
@@ -126,7 +158,7 @@ def comfy_latents(
     for name, (adapter, _) in zip(names, members):
         adapter_file.save(adapter, server.folder("models/acfun") / name)
     known = set(server.folder("output").glob("parity*.latent"))
-    client.run(comfy_graph(names, [strengths for _, strengths in members], settings, side, base))
+    client.run(comfy_graph(names, [strengths for _, strengths in members], settings, side, scheduler, source))
     [path] = set(server.folder("output").glob("parity*.latent")) - known
     return load_file(path)["latent_tensor"]
 
@@ -137,12 +169,18 @@ def compare(
     base: StableDiffusion,
     members: Members,
     side: int = NATIVE_SIDE,
+    source: Source | None = None,
     **changes,
 ) -> dict:
-    """Draw with both. -> the largest difference, and how far the adapters themselves move the latent."""
+    """Draw with both. -> the largest difference, and how far the adapters themselves move the latent.
+
+    Args:
+        source: ``base`` as ComfyUI has it; None is the demo base.
+    """
     settings = {**SETTINGS, **changes}
     start = time.monotonic()
-    in_comfy = comfy_latents(server, client, members, settings, side, base)
+    source = source or demo_source(base)
+    in_comfy = source.scale * comfy_latents(server, client, members, settings, side, base.scheduler, source)
     in_diffusers = base.sample(members=members, size=(side, side), **settings)
     off = [(adapter, Strengths(0.0, 0.0, 0.0)) for adapter, _ in members]
     without = base.sample(members=off, size=(side, side), **settings)

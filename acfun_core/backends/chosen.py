@@ -54,7 +54,7 @@ class ChosenBase:
         if not (DEMO_BASE / "unet").is_dir():
             raise ACFunError(
                 "No base was named, and there is no demo base beside this package.",
-                "a Stable Diffusion 1.x diffusers folder or checkpoint",
+                "a diffusers folder or a checkpoint of Stable Diffusion",
                 "add --base PATH",
             )
         return DEMO_BASE

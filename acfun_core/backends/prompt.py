@@ -102,15 +102,22 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def to_sections(
-    prompt: str, words_to_ids: Callable[[str], list[int]], start: int, end: int, length: int = 77, styled: bool = True
+    prompt: str,
+    words_to_ids: Callable[[str], list[int]],
+    start: int,
+    end: int,
+    length: int = 77,
+    styled: bool = True,
+    pad: int | None = None,
 ) -> list[Section]:
     """Token sections of a prompt, at least one.
 
     Args:
         words_to_ids: tokenizer, without start and end.
-        start, end: special tokens; ``end`` pads as well.
+        start, end: special tokens.
         length: tokens a section.
         styled: S* is a token of its own; otherwise it is the plain initial word.
+        pad: token that fills a section up; None is ``end`` again.
 
     Raises:
         ACFunError: the prompt names a textual inversion, which only ComfyUI loads.
@@ -129,7 +136,8 @@ def to_sections(
             if index > 0:
                 groups.append([(STAR, weight)])
             groups.append([(token, weight) for token in words_to_ids(words)] if words.strip() else [])
-    return [_closed(section, end, length) for section in _packed(groups, start, length)]
+    filling = end if pad is None else pad
+    return [_closed(section, end, filling, length) for section in _packed(groups, start, length)]
 
 
 def _packed(groups: list[list[tuple[int, float]]], start: int, length: int) -> Iterator[list[tuple[int, float]]]:
@@ -145,6 +153,6 @@ def _packed(groups: list[list[tuple[int, float]]], start: int, length: int) -> I
     yield section
 
 
-def _closed(section: list[tuple[int, float]], end: int, length: int) -> Section:
-    full = section + [(end, 1.0)] * (length - len(section))
+def _closed(section: list[tuple[int, float]], end: int, filling: int, length: int) -> Section:
+    full = [*section, (end, 1.0)] + [(filling, 1.0)] * (length - len(section) - 1)
     return Section(tuple(token for token, _ in full), tuple(weight for _, weight in full))

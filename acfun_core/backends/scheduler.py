@@ -40,8 +40,8 @@ def schedule_from_config(source: Path, config: Mapping, told: Told) -> tuple[str
     if kind != "scaled_linear" or config.get("trained_betas") is not None:
         raise ACFunError(
             f"The base {source} has the noise schedule {kind!r}.",
-            "scaled_linear, as Stable Diffusion 1.x",
-            "name a Stable Diffusion 1.x base",
+            "scaled_linear, as Stable Diffusion's own",
+            "name another base",
         )
     own = _PREDICTION_TYPES[predicts], config.get("rescale_betas_zero_snr")
     prediction, zero_snr = settled(source, told, *own)

@@ -1,4 +1,4 @@
-"""A Stable Diffusion 1.x base on diffusers' classes: the core's base for training, and portraits from pure noise."""
+"""A base of Stable Diffusion on diffusers' classes: the core's base for training, and portraits from pure noise."""
 
 from __future__ import annotations
 
@@ -9,38 +9,44 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config import PALETTE_HOLD, PLACEHOLDER, AdapterConfig, DrawConfig, TrainConfig, check_prompt
+from ..config import PLACEHOLDER, AdapterConfig, DrawConfig, TrainConfig, check_prompt
 from ..diffusion import sampling
-from ..diffusion.palette import Palette, own_noise
-from ..diffusion.sampling import Levels, OnSample, Predict, guided, invert, normal_levels, starting_noise
+from ..diffusion.palette import Palette
+from ..diffusion.sampling import Levels, OnSample, Predict, normal_levels, starting_noise
 from ..errors import ACFunError
 from ..host import Base
-from ..images import check_side, square
+from ..images import check_side
 from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
 from ..method.applied import block_transforms
 from ..method.fit import check_fits, check_text_fits
-from ..method.pseudo_word import Members, is_plain, members_at, style_context
+from ..method.pseudo_word import Members, is_plain, members_at, style_context, style_pooled
 from ..storage.tensor_file import check_finite
 from ..training.keeper import StateKeeper
-from ..training.key import described, training_key, weights_identity
+from ..training.key import described, given_pictures, training_key, weights_identity
 from ..training.loop import OnStep, train_adapter
-from ..training.material import encode_material, encode_pair
+from ..training.material import Pictures, check_start, each_of, encode_material, encode_pair, style_mask_of
+from ..training.memory import fitting
 from ..training.steps import Say
 from ..transfer.features import Taps
-from ..transfer.references import References
 from ..unet.blocks import find_sites
 from ..unet.injection import injected
 from ..unet.windows import Moment
 from . import pictures
+from .families import Parts
+from .inversion import Inversion
+from .passes import UNetPass
 from .scheduler import Told
-from .text import PromptSide, TextEncoder
+from .text import Condition, PromptSide, text_side
 from .transferring import Transfer, transferring
 from .vision import load_image_encoder
-from .weights import Parts, load_parts
+from .weights import load_parts
+
+LARGE = 512
+"""Side in pixels above which pictures go through the VAE one by one: of 1024 pixels, each takes 2 GB there in float32."""
 
 
-class StableDiffusion:
+class StableDiffusion(Inversion):
     """One base on one device.
 
     Args:
@@ -53,11 +59,14 @@ class StableDiffusion:
         self.device = torch.device(device)
         self.unet = parts.unet.to(self.device)
         self.vae = parts.vae.to(self.device)
-        self.text = TextEncoder(parts.text_encoder.to(self.device), parts.tokenizer)
+        self.family = parts.family
+        encoders = [encoder.to(self.device) for encoder in parts.text_encoders]
+        self.text = text_side(self.family, encoders, parts.tokenizers)
         self.schedule, self.key = parts.schedule, parts.key
         self.prediction, self._trailing = parts.prediction, parts.trailing
         # diffusers looks through all modules for it, at every question: a tenth of a small training.
         self._dtype = self.unet.dtype
+        self._sizes: dict[tuple, Tensor] = {}
         self.sites = find_sites(self.unet)
         self._image_encoder_path = image_encoder
         self._image_encoder: Any = None
@@ -89,14 +98,15 @@ class StableDiffusion:
         loaded = cls(load_parts(base, tokenizer, dtype, told), image_encoder, device)
         if loaded.device.type == "cuda" and dtype == torch.float16:
             # In bfloat16 the steps of S*'s row would be lost in its rounding; the VAE overflows in float16, and works but once.
-            check_finite(Path(base), loaded.text.model.half().state_dict(), "load the base in float32")
+            for model in loaded.text.models:
+                check_finite(Path(base), model.half().state_dict(), "load the base in float32")
         return loaded
 
     @property
     def computes(self) -> str:
         """Where and in which precision, as a sentence."""
         unet, text, vae = (
-            str(dtype).removeprefix("torch.") for dtype in (self._dtype, self.text.model.dtype, self.vae.dtype)
+            str(dtype).removeprefix("torch.") for dtype in (self._dtype, self.text.models[0].dtype, self.vae.dtype)
         )
         return f"On {self.device}: UNet in {unet}, text encoder in {text}, VAE in {vae}; --dtype sets it."
 
@@ -110,13 +120,14 @@ class StableDiffusion:
         """Side in pixels, the native one unless another was chosen."""
         return self.native_side if chosen is None else chosen
 
-    def predict(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """What the UNet itself predicts, the noise or v: (B, 4, h, w), (B,), (B, T, width) -> (B, 4, h, w) float32."""
-        return self.unet(z_t.to(self._dtype), t, encoder_hidden_states=context.to(self._dtype)).sample.float()
+    @property
+    def predict(self) -> UNetPass:
+        """What the UNet itself predicts, the noise or v."""
+        return UNetPass(self.unet, self._dtype, self.prediction, self._sizes)
 
-    def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        """The core's PredictNoise, for latents at whole timesteps."""
-        predicted = self.predict(z_t, t, context)
+    def predict_noise(self, z_t: Tensor, t: Tensor, context: Tensor, pooled: Tensor | None = None) -> Tensor:
+        """The core's PredictNoise, for latents at whole timesteps; SDXL is told a pooled embedding besides."""
+        predicted = self.predict(z_t, t, context, pooled)
         return predicted if self.prediction == "epsilon" else self.schedule.noise_of(predicted, z_t, t)
 
     def levels(self, steps: int) -> Levels:
@@ -134,17 +145,25 @@ class StableDiffusion:
     def core_base(self, text: str) -> Base:
         """The base as the core's training takes it, bound to one text with S* in it."""
         side = PromptSide(self.text, text)
-        velocity = None if self.prediction == "epsilon" else self.predict
+
+        def predict_noise(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            return self.predict_noise(z_t, t, context, side.pooled)
+
+        def predict_velocity(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
+            return self.predict(z_t, t, context, side.pooled)
+
         return Base(
-            *(self.predict_noise, self.sites, side, self.schedule, self.device),
+            *(predict_noise, self.sites, side, self.schedule, self.device),
+            family=self.family.name,
             key=self.key,
-            predict_velocity=velocity,
+            predict_velocity=None if self.prediction == "epsilon" else predict_velocity,
             dtype=self._dtype,
         )
 
-    def style_tokens(self, style: Tensor) -> Tensor:
-        """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3)."""
-        return pictures.encode_style(self.image_encoder, style)
+    def style_tokens(self, style: Pictures) -> Tensor:
+        """e_is: (N, width) CLIP tokens of the style image (1, H, W, 3), or (K, N, width) of several."""
+        tokens = [pictures.encode_style(self.image_encoder, one) for one in each_of(style)]
+        return tokens[0] if len(tokens) == 1 else torch.stack(tokens)
 
     @property
     def has_image_encoder(self) -> bool:
@@ -165,11 +184,13 @@ class StableDiffusion:
                     "CLIP ViT-L/14 or ViT-H/14 vision as a transformers folder or a .safetensors file",
                     "add --clip-vision PATH",
                 )
-            self._image_encoder = load_image_encoder(self._image_encoder_path).to(self.device)
-        return self._image_encoder
+            self._image_encoder = load_image_encoder(self._image_encoder_path)
+        return self._image_encoder.to(self.device)
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, H, W, 3), values 0-1 -> (B, 4, H / 8, W / 8)."""
+        if max(images.shape[1:3]) > LARGE and len(images) > 1:
+            return self._encode_each(images)
         return pictures.encode_latents(self.vae, images.to(self.device))
 
     def _encode_each(self, images: Tensor) -> Tensor:
@@ -178,7 +199,7 @@ class StableDiffusion:
 
     def train(
         self,
-        style: Tensor,
+        style: Pictures,
         face: Tensor,
         adapter_config: AdapterConfig,
         config: TrainConfig,
@@ -188,40 +209,50 @@ class StableDiffusion:
         face_mask: Tensor | None = None,
         keeper: StateKeeper | None = None,
         say: Say = lambda sentence: None,
+        checkpointing: str = "auto",
+        start_row: Tensor | None = None,
     ) -> StyleAdapter:
         """Learn an adapter from one style image and one face photo, both (1, H, W, 3); the base stays as it is.
 
         Args:
+            style: may also be several pictures in one style; a mask of them needs all to be of one size.
             style_mask, face_mask: of the same size as their picture, in any form that :func:`~acfun_core.masks.check_masks`
                 takes; 1 where it counts in its loss term.
             keeper: writes the training's state now and then, under the name that :meth:`training_key` gives.
             say: is told in a sentence what this device cannot do.
+            checkpointing: whether activations are computed twice, see :func:`~acfun_core.training.memory.fitting`.
+            start_row: (width,) what S* begins as, see :func:`~acfun_core.storage.embedding_file.read_row`.
 
         Raises:
             ACFunError: there is no CLIP vision, the resolution or a mask cannot be used, or training became non-finite.
         """
         resolution = self._side(resolution)
         check_side("resolution", resolution, 64)
-        style_mask, face_mask = check_mask_of(style_mask, style, "style"), check_mask_of(face_mask, face, "face")
+        style_mask, face_mask = style_mask_of(style_mask, style), check_mask_of(face_mask, face, "face")
         base = self.core_base(adapter_config.training_text)
         tokens = self.style_tokens(style)
+        # Up to 2.5 GB that learning has no use for.
+        self.image_encoder.to("cpu")
         latents = encode_pair(self.encode, style, face, resolution)
-        material = encode_material(self._encode_each, style, config, resolution, style_mask, face_mask)
-        return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper, say)
+        check_start(start_row, adapter_config, self.text.width)
+        material = encode_material(self._encode_each, style, config, resolution, style_mask, face_mask, start_row)
+        with fitting(base, latents, config, checkpointing, say=say):
+            return train_adapter(base, latents, tokens, adapter_config, config, on_step, material, keeper, say)
 
     def training_key(
         self,
-        style: Tensor,
+        style: Pictures,
         face: Tensor,
         adapter_config: AdapterConfig,
         config: TrainConfig,
         resolution: int | None = None,
         style_mask: Tensor | None = None,
         face_mask: Tensor | None = None,
+        start_row: Tensor | None = None,
     ) -> str:
         """Which training :meth:`train` of the same arguments is, on this base."""
-        given = {"style": style, "face": face, "style_mask": style_mask, "face_mask": face_mask}
-        weights = weights_identity(self.unet, self.vae, self.text.model, self.image_encoder)
+        given = given_pictures(style, face, style_mask, face_mask, start_row)
+        weights = weights_identity(self.unet, self.vae, *self.text.models, self.image_encoder)
         # A tokenizer of another folder may number the same words otherwise.
         tokens = self.text.words_to_ids(adapter_config.training_text)
         # The same weights under another scheduler_config.json are another base.
@@ -231,17 +262,24 @@ class StableDiffusion:
     # -- sampling -----------------------------------------------------------------------
 
     def check_fits(self, adapter: StyleAdapter) -> None:
-        """Raise unless the adapter is for Stable Diffusion 1.x, these widths, and these weights if they have a key."""
-        fix = "use it in ComfyUI with its own base: SDXL and Stable Diffusion 2.x work there, and only there"
-        check_fits(adapter, "sd1", self.sites, fix=fix, key=self.key)
+        """Raise unless the adapter is of this family and these widths, and for these weights if they have a key."""
+        check_fits(adapter, self.family.name, self.sites, key=self.key)
         check_text_fits(adapter, self.text.width)
 
-    @torch.no_grad()
     def condition(self, prompt: str, members: Members = ()) -> Tensor:
-        """(1, T, width) for a prompt; without adapters, or with all abstract strengths 0, S* is the plain initial word."""
+        """(1, T, width), the context alone of :meth:`told`."""
+        return self.told(prompt, members).context
+
+    @torch.no_grad()
+    def told(self, prompt: str, members: Members = ()) -> Condition:
+        """What the UNet is told; without adapters, or with all abstract strengths 0, S* is the plain initial word."""
         if PLACEHOLDER not in prompt or is_plain(members):
-            return self.text.encode(self.text.sections(prompt, styled=False))
-        return style_context(members, PromptSide(self.text, prompt))
+            return self.text.read(self.text.sections(prompt, styled=False))
+        side = PromptSide(self.text, prompt)
+        context = style_context(members, side)
+        if side.pooled is None:
+            return Condition(context)
+        return Condition(context, style_pooled(members, lambda row: side.read(row).pooled))
 
     @torch.no_grad()
     def sample(
@@ -309,105 +347,25 @@ class StableDiffusion:
         check_side("width", width, 8)
         return batch, height, width
 
-    @torch.no_grad()
-    def photo_noise(
-        self,
-        photo: Tensor,
-        style: Tensor | None = None,
-        steps: int = 40,
-        resolution: int | None = None,
-        on_sample: OnSample | None = None,
-        hold: float = PALETTE_HOLD,
-    ) -> Tensor:
-        """The noise that DDIM would draw the photos from, (B, 4, h, w) of about unit variance.
-
-        Args:
-            photo: (B, H, W, 3), values 0-1, their middle squares.
-            style: (1, H', W', 3), draws the noise toward the statistics of its own, and so toward its palette.
-            steps: of the DDIM backwards; the drawing may take another number.
-            resolution: side in pixels; the default is the base's own.
-            hold: 0-1, how far it goes there.
-
-        Raises:
-            ACFunError: the resolution or the number of steps is out of range.
-        """
-        resolution = self._side(resolution)
-        check_side("resolution", resolution, 8)
-        DrawConfig(steps=steps, palette_hold=hold)
-        levels = self.levels(steps)
-
-        def backwards(latents: Tensor) -> Tensor:
-            return levels.z_t(self._ways(latents, levels, on_sample)[0], 0)
-
-        return own_noise(self.encode, backwards, photo, style, resolution, hold)[0]
-
-    @torch.no_grad()
-    def references(
-        self,
-        photo: Tensor,
-        style: Tensor,
-        steps: int = 40,
-        resolution: int | None = None,
-        on_sample: OnSample | None = None,
-    ) -> References:
-        """Photos and a style picture on their way to noise, for :meth:`sample`'s ``transfer``.
-
-        Args:
-            photo: (B, H, W, 3), values 0-1. style: (1, H', W', 3). Their middle squares are taken.
-            steps: of the DDIM backwards; the drawing may take another number.
-            resolution: side in pixels; the default is the base's own.
-
-        Raises:
-            ACFunError: the resolution or the number of steps is out of range.
-        """
-        side = self._side(resolution)
-        both = torch.cat([square(one, side) for one in (photo, style)])
-        return References(self.levels(steps).sigmas, self.way_to_noise(both, steps, side, on_sample))
-
-    @torch.no_grad()
-    def way_to_noise(
-        self, pictures: Tensor, steps: int = 40, resolution: int | None = None, on_sample: OnSample | None = None
-    ) -> Tensor:
-        """Latents of pictures (B, H, W, 3) on their ways to noise, (N + 1, B, 4, h, w) as in :class:`References`.
-
-        Raises:
-            ACFunError: the resolution or the number of steps is out of range.
-        """
-        resolution = self._side(resolution)
-        check_side("resolution", resolution, 8)
-        DrawConfig(steps=steps)
-        return torch.stack(self._ways(self.encode(square(pictures, resolution)), self.levels(steps), on_sample))
-
-    def _ways(self, latents: Tensor, levels: Levels, on_sample: OnSample | None) -> list[Tensor]:
-        return invert(self._plain(levels), levels.sigmas, latents, on_sample, self.prediction)
-
-    def _plain(self, levels: Levels) -> Predict:
-        """The noise prediction of the base itself, without guidance, under the empty prompt."""
-        empty = self.condition("")
-        return guided(self.predict, levels, lambda index: (empty, empty), cfg=1.0, prediction=self.prediction)
-
     def _guided(self, levels: Levels, prompt: str, negative: str, members: Members, cfg: float, batch: int) -> Predict:
         """The sampler's noise prediction with the adapters as they act at each level."""
 
         @lru_cache
-        def encoded(now: Members) -> tuple[Tensor, Tensor]:
-            return self.condition(prompt, now), self.condition(negative, now)
+        def encoded(now: Members) -> tuple[Condition, Condition]:
+            return self.told(prompt, now), self.told(negative, now)
 
-        def conditions(index: int) -> tuple[Tensor, Tensor]:
+        def conditions(index: int) -> tuple[Condition, Condition]:
             return encoded(members_at(members, levels.done[index]))
 
-        def own(z_t: Tensor, t: Tensor, context: Tensor) -> Tensor:
-            # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
-            return self.predict(z_t.contiguous(), t, context)
-
-        plain = guided(own, levels, conditions, cfg, self.prediction)
+        plain = self.predict.guided(levels, conditions, cfg, batch)
         # As `guided` lays them out: all pictures with the prompt, then all without.
         conditioned = torch.arange(batch if cfg == 1 else 2 * batch, device=self.device) < batch
 
         def predict(x: Tensor, index: int) -> Tensor:
             moment = Moment(torch.tensor(levels.done[index]), conditioned, batch)
             with injected(self.sites, block_transforms(members, moment)):
-                return plain(x, index)
+                # The memory layout decides the last bits of a convolution, and a photo's noise has the VAE's.
+                return plain(x.contiguous(), index)
 
         return predict
 

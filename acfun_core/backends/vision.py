@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..errors import ACFunError
 from .claims import check_claims
+from .clip import load_strictly, prefixed, read_json, read_weights
 from .libraries import imported
-from .weights import load_strictly, prefixed, read_json, read_weights
 
 KNOWN = {
     768: {"num_attention_heads": 12, "hidden_act": "quick_gelu", "intermediate_size": 3072},

@@ -15,8 +15,8 @@ def add_base(parser: argparse.ArgumentParser, training: bool) -> None:
         "--base",
         type=Path,
         metavar="PATH",
-        help="a diffusers folder of Stable Diffusion 1.x, or a single-file checkpoint (.safetensors); the default is the small "
-        "demo base that comes with the repository",
+        help="a diffusers folder of Stable Diffusion 1.x, 2.x or SDXL, or a single-file checkpoint (.safetensors); the default "
+        "is the small demo base that comes with the repository",
     )
     if training:
         group.add_argument(
@@ -46,8 +46,8 @@ def add_base(parser: argparse.ArgumentParser, training: bool) -> None:
         "--dtype",
         choices=(AUTO, *DTYPES),
         default=AUTO,
-        help="precision of the UNet, and in float16 on CUDA of the text encoders; auto: float16 on CUDA cards that are faster "
-        "in it, else float32 (default: auto)",
+        help="precision of the UNet and of SDXL's text encoders, and in float16 on CUDA of all text encoders; auto: float16 on "
+        "CUDA cards that are faster in it, else float32 (default: auto)",
     )
 
 

@@ -13,14 +13,17 @@ from torch import Tensor
 
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
+from ..images import MOST_STYLES, check_few
 from ..masks import check_mask_of, check_masks
 from ..method.adapter import StyleAdapter
 from ..options import options_of
 from ..presets import PRESETS
+from ..storage.embedding_file import read_row
 from ..storage.rescue import rescued, save_or_rescue
 from ..training.keeper import SECONDS_BETWEEN, StateKeeper
 from ..training.loop import StepReport
-from ..training.material import face_or_style
+from ..training.material import check_start, face_or_style, style_mask_of
+from ..training.memory import CHECKPOINTING
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given
@@ -47,7 +50,14 @@ def add(commands) -> None:
     parser = output.new_parser(commands, "train", "learn a style and a face", _DESCRIPTION, usage)
     parser.set_defaults(run=run)
     main = parser.add_argument_group("what to learn")
-    main.add_argument("--style", required=True, type=Path, metavar="PICTURE", help="one picture in the wanted style")
+    main.add_argument(
+        "--style",
+        required=True,
+        action="append",
+        type=Path,
+        metavar="PICTURE",
+        help=f"a picture in the wanted style; given up to {MOST_STYLES} times, the style that all of them share is learned",
+    )
     main.add_argument(
         "--face",
         type=Path,
@@ -73,6 +83,19 @@ def add(commands) -> None:
         type=int,
         metavar="N",
         help="side in pixels at which both pictures are learned, a multiple of 64 (default: the base's own)",
+    )
+    main.add_argument(
+        "--start-embedding",
+        type=Path,
+        metavar="FILE",
+        help=f"a textual inversion (.safetensors) of the base's kind: {PLACEHOLDER} starts from it in place of a plain word",
+    )
+    main.add_argument(
+        "--checkpointing",
+        choices=CHECKPOINTING,
+        default="auto",
+        help="gradient checkpointing: less memory for a third more time, the same adapter; auto: where memory is short "
+        "(default: auto)",
     )
     main.add_argument("--style-mask", type=Path, metavar="PICTURE", help="white where the style picture counts")
     main.add_argument("--face-mask", type=Path, metavar="PICTURE", help="white where the face photo counts")
@@ -123,14 +146,17 @@ def run(arguments: argparse.Namespace) -> dict:
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     from ..backends.pictures import read_picture
 
-    style = read_picture(arguments.style, "style picture", contrast=True)
+    check_few(len(arguments.style), "style")
+    style = [read_picture(path, "style picture", contrast=True) for path in arguments.style]
     face = None if arguments.face is None else read_picture(arguments.face, "face photo", contrast=True)
     face = face_or_style(face, style, config)
-    style_mask = check_mask_of(read_mask(arguments.style_mask, "style mask"), style, "style")
+    style_mask = style_mask_of(read_mask(arguments.style_mask, "style mask"), style)
     face_mask = check_mask_of(read_mask(arguments.face_mask, "face mask"), face, "face")
+    row = None if arguments.start_embedding is None else read_row(arguments.start_embedding)
     base = load_base(arguments)
+    check_start(row, kind, base.text.width)
     start = time.monotonic()
-    inputs = {"resolution": arguments.resolution, "style_mask": style_mask, "face_mask": face_mask}
+    inputs = {"resolution": arguments.resolution, "style_mask": style_mask, "face_mask": face_mask, "start_row": row}
     key = base.training_key(style, face, kind, config, **inputs)
     # Of one's own: on a shared machine others may not write into the first one's.
     elsewhere = [Path(tempfile.gettempdir()) / f"acfun-{getpass.getuser()}"]
@@ -151,7 +177,8 @@ def run(arguments: argparse.Namespace) -> dict:
         if adapter is not None and adapter.record.settings["steps"] == config.steps:
             progress.say("This training is done, and its adapter could not be written. It is written now.")
         else:
-            adapter = learned(base, keeper, style, face, kind, config, on_step=on_step, say=progress.say, **inputs)
+            how = {"on_step": on_step, "say": progress.say, "checkpointing": arguments.checkpointing}
+            adapter = learned(base, keeper, style, face, kind, config, **how, **inputs)
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
     keeper.end()
     record = adapter.record

@@ -50,7 +50,8 @@ class StyleAdapter(nn.Module):
 
     Args:
         initial_row: (text_width,) embedding of the initial word.
-        style_tokens: (N, image_width) CLIP tokens of the style image, e_is.
+        style_tokens: (N, image_width) CLIP tokens of the style image, e_is; of several style images (K, N, image_width), which
+            AFun's attention reads as one picture of K N tokens; pooled, as the mean of their class tokens.
         channels: canonical block name -> channels, for the blocks that carry CFun.
         base_family: one of :data:`FAMILIES`.
         base_key: names the weights it is for, if it is for no others of the family.
@@ -73,7 +74,8 @@ class StyleAdapter(nn.Module):
         self.afun = AFun(initial_row, style_tokens.shape[-1], config)
         self.cfun = CFunStack(channels, config)
         # CLIP vision puts its class token first.
-        kept = style_tokens[:1] if config.image_tokens == "pooled" else style_tokens
+        of_each = style_tokens if style_tokens.ndim == 3 else style_tokens[None]
+        kept = of_each[:, :1].mean(dim=0) if config.image_tokens == "pooled" else of_each.flatten(0, 1)
         self.register_buffer("style_tokens", kept.detach().clone().float())
         # In token mode e_a as trained: inference needs neither the style image, nor CLIP vision, nor a second pass through the
         # text side. In the sequence modes e_a depends on the prompt, and this is the learned row of S*.

@@ -110,9 +110,23 @@ def measure_alignment(
     return total / draws
 
 
+def pairs_of(latents: Tensor) -> list[Tensor]:
+    """Latents (K + 1, 4, h, w) of K style pictures and, last, the face -> K pairs (2, 4, h, w)."""
+    # One pair as it is: its layout in memory decides the last bits of a convolution.
+    return [latents] if len(latents) == 2 else [torch.stack([style, latents[-1]]) for style in latents[:-1]]
+
+
 @torch.no_grad()
 def measure_adapter(base: Base, adapter: StyleAdapter, latents: Tensor, draws: int = 10) -> list[float]:
-    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises."""
+    """[style, face] terms of eq. 4 with this adapter on fixed timesteps and noises.
+
+    Args:
+        latents: (K + 1, 4, h, w) of the style pictures and, last, the face; the mean over the style pictures is taken, which
+            share the draws.
+    """
+    pairs = pairs_of(latents)
+    share = max(2, draws // len(pairs)) if len(pairs) > 1 else draws
     with applied(base, adapter) as context:
-        given = base.predict, base.schedule, latents, context, draws
-        return measure_alignment(*given, prediction=base.prediction).tolist()
+        given = [(base.predict, base.schedule, pair, context, share) for pair in pairs]
+        found = [measure_alignment(*one, prediction=base.prediction) for one in given]
+    return torch.stack(found).mean(dim=0).tolist()

@@ -1,7 +1,8 @@
 """The copy guard: looks at what an adapter draws while it learns, keeps the best one, and stops before it only copies.
 
 An ideal denoiser under the loss of eq. 4 answers each noise with one of the two training pictures. So from time to time a few
-latents are drawn from fixed noises, and each is fitted by both pictures and a constant a channel,
+latents are drawn from fixed noises, and each is fitted by both pictures and a constant a channel (by each style picture, where
+there are several),
 
     z = a z_s + b z_f + c,    R^2 = 1 - |residual|^2 / |z - mean|^2
 
@@ -23,7 +24,7 @@ from ..host import Base
 from ..images import explained_share, is_copy
 from ..method.adapter import StyleAdapter
 from ..method.applied import applied
-from .alignment_loss import measure_adapter, weighted
+from .alignment_loss import measure_adapter, pairs_of, weighted
 
 SAMPLES, SAMPLER_STEPS, LOSS_DRAWS = 2, 8, 4
 """What one look costs: two latents in eight steps, and both loss terms at four timesteps; about ten training steps."""
@@ -33,9 +34,14 @@ LOOKS_ABOVE_LIMIT = 2
 
 
 def largest_explained(drawn: Tensor, latents: Tensor) -> float:
-    """Largest R^2 of any drawn latent (N, 4, h, w) fitted by the pair (2, 4, h, w) and a constant a channel, 0 to 1."""
-    pair = _centred(latents).flatten(1).T
-    return max(explained_share(z, pair).item() for z in _centred(drawn).flatten(1))
+    """Largest R^2 of any drawn latent (N, 4, h, w) fitted by a style picture, the face and a constant a channel, 0 to 1.
+
+    Args:
+        latents: (K + 1, 4, h, w) of the style pictures and, last, the face. Each style picture is tried with the face; all
+            at once would explain more of anything.
+    """
+    pairs = [_centred(pair).flatten(1).T for pair in pairs_of(latents)]
+    return max(explained_share(z, pair).item() for z in _centred(drawn).flatten(1) for pair in pairs)
 
 
 def _centred(latents: Tensor) -> Tensor:
@@ -56,7 +62,7 @@ class CopyGuard:
     """Watches one training.
 
     Args:
-        latents: (2, 4, h, w) clean latents of style and face on the base's device.
+        latents: (K + 1, 4, h, w) clean latents of the style pictures and, last, the face, on the base's device.
 
     Attributes:
         looks: all so far, in order.

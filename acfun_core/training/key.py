@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
@@ -48,6 +48,20 @@ def training_key(
         "base": base,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def given_pictures(
+    style: Tensor | Sequence[Tensor],
+    face: Tensor,
+    style_mask: Tensor | None,
+    face_mask: Tensor | None,
+    start_row: Tensor | None,
+) -> dict[str, Tensor | None]:
+    """What a training is given, by name: of several style pictures each, and what S* starts from if it is not the word."""
+    first, *further = style.split(1) if isinstance(style, Tensor) else style
+    given = {"style": first, "face": face, "style_mask": style_mask, "face_mask": face_mask}
+    given |= {f"style_{number}": one for number, one in enumerate(further, 2)}
+    return given if start_row is None else {**given, "start_row": start_row}
 
 
 @torch.no_grad()

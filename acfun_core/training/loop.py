@@ -71,10 +71,10 @@ def train_adapter(
 
     Args:
         latents: (2, 4, h, w) clean latents of style and face as the UNet sees them.
-        style_tokens: (N, image_width) CLIP tokens of the style image.
+        style_tokens: (N, image_width) CLIP tokens of the style image, or (K, N, image_width) of several.
         on_step: called after every step. A true answer ends the training there, whatever it raises ends it without an adapter;
             both leave the base as it was.
-        material: variants of the style picture and masks of the loss terms, if any.
+        material: further style pictures, variants and masks of the loss terms, if any.
         keeper: writes the training's state now and then, and goes on where a killed one stopped.
         say: is told in a sentence what this base and device cannot do.
         accelerator: that of the base's device; the one that torch has, unless another is given.
@@ -135,7 +135,7 @@ class _Session:
             record.kept_step = guard.restore_best(adapter, step)
             record.looks = [[look.step, look.copy, look.loss] for look in guard.looks]
             adapter.settle(base.text)
-            record.after = measure_adapter(base, adapter, latents)
+            record.after = measure_adapter(base, adapter, self.material.pictures(latents))
         adapter.record = record
         return adapter.requires_grad_(False)
 
@@ -144,6 +144,9 @@ class _Session:
         channels = channels_to_train(base.sites, self.adapter_config.blocks, self.adapter_config.place)
         kind = base.family, base.key, base.prediction
         adapter = StyleAdapter(self.adapter_config, base.text.initial_row, self.style_tokens, channels, *kind)
+        if self.material.start_row is not None:
+            with torch.no_grad():
+                adapter.afun.row.copy_(self.material.start_row)
         if self.keeper is not None:
             self.keeper.check_space(adapter, self.config.steps)
         adapter = adapter.to(base.device).train()
@@ -152,8 +155,9 @@ class _Session:
         else:
             optimiser = DeviceOptimiser(adapter, self.config, growing=base.dtype == torch.float16)
         record = TrainingRecord(settings=self.config.as_dict(), resolution=(latents.shape[2] * 8, latents.shape[3] * 8))
-        record.before = measure_adapter(base, adapter, latents)
-        guard = CopyGuard(base, latents, self.config)
+        pictures = self.material.pictures(latents)
+        record.before = measure_adapter(base, adapter, pictures)
+        guard = CopyGuard(base, pictures, self.config)
         return Running(adapter, optimiser, guard, record, draws, base.device)
 
     def _steps(self, running: Running, done: int) -> int:

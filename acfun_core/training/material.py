@@ -1,4 +1,4 @@
-"""What a training can be given beside the pair of pictures: variants of the style picture, and masks of either loss term.
+"""What a training can be given beside the pair of pictures: more of the style, masks of either loss term, a start of S*.
 
 Crops, flips and colour change the latents, so the variants are made from pixels and encoded once, before the training: the VAE
 is not needed while it runs.
@@ -6,7 +6,8 @@ is not needed while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..chance import generator
-from ..config import TrainConfig
+from ..config import AdapterConfig, TrainConfig
 from ..errors import ACFunError
 from ..images import square
+from ..masks import check_mask_of
 from .targets import FACE, STYLE
 
 Encode = Callable[[Tensor], Tensor]
@@ -34,11 +36,15 @@ class Material:
         style_variants: (K, 4, h, w) clean latents that take the style picture's place, one by chance each step.
         style_masks: (1 or K, 1, h, w) weight of each place in the style term, 0 to 1.
         face_mask: (1, 1, h, w) weight of each place in the face term, 0 to 1.
+        styles: (K, 4, h, w) clean latents of the style pictures where there are several; the variants are made of all of them.
+        start_row: (width,) what S* stands for before the first step, in the place of the initial word.
     """
 
     style_variants: Tensor | None = None
     style_masks: Tensor | None = None
     face_mask: Tensor | None = None
+    styles: Tensor | None = None
+    start_row: Tensor | None = None
 
     def to(self, device: torch.device) -> Material:
         """The same on another device, in float32."""
@@ -46,20 +52,21 @@ class Material:
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Material:
         """The same with every tensor changed."""
-        parts = (self.style_variants, self.style_masks, self.face_mask)
+        parts = (self.style_variants, self.style_masks, self.face_mask, self.styles, self.start_row)
         return Material(*(None if part is None else change(part) for part in parts))
 
     def check(self, config: TrainConfig, latents: Tensor) -> None:
         """Raise unless this is what the config asks for and fits the latents (2, 4, h, w)."""
-        if config.varies_style != (self.style_variants is not None):
+        varies = config.varies_style or self.styles is not None
+        if varies != (self.style_variants is not None):
             raise ACFunError(
                 "The settings ask for variants of the style picture, but none were encoded."
-                if config.varies_style
+                if varies
                 else "Variants of the style picture were given, but the settings ask for none.",
                 "variants if, and only if, style_crop, style_flip or style_colour is set",
                 "set these to 0 and no, or use the training node, which makes the variants",
             )
-        for part in (self.style_variants, self.style_masks, self.face_mask):
+        for part in (self.style_variants, self.style_masks, self.face_mask, self.styles):
             if part is not None and part.shape[-2:] != latents.shape[-2:]:
                 raise ACFunError(
                     f"Material for the training is {tuple(part.shape[-2:])} large, the latents are "
@@ -67,6 +74,10 @@ class Material:
                     "everything at the size of the latents",
                     "encode everything at one resolution",
                 )
+
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Latents (K + 1, 4, h, w) of all style pictures and, last, the face, from those of one pair (2, 4, h, w)."""
+        return latents if self.styles is None else torch.cat([self.styles, latents[FACE:]])
 
     def step(self, latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Latents (2, 4, h, w) and masks (2, 1, h, w) or None for one step."""
@@ -84,12 +95,61 @@ class Material:
         return latents, masks
 
 
-def encode_pair(encode: Encode, style: Tensor, face: Tensor, resolution: int) -> Tensor:
-    """(2, 4, h, w) latents of the middle squares of style and face, each (1, H, W, 3), at ``resolution`` pixels."""
-    return encode(torch.cat([square(style, resolution), square(face, resolution)]))
+Pictures = Tensor | Sequence[Tensor]
+"""One style picture (1, H, W, 3), or several: of one size (K, H, W, 3), or each by itself."""
 
 
-def face_or_style(face: Tensor | None, style: Tensor, config: TrainConfig) -> Tensor:
+def each_of(pictures: Pictures) -> list[Tensor]:
+    """Pictures one by one, (1, H, W, 3)."""
+    return list(pictures.split(1)) if isinstance(pictures, Tensor) else list(pictures)
+
+
+def style_mask_of(mask: Tensor | None, pictures: Pictures) -> Tensor | None:
+    """Masks (K, H, W) of K style pictures, see :func:`~acfun_core.masks.check_mask_of`.
+
+    Raises:
+        ACFunError: the pictures are of different sizes, or a mask does not fit them.
+    """
+    if mask is None:
+        return None
+    found = each_of(pictures)
+    sizes = {tuple(one.shape[1:3]) for one in found}
+    if len(sizes) > 1:
+        raise ACFunError(
+            f"The style pictures have {len(sizes)} different sizes, and there is a style mask.",
+            "a mask for pictures of one size",
+            "resize the pictures, or leave the mask out",
+        )
+    return check_mask_of(mask, torch.cat(found), "style")
+
+
+def check_start(start_row: Tensor | None, config: AdapterConfig, width: int) -> None:
+    """Raise unless S* can start from a row: it is as wide as the base's embeddings, and it is learned."""
+    if start_row is None:
+        return
+    if start_row.shape != (width,):
+        raise ACFunError(
+            f"The embedding that S* is to start from is {start_row.shape[-1]} wide, those of this base are {width} wide.",
+            "a textual inversion of the same kind of base (768: Stable Diffusion 1.x, 1024: 2.x, 768 + 1280: SDXL)",
+            "choose another embedding",
+        )
+    if not config.learned_row:
+        raise ACFunError(
+            "S* is to start from an embedding, and learned_row is off, which keeps it the initial word.",
+            "learned_row on with an embedding",
+            "set learned_row, or leave the embedding out",
+        )
+
+
+def encode_pair(encode: Encode, style: Pictures, face: Tensor, resolution: int) -> Tensor:
+    """(2, 4, h, w) latents of the middle squares of style and face (1, H, W, 3), at ``resolution`` pixels.
+
+    Of several style pictures it is the first.
+    """
+    return encode(torch.cat([square(each_of(style)[0], resolution), square(face, resolution)]))
+
+
+def face_or_style(face: Tensor | None, style: Pictures, config: TrainConfig) -> Tensor:
     """The face photo, or where only the style is learned and there is none, the style picture in its place.
 
     Raises:
@@ -103,37 +163,51 @@ def face_or_style(face: Tensor | None, style: Tensor, config: TrainConfig) -> Te
             "a photo, or the style alone to be learned",
             "give a photo, choose the preset keep_person, or set face_weight to 0",
         )
-    return style
+    return each_of(style)[0]
 
 
 def encode_material(
     encode: Encode,
-    style: Tensor,
+    style: Pictures,
     config: TrainConfig,
     resolution: int,
     style_mask: Tensor | None = None,
     face_mask: Tensor | None = None,
+    start_row: Tensor | None = None,
 ) -> Material:
-    """Variants of the style picture and masks, encoded once before the training.
+    """Variants of the style pictures and masks, encoded once before the training.
+
+    Several style pictures share the number of variants that the settings ask for.
 
     Args:
-        style: (1, H, W, 3), values 0-1.
-        style_mask, face_mask: (1, H, W) of the size of their pictures, as :func:`~acfun_core.masks.check_mask_of` returns them.
+        style: values 0-1.
+        style_mask, face_mask: (K, H, W) of the size of their pictures, as :func:`~acfun_core.masks.check_mask_of` returns them.
+        start_row: see :class:`Material`.
 
     Raises:
         ACFunError: a mask leaves almost nothing to learn from.
     """
-    side, variants, style_masks = resolution // 8, None, None
-    # A mask is cropped and mirrored along with its picture, as a fourth channel.
-    whole = style if style_mask is None else torch.cat([style, style_mask[..., None]], dim=-1)
-    squares = vary(whole, config, resolution, config.seed) if config.varies_style else square(whole, resolution)
+    side, variants, style_masks, styles = resolution // 8, None, None, None
+    whole = each_of(style)
+    if style_mask is not None:
+        # A mask is cropped and mirrored along with its picture, as a fourth channel.
+        whole = [torch.cat([one, mask[..., None]], dim=-1) for one, mask in zip(whole, style_mask.split(1))]
     if config.varies_style:
+        share = dataclasses.replace(config, style_variants=max(2, config.style_variants // len(whole)))
+        drawn = [vary(one, share, resolution, config.seed + number) for number, one in enumerate(whole)]
+    else:
+        drawn = [square(one, resolution) for one in whole]
+    squares = torch.cat(drawn)
+    if config.varies_style or len(whole) > 1:
         variants = encode(squares[..., :3])
+    if len(whole) > 1:
+        # The first variant of each picture is the picture itself.
+        styles = torch.cat([one[:1] for one in variants.split([len(part) for part in drawn])])
     if style_mask is not None:
         style_masks = torch.cat([latent_mask(mask[None], side, "style mask") for mask in squares[..., 3]])
     if face_mask is not None:
         face_mask = latent_mask(square(face_mask[..., None], resolution)[..., 0], side, "face mask")
-    return Material(variants, style_masks, face_mask)
+    return Material(variants, style_masks, face_mask, styles, start_row)
 
 
 def latent_mask(mask: Tensor, side: int, role: str) -> Tensor:

@@ -64,8 +64,8 @@ def find_sites(unet: nn.Module) -> dict[str, ResBlockSite]:
     if not found:
         raise ACFunError(
             f"This model ({type(unet).__name__}) has no ResBlocks.",
-            "a Stable Diffusion 1.x or SDXL UNet",
-            "connect a Stable Diffusion 1.x or SDXL MODEL",
+            "a Stable Diffusion UNet",
+            "connect a Stable Diffusion MODEL",
         )
     return {site.name: site for site in found}
 
@@ -81,7 +81,7 @@ def channels_to_train(sites: Mapping[str, ResBlockSite], blocks: str, place: str
     if chosen and not channels:
         raise ACFunError(
             f"No ResBlock among {blocks} has the place {place}.",
-            "blocks followed by attention" if place == "attention" else "a Stable Diffusion 1.x or SDXL UNet",
+            "blocks followed by attention" if place == "attention" else "a Stable Diffusion UNet",
             "choose other blocks or another place",
         )
     return channels

@@ -73,6 +73,21 @@ def adapter_path(name: str) -> Path:
     return Path(path)
 
 
+def embedding_path(name: str) -> Path:
+    """Full path of a textual inversion, by the name that it has in prompts, with or without ``embedding:`` and extension."""
+    asked = (name or "").strip().removeprefix("embedding:").strip()
+    there = folder_paths.get_filename_list(EMBEDDINGS)
+    meant = next((one for name in (asked, f"{asked}.safetensors") if (one := listed(name, there)) in there), None)
+    path = None if meant is None else folder_paths.get_full_path(EMBEDDINGS, meant)
+    if path is None:
+        raise ACFunError(
+            f"There is no embedding {asked!r}.",
+            f"one of: {', '.join(there[:20]) or '(none there)'}",
+            f"put the file into models/{EMBEDDINGS}, or leave the name empty",
+        )
+    return Path(path)
+
+
 def check_name(name: str) -> str:
     """A file name without folders or extension."""
     stem = (name or "").strip().removesuffix(".safetensors")

@@ -34,18 +34,22 @@ def encode_pictures(model, vae, pictures: Tensor) -> Tensor:
     return latents
 
 
-def encode_material(model, vae, style: Tensor, config: TrainConfig, resolution: int, *masks: Tensor | None) -> Material:
+def encode_material(
+    model, vae, style: Tensor, config: TrainConfig, resolution: int, *further: Tensor | None
+) -> Material:
     """See :func:`~acfun_core.training.material.encode_material`; all of it ordinary tensors, which a training can keep."""
-    encoded = material.encode_material(partial(encode_pictures, model, vae), style, config, resolution, *masks)
+    encoded = material.encode_material(partial(encode_pictures, model, vae), style, config, resolution, *further)
     with torch.inference_mode(False):
         return encoded.each(Tensor.clone)
 
 
 def style_tokens(clip_vision, style: Tensor) -> Tensor:
-    """e_is: (N, width) tokens of the style image from the last layer but one of CLIP vision."""
-    hidden = clip_vision.encode_image(style)["penultimate_hidden_states"]
+    """e_is: tokens of the style image from the last layer but one of CLIP vision, (N, width); of several (K, N, width)."""
+    # One by one, so that each is seen as it is seen alone.
+    hidden = [clip_vision.encode_image(one)["penultimate_hidden_states"] for one in style.split(1)]
     with torch.inference_mode(False):
-        return hidden[0].clone().float().cpu()
+        tokens = torch.cat([one.clone().float().cpu() for one in hidden])
+        return tokens[0] if len(tokens) == 1 else tokens
 
 
 def seen_by(clip_vision, pictures: Tensor) -> tuple[Tensor, Tensor]:

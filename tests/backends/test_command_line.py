@@ -164,7 +164,7 @@ def test_export_makes_smaller_files_that_draw_and_an_embedding(trained, base, tm
     assert torch.equal(tensor[0], adapter_file.load(path).e_a)
 
 
-def test_an_adapter_of_sdxl_is_read_and_exported_but_not_drawn_with(tmp_path, capsys):
+def test_an_adapter_of_sdxl_is_read_and_exported_but_not_drawn_with_on_another_base(tmp_path, capsys):
     """Made in ComfyUI; no base is needed for what a file holds."""
     config = AdapterConfig(PROMPT, layers=1, heads=1, head_width=8)
     adapter = StyleAdapter(config, torch.randn(2048), torch.randn(3, 16), {"enc.0.0": 320}, "sdxl")
@@ -174,7 +174,7 @@ def test_an_adapter_of_sdxl_is_read_and_exported_but_not_drawn_with(tmp_path, ca
     assert main(["export", str(path), "--textual-inversion", "--out", str(embedding)]) == 0
     assert {name: part.shape[-1] for name, part in load_file(embedding).items()} == {"clip_l": 768, "clip_g": 1280}
     assert main(["sample", str(path), "--out", str(tmp_path / "p.png")]) == 1
-    assert "trained on SDXL" in (shown := capsys.readouterr().err) and "ComfyUI" in shown
+    assert "trained on SDXL, this base is Stable Diffusion 1.x" in capsys.readouterr().err
 
 
 def test_splice_takes_parts_and_writes_who_gave_what(tmp_path, capsys):

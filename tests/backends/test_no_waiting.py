@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from acfun_core.backends.text import Numbers
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.method import fused
 from acfun_core.method.adapter import StyleAdapter
@@ -76,8 +75,9 @@ def steps(monkeypatch):
         base = tiny_base()
         core = base.core_base(prompt)
         base.unet.to(META), base.text.model.to(META)
-        numbers = vars(core.text._numbers).values()
-        core.text._numbers = Numbers(*(None if one is None else one.to(META) for one in numbers))
+        numbers = vars(core.text._numbers).items()
+        brought = {name: one.to(META) for name, one in numbers if isinstance(one, torch.Tensor)}
+        core.text._numbers = dataclasses.replace(core.text._numbers, **brought)
         config = TrainConfig(steps=4, **settings)
         channels = channels_to_train(core.sites, "both")
         tokens = random(17, IMAGE_WIDTH, seed=3)

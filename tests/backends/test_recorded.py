@@ -26,8 +26,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from acfun_core.backends.families import Parts
 from acfun_core.backends.stable_diffusion import StableDiffusion
-from acfun_core.backends.weights import Parts
 from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.diffusion.palette import Palette
 from acfun_core.diffusion.schedule import NoiseSchedule
@@ -94,10 +94,10 @@ def tiny_base() -> StableDiffusion:
         eos_token_id=END,
         projection_dim=TEXT_WIDTH,
     )
-    parts = [filled(module) for module in (unet, vae, CLIPTextModelWithProjection(text))]
+    unet, vae, words = (filled(module) for module in (unet, vae, CLIPTextModelWithProjection(text)))
     # A random network is no denoiser: weaker, it does not carry small differences on to large ones.
     unet.conv_out.weight.mul_(0.3)
-    return StableDiffusion(Parts(*parts, words_to_numbers, NoiseSchedule.stable_diffusion()))
+    return StableDiffusion(Parts(unet, vae, (words,), (words_to_numbers,), NoiseSchedule.stable_diffusion()))
 
 
 @contextmanager

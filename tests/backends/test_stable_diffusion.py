@@ -25,7 +25,7 @@ def test_training_learns_something_and_leaves_the_base_alone(base, adapter, styl
     assert adapter.e_a.isfinite().all() and not torch.equal(adapter.e_a, adapter.afun.initial_row)
     assert not any(site.module._forward_hooks for site in base.sites.values())
     assert not any(
-        p.requires_grad or p.grad is not None for p in (*base.unet.parameters(), *base.text.model.parameters())
+        p.requires_grad or p.grad is not None for p in (*base.unet.parameters(), *base.text.models[0].parameters())
     )
 
 

@@ -12,11 +12,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from acfun_core.backends import vision, weights
+from acfun_core.backends import families, vision, weights
+from acfun_core.backends.checkpoint import UNET_INPUT
+from acfun_core.backends.families import SD1, SD2, SDXL
 from acfun_core.backends.scheduler import Told, schedule_from_config
 from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.backends.vision import load_image_encoder
-from acfun_core.backends.weights import SD1_CONFIGS, load_parts
+from acfun_core.backends.weights import load_parts
 from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.errors import ACFunError
 
@@ -135,9 +137,9 @@ def tiny_configs(tmp_path, monkeypatch):
     """Settings of the tiny base in place of Stable Diffusion 1.x's own."""
     folder = tmp_path / "configs"
     for part, config in (("unet", UNET), ("vae", VAE), ("text_encoder", TEXT)):
-        (folder / part).mkdir(parents=True)
-        (folder / part / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(weights, "SD1_CONFIGS", folder)
+        (folder / "sd1" / part).mkdir(parents=True)
+        (folder / "sd1" / part / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(families, "CONFIGS", folder)
 
 
 def test_a_single_file_holds_the_same_weights(models, checkpoint, tiny_configs, tmp_path):
@@ -147,11 +149,14 @@ def test_a_single_file_holds_the_same_weights(models, checkpoint, tiny_configs, 
     for name in ("unet", "vae"):
         loaded, known = getattr(parts, name).state_dict(), models[name].state_dict()
         assert loaded.keys() == known.keys() and all(torch.equal(loaded[key], known[key]) for key in known)
-    loaded, known = parts.text_encoder.state_dict(), models["text_encoder"].state_dict()
+    loaded, known = parts.text_encoders[0].state_dict(), models["text_encoder"].state_dict()
     assert all(torch.equal(loaded[key], known[key]) for key in known if key.startswith("text_model."))
     assert parts.vae.config.scaling_factor == 0.18215
     assert parts.key == "", "checkpoints of Stable Diffusion 1.x share their adapters"
     assert not any(parameter.requires_grad for parameter in parts.unet.parameters())
+
+
+UNET_TEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
 
 
 def without(part: str):
@@ -164,9 +169,9 @@ def without(part: str):
         (without("model.diffusion_model."), "no Stable Diffusion UNet"),
         (without("first_stage"), "holds no VAE"),
         (without("cond_stage"), "holds no CLIP text encoder"),
-        (lambda t: t | {weights._UNET_INPUT: torch.zeros(32, 9, 3, 3)}, "takes 9 channels"),
-        (lambda t: t | {weights._UNET_TEXT: torch.zeros(32, 2048)}, "text 2048 wide"),
-        (lambda t: t | {"conditioner.embedders.1.model.ln_final.bias": torch.zeros(8)}, "is an SDXL base.*in ComfyUI"),
+        (lambda t: t | {UNET_INPUT: torch.zeros(32, 9, 3, 3)}, "takes 9 channels"),
+        (lambda t: t | {UNET_TEXT: torch.zeros(32, 2048)}, "text 2048 wide"),
+        (lambda t: t | {"edm_mean": torch.zeros(1)}, "another noise schedule"),
         (
             lambda t: {k: v for k, v in t.items() if not k.endswith("output_blocks.3.0.in_layers.2.weight")},
             "unet in.*not whole",
@@ -241,16 +246,27 @@ def test_pickled_and_broken_checkpoints_are_refused(tmp_path):
             load_parts(tmp_path / name, BASE / "tokenizer")
 
 
-def test_the_settings_of_stable_diffusion_make_its_architecture():
-    config = json.loads((SD1_CONFIGS / "unet" / "config.json").read_text())
+@pytest.mark.parametrize(
+    ("family", "unet", "texts"),
+    [
+        (SD1, 859_520_964, [123_060_480 + 768**2]),
+        (SD2, 865_910_724, [340_387_840 + 1024**2]),
+        (SDXL, 2_567_463_684, [123_060_480 + 768**2, 694_659_840]),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_the_settings_of_stable_diffusion_make_its_architecture(family, unet, texts):
+    """Numbers of weights as published; a projection that is not published is counted apart."""
+    read = lambda part: json.loads((family.configs / part / "config.json").read_text())  # noqa: E731
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(config)
-    assert sum(parameter.numel() for parameter in unet.parameters()) == 859_520_964
-
-
-def test_a_folder_of_stable_diffusion_has_no_key_and_shares_its_adapters():
-    assert weights.has_sd1_text_width(json.loads((SD1_CONFIGS / "unet" / "config.json").read_text()))
-    assert not weights.has_sd1_text_width(json.loads((BASE / "unet" / "config.json").read_text()))
+        models = [UNet2DConditionModel.from_config(read("unet")), AutoencoderKL.from_config(read("vae"))]
+        models += [CLIPTextModelWithProjection(CLIPTextConfig(**read(one.part))) for one in family.readings]
+    counts = [sum(parameter.numel() for parameter in model.parameters()) for model in models]
+    assert counts == [unet, 83_653_863, *texts]
+    assert families.family_of(BASE, read("unet")) is family
+    assert (
+        read("unet")["cross_attention_dim"] == family.width == sum(read(r.part)["hidden_size"] for r in family.readings)
+    )
 
 
 def changed_folder(tmp_path, part: str, **changes):
@@ -271,8 +287,9 @@ def changed_folder(tmp_path, part: str, **changes):
     ("part", "changes", "says"),
     [
         ("unet", {"in_channels": 9}, "takes 9 channels"),
-        ("unet", {"addition_embed_type": "text_time"}, "not Stable Diffusion 1.x"),
-        ("unet", {"use_linear_projection": True}, "not Stable Diffusion 1.x"),
+        ("unet", {"addition_embed_type": "text_time"}, "no text_encoder_2/config.json.*as SDXL has"),
+        ("unet", {"addition_embed_type": "text_time", "cross_attention_dim": 1280}, "SDXL's refiner"),
+        ("unet", {"class_embed_type": "projection"}, "not Stable Diffusion 1.x, 2.x or SDXL"),
         ("scheduler", {"prediction_type": "sample"}, "predicts 'sample'"),
         ("scheduler", {"beta_schedule": "linear"}, "noise schedule 'linear'"),
         ("scheduler", {"rescale_betas_zero_snr": True}, "zero terminal SNR and predicts noise"),
@@ -330,13 +347,9 @@ def test_nothing_is_asked_of_a_network(monkeypatch):
     assert load_image_encoder(BASE / "image_encoder").config.hidden_size == 256
 
 
-def test_missing_folders_and_second_encoders_are_named(tmp_path):
+def test_missing_folders_are_named(tmp_path):
     with pytest.raises(ACFunError, match="has no unet/config.json"):
         load_parts(tmp_path)
-    folder = changed_folder(tmp_path, "unet")
-    (folder / "text_encoder_2").mkdir()
-    with pytest.raises(ACFunError, match="is an SDXL base.*in ComfyUI"):
-        load_parts(folder)
 
 
 def test_clip_vision_from_a_single_file_as_from_its_folder(tmp_path, monkeypatch):

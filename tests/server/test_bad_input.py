@@ -67,7 +67,7 @@ def test_settings(client, changes, says):
         ("empty", "is empty"),
         ("tiny", "1 x 1"),
         ("wide", "20000 x 32"),
-        ("batch", "batch of 2"),
+        ("batch", "(is a batch of 2|1 of 2 has one colour)"),
         ("nan", "not numbers"),
     ],
 )

@@ -36,7 +36,7 @@ SHOWN = {
     ),
 }
 DEFAULTS = {name: default_of(config, name) for config, names in SHOWN.items() for name in names}
-BESIDE = {"style_mask", "face_mask", "keep_state"}
+BESIDE = {"style_mask", "face_mask", "keep_state", "checkpointing", "start_embedding"}
 """Inputs of the node that are no option of the method."""
 
 
@@ -196,15 +196,19 @@ def test_every_option_is_kept_by_the_file_and_by_a_saved_workflow(client, comfy,
 @pytest.mark.parametrize("kind", ["ACFunTrainOptions", "ACFunAdapterOptions"])
 def test_every_option_is_a_value_of_its_own_in_an_editors_file(client, kind):
     """The editor saves widgets by their order: what it reads back is what was chosen."""
-    chosen = {**EVERY[0], **EVERY[1], "keep_state": True} if kind == "ACFunTrainOptions" else OTHER_USAGE
+    chosen = {**EVERY[0], **EVERY[1], **FURTHER} if kind == "ACFunTrainOptions" else OTHER_USAGE
     info = client.object_info(kind)
     values = [chosen[name] for name, _ in widgets_of(info)]
     saved = {"id": 1, "type": kind, "title": kind, "inputs": [], "widgets_values": values}
     ui = json.loads(json.dumps({"nodes": [saved], "links": []}))
     assert queued_by_the_editor(ui, {kind: info})["1"]["inputs"] == chosen
-    assert list(chosen.keys() - {*DEFAULTS, *USAGE}) == (["keep_state"] if kind == "ACFunTrainOptions" else [])
+    assert [name for name in chosen if name not in {*DEFAULTS, *USAGE}] == (
+        list(FURTHER) if kind == "ACFunTrainOptions" else []
+    )
     assert chosen.keys() >= (DEFAULTS if kind == "ACFunTrainOptions" else USAGE).keys()
 
+
+FURTHER = {"keep_state": True, "checkpointing": "on", "start_embedding": "mine"}
 
 OTHER_USAGE = {
     **{f"{part}_start": 0.1 + number / 100 for number, part in enumerate(("abstract", "encoder", "decoder"))},
