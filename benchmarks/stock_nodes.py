@@ -60,6 +60,8 @@ WIRES = {
 }
 MAKERS = {"LATENT_OPERATION": "LatentOperationTonemapReinhard", "AUDIO": "EmptyAudio", "LORA_MODEL": "TrainLoraNode"}
 """Further types of wires, and the stock nodes that give them."""
+VALUES = {"ModelMergeSubtract": {"multiplier": 0.5}}
+"""Other values than a node's fields come with: a base less the whole of itself draws nothing."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ def filled(stock: StockNode, model: Link, conditions: dict[str, Link], graph: Gr
             inputs[name] = conditions["negative" if "neg" in name or "empty" in name else "positive"]
         elif isinstance(kind, str) and kind in WIRES:
             inputs[name] = WIRES[kind]
+        elif name in VALUES.get(stock.name, {}):
+            inputs[name] = VALUES[stock.name][name]
         elif "default" in settings:
             inputs[name] = settings["default"]
         elif choices := options_of(kind, settings):
