@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import speed
+from benchmarks import random_bases, speed
 from benchmarks.speed import ROWS, Bench, forget_peak, peak_mb
 
 from ..backends.test_recorded import IMAGE_WIDTH, PROMPT, SIDE, random, tiny_base
@@ -73,3 +73,11 @@ def test_the_largest_memory_is_that_of_what_runs():
 
 def test_the_prompt_of_the_bench_is_one_that_trains():
     assert speed.PROMPT == PROMPT
+
+
+def test_the_base_of_a_card_is_stable_diffusion_in_its_full_size():
+    """Made on a device without values: only its shapes are looked at."""
+    base = random_bases.random_stable_diffusion(torch.device("meta"), torch.float16)
+    assert sum(parameter.numel() for parameter in base.unet.parameters()) == 859_520_964
+    assert base.native_side == 512 and base.unet.dtype == torch.float16 and base.has_image_encoder
+    assert base.text.sections("a painting")[0].ids[0] == 49406
