@@ -23,7 +23,7 @@ PAGES = sorted(
     ]
 )
 TOP = {path.name for path in REPO.iterdir() if path.is_dir() and path.name not in ("out", ".venv", ".cache")}
-STOCK = {"Image From Batch", "Latent From Batch"}
+STOCK = {"Image From Batch", "Latent From Batch", "Rebatch Images"}
 """Nodes of ComfyUI itself that help pages set in bold as they do the pack's."""
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
