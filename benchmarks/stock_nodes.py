@@ -60,8 +60,8 @@ WIRES = {
 }
 MAKERS = {"LATENT_OPERATION": "LatentOperationTonemapReinhard", "AUDIO": "EmptyAudio", "LORA_MODEL": "TrainLoraNode"}
 """Further types of wires, and the stock nodes that give them."""
-VALUES = {"ModelMergeSubtract": {"multiplier": 0.5}}
-"""Other values than a node's fields come with: a base less the whole of itself draws nothing."""
+VALUES = {"ModelMergeSubtract": {"multiplier": 0.1}}
+"""Other values than a node's fields come with: a base less the whole of itself, or half of it, draws next to nothing."""
 
 
 @dataclass(frozen=True)
