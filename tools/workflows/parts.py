@@ -86,7 +86,7 @@ def train(
     style: Node,
     face: Output,
     description: str | Output,
-    name: str,
+    name: str | Output,
     title: str = "Train",
     **changes,
 ) -> Node:
