@@ -9,6 +9,7 @@ camera's has. Prints one line of JSON a way of drawing; what is drawn is kept in
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -115,9 +116,10 @@ class Ways:
         return base.decode(base.sample(TEXT, steps=STEPS, cfg=1.0, batch=len(self.clip), transfer=transfer))
 
 
-def drawn(name: str, draw: Callable[[], Tensor], out: Path) -> np.ndarray:
-    """The frames that a way gives, uint8, kept side by side in one PNG named after the way and the base."""
-    key = base_key(DEMO_BASE, name, TEXT, str(FRAMES), str(STEPS))
+def drawn(name: str, ways: Ways, draw: Callable[[], Tensor], out: Path) -> np.ndarray:
+    """The frames that a way gives, uint8, kept side by side in one PNG named after all that decides them."""
+    pixels = hashlib.sha256(ways.clip.numpy().tobytes() + ways.style.numpy().tobytes()).hexdigest()
+    key = base_key(DEMO_BASE, name, TEXT, str(STEPS), str(DENOISE), repr(PRESETS["instant"]), pixels)
     path = out / f"{key}.png"
     if not path.exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def main() -> int:
     ways = Ways(frames, read_picture(ROOT / "pictures" / "style_woodblock.png", "style picture"))
     rows, shown = [["the film itself", f"{flicker(frames, frames):.1f}", ""]], [("the film itself", frames)]
     for name, draw in ways.named().items():
-        pictures = drawn(name, draw, options.out)
+        pictures = drawn(name, ways, draw, options.out)
         shown.append((name, pictures))
         rows.append([name, flicker(pictures, frames)])
         print(json.dumps({"way": name, "flicker": round(rows[-1][1], 2)}), flush=True)

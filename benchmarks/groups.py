@@ -1,6 +1,6 @@
 """Who is kept how well, and what of the style picture comes along: by sex, age and skin, and by preset.
 
-    python -m benchmarks.groups --data ../shared/base_gpu      docs/groups.md
+    python -m benchmarks.groups --data FOLDER      docs/groups.md, which is made on demand
     python -m benchmarks.groups --data FOLDER --presets instant --out out/groups --minutes 20
 
 FOLDER is that of the base's training pictures (``tools/base/pictures/album.py``). The portraits are batches in ``--out``, one a

@@ -88,12 +88,12 @@ def random_stable_diffusion(device: torch.device, dtype: torch.dtype):
         CLIPVisionModelWithProjection,
     )
 
+    from acfun_core.backends.families import SD1, Parts
     from acfun_core.backends.stable_diffusion import StableDiffusion
     from acfun_core.backends.vision import KNOWN
-    from acfun_core.backends.weights import SD1_CONFIGS, Parts
 
     settings = {
-        part: json.loads((SD1_CONFIGS / part / "config.json").read_text()) for part in ("unet", "vae", "text_encoder")
+        part: json.loads((SD1.configs / part / "config.json").read_text()) for part in ("unet", "vae", "text_encoder")
     }
     vision = {"hidden_size": 1024, "patch_size": 14, "image_size": 224, "num_hidden_layers": 24, "projection_dim": 768}
     torch.manual_seed(0)
@@ -107,7 +107,7 @@ def random_stable_diffusion(device: torch.device, dtype: torch.dtype):
     for module in (unet, vae, text, seeing):
         module.eval().requires_grad_(False)
     words = _Words(settings["text_encoder"]["vocab_size"])
-    base = StableDiffusion(Parts(unet, vae, text, words, NoiseSchedule.stable_diffusion()), None, device)
+    base = StableDiffusion(Parts(unet, vae, (text,), (words,), NoiseSchedule.stable_diffusion()), None, device)
     base._image_encoder = seeing
     return base
 

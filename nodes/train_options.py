@@ -123,6 +123,11 @@ class ACFunTrainOptions(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, start_embedding="", **others):
+        # Another file under the same name is another start.
+        return files.fingerprint_of_embedding(start_embedding)
+
+    @classmethod
     def execute(
         cls,
         style_mask=None,

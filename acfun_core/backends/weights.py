@@ -38,8 +38,8 @@ def load_parts(
         base: a diffusers folder (``unet``, ``vae``, ``text_encoder``, ``tokenizer``, ``scheduler``; of SDXL also
             ``text_encoder_2`` and ``tokenizer_2``), or a ``.safetensors`` checkpoint.
         tokenizer: folder with ``vocab.json`` and ``merges.txt``; needed for a checkpoint, which does not hold them.
-        dtype: of the UNet, and of SDXL's text encoders, which in float32 take 3.3 GB; other text encoders and the VAE are
-            always float32.
+        dtype: of the UNet, and in float16 of SDXL's text encoders, which in float32 take 3.3 GB; other text encoders and the
+            VAE are always float32.
         told: goes before what the files say.
 
     Raises:
@@ -55,7 +55,8 @@ def load_parts(
         raise ACFunError(
             f"There is no base at {base}.", "a diffusers folder or a checkpoint (.safetensors)", "check the path"
         )
-    if parts.family is SDXL:
+    # Steps of S*'s row would be lost in bfloat16's rounding.
+    if parts.family is SDXL and dtype != torch.bfloat16:
         parts = replace(parts, text_encoders=tuple(encoder.to(dtype) for encoder in parts.text_encoders))
     for module in (parts.unet, parts.vae, *parts.text_encoders):
         # The files' numbers were finite; in half precision large ones are not.

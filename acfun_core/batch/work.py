@@ -106,11 +106,12 @@ class Workshop:
         key = self._base.training_key(style, face, job.kind, job.config, job.resolution)
         self._states.mkdir(parents=True, exist_ok=True)
         keeper = StateKeeper(self._states, key)
-        adapter = self._base.train(style, face, job.kind, job.config, job.resolution, keeper=keeper)
+        said: list[str] = []
+        adapter = self._base.train(style, face, job.kind, job.config, job.resolution, keeper=keeper, say=said.append)
         with tempfile.TemporaryDirectory() as folder:
             content = adapter_file.save(adapter, Path(folder) / "adapter.safetensors").read_bytes()
         keeper.end()
-        return content, {"resumed_from": keeper.resumed}
+        return content, {"resumed_from": keeper.resumed, "notices": said}
 
     # -- drawing ------------------------------------------------------------------------
 

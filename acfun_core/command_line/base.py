@@ -46,8 +46,8 @@ def add_base(parser: argparse.ArgumentParser, training: bool) -> None:
         "--dtype",
         choices=(AUTO, *DTYPES),
         default=AUTO,
-        help="precision of the UNet and of SDXL's text encoders, and in float16 on CUDA of all text encoders; auto: float16 on "
-        "CUDA cards that are faster in it, else float32 (default: auto)",
+        help="precision of the UNet; in float16 of SDXL's text encoders, too, and on CUDA of all text encoders; auto: float16 "
+        "on CUDA cards that are faster in it, else float32 (default: auto)",
     )
 
 

@@ -40,7 +40,10 @@ class _Steered(torch.autograd.Function):
         variance, mean = torch.var_mean(h.float(), dim=(2, 3), correction=0)
         sigma = (variance + EPSILON**2).sqrt()
         learns = any(ctx.needs_input_grad)
-        with torch.set_grad_enabled(learns):
+        # What this small graph keeps is kept as it is: under gradient checkpointing, asking for it in a gradient of its own
+        # would compute the whole block once more.
+        as_it_is = torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept)
+        with torch.set_grad_enabled(learns), as_it_is:
             mean, sigma = (one.detach().requires_grad_(learns) for one in (mean, sigma))
             gain, shift = steer(mean, sigma)
         if learns:

@@ -86,6 +86,8 @@ def free_memory(device: torch.device) -> int | None:
 def kept_bytes(base: Base, passes: int, size: tuple[int, int]) -> int:
     """Bytes that passes of the UNet over latents of a size (h, w) keep for the backward pass, weights not counted.
 
+    CFun, which is not on it yet, keeps a little more at its blocks: part of what :data:`SHARE` leaves free.
+
     Args:
         passes: pictures at once.
     """

@@ -1,6 +1,6 @@
 """One optimizer step: what it draws, what it computes, and on a device that works behind its host, all of it as one graph.
 
-A graph of kernels (CUDA calls it so) is written down once and then run as a whole: five thousand launches a step, for which the
+A graph of kernels (CUDA calls it so) is written down once and then run as a whole: five thousand launches a step, for which a
 card would wait, become one. It holds no Python, so whatever decides by a number on the host would decide the same for ever. So
 the first steps run as usual, one after the other; then a step is written down, run, and compared with the same step run as
 usual. Where they differ, or the device cannot write it down, the training goes on as usual and says so.

@@ -139,6 +139,15 @@ def check_writable(path: Path) -> None:
     clean(path.parent)
 
 
+def fingerprint_of_embedding(name: str | None) -> tuple[int, int] | None:
+    """Time and size of an embedding's file; None without a name, or where it is not there, which the node says when it runs."""
+    try:
+        status = embedding_path(name).stat() if name and name.strip() else None
+    except (ACFunError, OSError):
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size)
+
+
 def fingerprint_of_all() -> list[tuple[str, int, int]]:
     """Name, time and size of every adapter: the fingerprint of a loader whose adapter's name comes on a wire."""
     found = []

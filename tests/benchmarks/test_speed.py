@@ -62,13 +62,14 @@ def test_no_row_begins_after_its_time(lines):
 
 
 def test_the_largest_memory_is_that_of_what_runs():
-    before = peak_mb("self")
-    if before is None:
+    if peak_mb("self") is None:
         pytest.skip("only Linux tells")
-    torch.ones(30_000_000).sum()
-    assert peak_mb("self") >= before
     forget_peak("self")
-    assert peak_mb("self") <= before + 130
+    before = peak_mb("self")
+    torch.ones(50_000_000).sum()
+    assert peak_mb("self") > before + 150
+    forget_peak("self")
+    assert peak_mb("self") < before + 100
 
 
 def test_the_prompt_of_the_bench_is_one_that_trains():

@@ -33,8 +33,8 @@ class NoLooks(TorchDispatchMode):
 class Kernels:
     """A graph, see the module."""
 
-    def __init__(self, fails: str = "", forgets: int = 0):
-        self._calls, self._fails, self._forgets = [], fails, forgets
+    def __init__(self, fails: str = "", forgets: int = 0, forgets_from: int = 1):
+        self._calls, self._fails, self._forgets, self._forgets_from = [], fails, forgets, forgets_from
         self.replays = 0
 
     def capture_begin(self, *given, **further):
@@ -46,13 +46,13 @@ class Kernels:
         self._noting.undo()
         if self._fails:
             raise RuntimeError(self._fails)
-        # A fault to be found: the last kernels are not written down.
-        self._calls = self._calls[: len(self._calls) - self._forgets]
 
     @torch.no_grad()
     def replay(self):
         self.replays += 1
-        for func, args, kwargs, outputs in self._calls:
+        # A fault to be found: the last kernels are lost.
+        lost = self._forgets if self.replays >= self._forgets_from else 0
+        for func, args, kwargs, outputs in self._calls[: len(self._calls) - lost]:
             for was, now in zip(outputs, _tensors(func(*args, **kwargs))):
                 if was.data_ptr() != now.data_ptr():
                     was.copy_(now)
@@ -118,18 +118,27 @@ class Device:
     """The accelerator's double.
 
     Args:
-        fails: what torch says when a graph cannot be written down. forgets: kernels that are lost when it is.
+        fails: what torch says when a graph cannot be written down.
+        forgets: kernels that its replays lose, from replay number ``forgets_from`` on.
         refuses: what torch says where it knows no way to add up in the same order. waits: where the host waits in a step.
 
     Attributes:
         recovered: how often it was put right after a graph that failed.
     """
 
-    def __init__(self, fails: str = "", forgets: int = 0, refuses: str = "", waits: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        fails: str = "",
+        forgets: int = 0,
+        refuses: str = "",
+        waits: tuple[str, ...] = (),
+        forgets_from: int = 1,
+    ):
         self.device = torch.device("cpu")
         self.coming = self.most_coming = 0
         self.graphs: list[Kernels] = []
-        self._fails, self._forgets, self._refuses, self._waits = fails, forgets, refuses, waits
+        self._refuses, self._waits = refuses, waits
+        self._faults = fails, forgets, forgets_from
         self.recovered = 0
 
     def to_device(self, tensor):
@@ -139,7 +148,7 @@ class Device:
         return Late(tensor, self)
 
     def graph(self):
-        self.graphs.append(Kernels(self._fails, self._forgets))
+        self.graphs.append(Kernels(*self._faults))
         return self.graphs[-1]
 
     @contextmanager
