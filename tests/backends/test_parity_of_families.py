@@ -102,7 +102,7 @@ def test_the_checkpoint_says_what_it_is(request, both):
 def test_an_adapter_trained_in_comfyui_draws_the_same_here(request, comfy, client, both, style, face):
     """On the plain SDXL over forty steps. And the same training here has the same losses."""
     base, source = both
-    steps = 40 if request.node.callspec.params["both"] == "sdxl" else 10
+    steps = 40 if request.node.callspec.params["both"] == "sdxl" else 6
     graph = {
         **source.nodes,
         "train": train_node(
