@@ -27,6 +27,7 @@ from acfun_core.backends.pictures import read_picture, to_pil
 from acfun_core.backends.transferring import Transfer
 from acfun_core.config import TransferConfig
 from acfun_core.demo_base import DEMO_BASE, NATIVE_SIDE
+from acfun_core.faces.crop import CLOSE_UP, EYE_CENTRE, EYE_DISTANCE
 from acfun_core.presets import PRESETS
 from acfun_core.transfer.references import References
 from tools.base_key import base_key, said_of
@@ -51,10 +52,11 @@ DENOISE = 0.6
 def film(photo: np.ndarray, frames: int = FRAMES, side: int = NATIVE_SIDE) -> np.ndarray:
     """Frames uint8 [n, side, side, 3] of a head that moves, cut close as **Crop Face** does it."""
     chance, made = np.random.default_rng(0), []
-    eyes, scale = (0.5 * photo.shape[1], 0.43 * photo.shape[0]), side / photo.shape[1] * 0.28 / 0.22
+    centre = np.array(EYE_CENTRE)
+    eyes, scale = centre * photo.shape[1::-1], side / photo.shape[1] * CLOSE_UP / EYE_DISTANCE
     for at in range(frames):
         moved = cv2.getRotationMatrix2D(eyes, TURN * math.sin(0.6 * at), scale * (1 + NEARER * at))
-        moved[:, 2] += np.array([0.5, 0.43]) * side - eyes + np.array([ASIDE, DOWN]) * (at - frames / 2)
+        moved[:, 2] += centre * side - eyes + np.array([ASIDE, DOWN]) * (at - frames / 2)
         frame = cv2.warpAffine(photo, moved, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
         made.append(np.clip(frame + chance.normal(0, GRAIN, frame.shape), 0, 255).round().astype(np.uint8))
     return np.stack(made)

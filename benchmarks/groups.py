@@ -25,15 +25,15 @@ from PIL import Image
 from acfun_core.__main__ import main as acfun
 from acfun_core.backends.pictures import read_picture, to_pil
 from acfun_core.demo_base import DEMO_BASE, NATIVE_SIDE
-from acfun_core.faces.crop import MEAN_FACE, crop_faces
+from acfun_core.faces.crop import CLOSE_UP, MEAN_FACE, crop_faces
 from acfun_core.presets import PRESETS
 from acfun_core.transfer.references import oval
 from tools.base_key import said_of
+from tools.batch.drawn import drawn_in
 from tools.measure.faces import FaceFinder, encoders
 from tools.measure.pictures import likeness, paired_interval
 
 from .drawing import command
-from .lists import EYE_DISTANCE
 from .pages import Table, render
 from .workbench import ROOT
 
@@ -72,7 +72,7 @@ def close_up(path: Path) -> np.ndarray:
     photo = read_picture(path, "photo")
     side = photo.shape[1]
     landmarks = side * (torch.tensor(EYES) + EYE_SHARE * torch.tensor(MEAN_FACE))
-    return np.asarray(to_pil(crop_faces(photo, landmarks[None], NATIVE_SIDE, EYE_DISTANCE)[0][0]))
+    return np.asarray(to_pil(crop_faces(photo, landmarks[None], NATIVE_SIDE, CLOSE_UP)[0][0]))
 
 
 def typology_angle(photo: np.ndarray) -> float:
@@ -136,16 +136,10 @@ def draw(preset: str, faces: list[Person], out: Path) -> dict[tuple[str, str], n
         raise SystemExit(1)
     tail = "" if preset == "keep_person" else f"_{preset}"
     return {
-        (person.name, style): np.asarray(portrait(out, f"{person.name}_{Path(style).stem}{tail}"))
+        (person.name, style): np.asarray(drawn_in(out, f"{person.name}_{Path(style).stem}{tail}"))
         for person in faces
         for style in STYLES
     }
-
-
-def portrait(out: Path, name: str) -> Image.Image:
-    """The newest picture of the batch with this name; the key in its file's name follows it."""
-    found = sorted((out / "pictures").glob(f"{name}_????????.png"), key=lambda path: path.stat().st_mtime)
-    return Image.open(found[-1]).convert("RGB")
 
 
 class Measured:

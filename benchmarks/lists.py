@@ -15,7 +15,7 @@ from torch import Tensor
 
 from acfun_core.backends.pictures import read_picture
 from acfun_core.errors import ACFunError
-from acfun_core.faces.crop import crop_faces
+from acfun_core.faces.crop import CLOSE_UP, crop_faces
 
 LISTS = Path(__file__).with_name("lists")
 NAMES = tuple(sorted(path.stem for path in LISTS.glob("*.json")))
@@ -23,8 +23,6 @@ JUDGED = "unseen"
 """The list that the published table is of: nobody looked at its pictures before all settings were fixed."""
 KINDS = ("deformed", "strokes", "flat")
 """What is hard about a style: shapes far from a photo's, brush or pen strokes, flat graphic areas."""
-EYE_DISTANCE = 0.28
-"""Of a cut photo's side. Closer than head and shoulders, so that the demo VAE keeps more of what tells people apart."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -58,7 +56,7 @@ class Image:
         picture = read_picture(self.path, "picture")
         if not self.landmarks:
             return picture
-        return crop_faces(picture, torch.tensor([self.landmarks]), eye_distance=EYE_DISTANCE)[0]
+        return crop_faces(picture, torch.tensor([self.landmarks]), eye_distance=CLOSE_UP)[0]
 
 
 @dataclass(frozen=True)

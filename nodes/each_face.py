@@ -59,6 +59,7 @@ class EachFace(io.ComfyNode):
         notices = [notice for what, values in each.items() if (notice := notice_of_more(len(values), len(faces), what))]
         for notice in notices:
             logging.warning("ACFun: %s", notice)
+        # Also where there is nothing to say: what was said of the run before is no longer so.
         tell("\n".join(notices))
         return io.NodeOutput(faces, *(for_each(values, len(faces)) for values in each.values()))
 

@@ -12,6 +12,7 @@ from ..acfun_core.images import check_batch, check_image, check_side, square
 from ..acfun_core.options import options_of
 from ..acfun_core.presets import PRESETS
 from ..acfun_core.presets import preset as named
+from .faces import tell
 from .host.families import check_together
 from .host.transfer import Transferring, read_beside
 from .host.unet import apply_transfer, without_adapters
@@ -113,6 +114,8 @@ class ACFunStyleTransfer(io.ComfyNode):
     ) -> io.NodeOutput:
         config = (options or named(preset).transfer).stronger(strength)
         DrawConfig(steps=steps)
+        if config.calm and len(photo) == 1:
+            tell("calm is for the frames of a film: a single photo has no neighbours, and nothing is led.")
         patched = draws_beside(model, clip, vae, photo, style_image, resolution, steps, config)
         empty = torch.zeros(len(photo), 4, resolution // 8, resolution // 8)
         return io.NodeOutput(patched, {"samples": empty})

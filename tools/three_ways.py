@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from acfun_core.__main__ import main as acfun
 from acfun_core.backends.pictures import read_picture, to_pil
-from acfun_core.batch.results import PICTURES
 from acfun_core.demo_base import NATIVE_SIDE
-from acfun_core.faces.crop import crop_faces, landmarks_of_middle_square
+from acfun_core.faces.crop import CLOSE_UP, crop_faces, landmarks_of_middle_square
 from acfun_core.presets import PRESETS
+from tools.batch.drawn import drawn_in
 from tools.contact_sheet import INK, PAPER
 
 REPO = Path(__file__).resolve().parents[1]
@@ -30,8 +30,6 @@ STYLES = {"woodblock.png": "a woodcut print", "oil.jpg": "an oil painting", "eng
 """Example picture, without ``style_`` -> the words for its medium, as *instant* is told them."""
 WAYS = {"instant": "instant", "keep_person": "keep the person", "follow_text": "follow the text"}
 """Preset -> caption."""
-EYE_DISTANCE = 0.28
-"""Of the side, as the workflows cut a photo to its head with **Crop Face**."""
 CELL, GAP, BETWEEN, LINE = 158, 4, 14, 20
 """Of the sheet, in pixels: a picture's side, gaps between pictures and between styles, and the height of a caption."""
 
@@ -40,7 +38,7 @@ def close_up(name: str) -> Image.Image:
     """An example face cut to the head. All example faces have their eyes where the default crop puts them."""
     photo = read_picture(REPO / "pictures" / f"face_{name}", "face photo")
     landmarks = landmarks_of_middle_square(*photo.shape[1:3])[None]
-    crops, _, _ = crop_faces(photo, landmarks, NATIVE_SIDE, EYE_DISTANCE)
+    crops, _, _ = crop_faces(photo, landmarks, NATIVE_SIDE, CLOSE_UP)
     return to_pil(crops[0])
 
 
@@ -62,14 +60,6 @@ def name_of(face: str, style: str, preset: str) -> str:
     return f"{Path(face).stem}-{Path(style).stem}-{preset}"
 
 
-def drawn(face: str, style: str, preset: str) -> Image.Image:
-    """A portrait of the batch; the key in its file's name follows the name."""
-    found = sorted(
-        (OUT / PICTURES).glob(f"{name_of(face, style, preset)}_*.png"), key=lambda path: path.stat().st_mtime
-    )
-    return Image.open(found[-1]).convert("RGB")
-
-
 def sheet(photos: dict[str, Image.Image]) -> Image.Image:
     """A row for each face, behind it a block of the three ways for each style, with the style picture above the block."""
     step, block = CELL + GAP, len(WAYS) * (CELL + GAP) + BETWEEN
@@ -89,7 +79,7 @@ def sheet(photos: dict[str, Image.Image]) -> Image.Image:
             across = left + column * step
             draw.text((across + CELL // 2, CELL + LINE // 2), caption, INK, font, anchor="mm")
             for row, face in enumerate(photos):
-                put(drawn(face, style, preset), across, first + row * step)
+                put(drawn_in(OUT, name_of(face, style, preset)), across, first + row * step)
     return page
 
 

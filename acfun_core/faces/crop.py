@@ -28,6 +28,8 @@ from .landmarks import (
 
 EYE_DISTANCE, EYE_CENTRE = 0.22, (0.5, 0.43)
 """Of the crop's side: how the demo base's training pictures are framed, head and shoulders."""
+CLOSE_UP = 0.28
+"""The distance for a photo that is drawn by a preset: heads as large as those on which the presets were chosen."""
 MEAN_FACE = ((-0.5, 0.0), (0.5, 0.0), (0.0, 0.58), (-0.42, EYES_TO_MOUTH), (0.42, EYES_TO_MOUTH))
 """The five landmarks of a frontal face around the middle of its eyes, in distances between the eyes."""
 BOX_SIZE, BOX_EYES = (2.25, 2.9), (0.5, 0.37)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import stock_nodes
+from benchmarks import stock_catalogue, stock_nodes
 
 INFO = {
     "KSampler": {
@@ -55,7 +55,7 @@ CONDITIONS = {"positive": ["plus", 0], "negative": ["minus", 0]}
 
 
 def test_the_hosts_own_nodes_are_found_and_filled():
-    found = {(stock.kind, stock.name): stock for stock in stock_nodes.stock_nodes(INFO)}
+    found = {(stock.kind, stock.name): stock for stock in stock_catalogue.stock_nodes(INFO)}
     assert set(found) == {
         ("patch", "Patch"),
         ("patch", "Foreign"),
@@ -64,16 +64,16 @@ def test_the_hosts_own_nodes_are_found_and_filled():
         ("sampler", "euler"),
         ("sampler", "lcm"),
     }
-    filled = stock_nodes.filled(found["patch", "Patch"], ["base", 0], CONDITIONS)
+    filled = stock_catalogue.filled(found["patch", "Patch"], ["base", 0], CONDITIONS)
     assert filled == {"model": ["base", 0], "scale": 0.5, "mode": "a", "way": "c", "negative": ["minus", 0]}
-    merged = stock_nodes.filled(found["patch", "Merge"], ["mine", 0], CONDITIONS)
+    merged = stock_catalogue.filled(found["patch", "Merge"], ["mine", 0], CONDITIONS)
     assert merged == {"one": ["mine", 0], "two": ["base", 0]}
     guided, graph = found["guider", "Guided"], {}
-    assert stock_nodes.filled(guided, ["mine", 0], CONDITIONS, graph)["operation"] == ["made LATENT_OPERATION", 0]
-    assert stock_nodes.filled(guided, ["mine", 0], CONDITIONS, graph)["model_negative"] == ["base", 0]
-    assert graph == {"made LATENT_OPERATION": stock_nodes.node("LatentOperationTonemapReinhard", multiplier=1.0)}
-    with pytest.raises(stock_nodes.NotTried, match="needs a CONTROL_NET"):
-        stock_nodes.filled(found["patch", "Foreign"], ["base", 0], CONDITIONS)
+    assert stock_catalogue.filled(guided, ["mine", 0], CONDITIONS, graph)["operation"] == ["made LATENT_OPERATION", 0]
+    assert stock_catalogue.filled(guided, ["mine", 0], CONDITIONS, graph)["model_negative"] == ["base", 0]
+    assert graph == {"made LATENT_OPERATION": stock_catalogue.node("LatentOperationTonemapReinhard", multiplier=1.0)}
+    with pytest.raises(stock_catalogue.NotTried, match="needs a CONTROL_NET"):
+        stock_catalogue.filled(found["patch", "Foreign"], ["base", 0], CONDITIONS)
 
 
 def test_the_page_has_a_column_for_each_host():

@@ -175,3 +175,24 @@ def test_each_photo_of_a_batch_is_drawn_beside_itself(comfy, client):
     [one] = saved(comfy, client, alone, "stock")
     assert (pair[:1] - one).abs().max() <= parity.LIMIT
     assert (pair[1:] - one).abs().max() > 0.1
+
+
+def test_frames_of_a_film_are_led_as_the_core_leads_them(comfy, client, base):
+    """The whole batch at once, after guidance; a single photo has no neighbours, and the node says so."""
+    config = dataclasses.replace(FULL, calm=0.5)
+    graph = {
+        **base_graph(),
+        "both": node("ImageBatch", image1=["face", 0], image2=["style", 0]),
+        **with_options(config, photo=["both", 0]),
+        **ksampler_nodes(("patched", 0), latent=("patched", 1)),
+    }
+    [calm] = saved(comfy, client, graph, "stock")
+    photo, style = pictures()
+    references = base.references(torch.cat([photo, style]), style, STEPS, SIDE)
+    how = {"prompt": PLAIN_PROMPT, "seed": 3, "steps": STEPS, "cfg": 3.0, "batch": 2}
+    led, unled = (base.sample(**how, transfer=Transfer(references, each)) for each in (config, FULL))
+    assert (calm - led).abs().max() <= parity.LIMIT < (led - unled).abs().max()
+    alone = {**base_graph(), **with_options(config), "shown": node("PreviewAny", source=["patched", 1])}
+    run = client.run(alone)
+    told = [event.data["text"] for event in run.events if event.kind == "text" and event.node == "patched"]
+    assert told == ["calm is for the frames of a film: a single photo has no neighbours, and nothing is led."]

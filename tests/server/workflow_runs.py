@@ -1,17 +1,24 @@
-"""The pack's workflows made quick, for runs in tests."""
+"""The pack's workflows as files, and made quick for runs in tests."""
 
 from __future__ import annotations
+
+import json
 
 from PIL import Image, ImageChops, ImageStat
 
 from acfun_core.demo_base import NATIVE_SIDE
 from acfun_core.presets import CUSTOM
 from tools.comfy.install import host_version
-from tools.workflows import api
+from tools.workflows import WORKFLOWS, api
 from tools.workflows.stand_in import on_demo_base
 
 TRAIN_STEPS, LEARNING_RATE, PREVIEW_EVERY, SAMPLER_STEPS = 6, 3e-3, 2, 4
 SIDES = ("width", "height", "resolution", "size")
+
+
+def load_ui(name: str) -> dict:
+    """The workflow of this name as the editor saves it."""
+    return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def quick(name: str, adapter_name: str = "workflow_test", side: int = NATIVE_SIDE, **files: str) -> dict:

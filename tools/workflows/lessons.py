@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from acfun_core.faces.crop import CLOSE_UP
 from acfun_core.presets import PRESETS
 
 from .graph import Graph, Node
@@ -187,7 +188,7 @@ def video_frames(types: NodeTypes) -> Graph:
             image=frames["image"],
             landmarks=found["landmarks"],
             size=SIDE,
-            eye_distance=0.28,
+            eye_distance=CLOSE_UP,
         )
         some = graph.add("RebatchImages", "Some at a time", images=cut["face"], batch_size=4)
     with graph.group("4  Draw each from its own noise", BROWN):
@@ -235,7 +236,13 @@ def group_photo(types: NodeTypes) -> Graph:
         graph.column(x=800, width=380)
         found = graph.add("ACFunFindFace", "Find faces", room=True, image=photo, order="left to right", face_number=0)
         cut = graph.add(
-            "ACFunCropFace", "Cut", room=True, image=photo, landmarks=found["landmarks"], size=SIDE, eye_distance=0.28
+            "ACFunCropFace",
+            "Cut",
+            room=True,
+            image=photo,
+            landmarks=found["landmarks"],
+            size=SIDE,
+            eye_distance=CLOSE_UP,
         )
         each = graph.add(
             "ACFunEachFace",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acfun_core.demo_base import NATIVE_SIDE
+from acfun_core.faces.crop import CLOSE_UP
 from acfun_core.presets import PRESETS
 
 from .graph import Graph, Node, Output
@@ -62,7 +63,7 @@ def example(graph: Graph, title: str, picture: str) -> Node:
 
 
 def close_up(graph: Graph, image: Output, own: bool = False) -> Output:
-    """A photo cut around its face: heads as large as the presets were tuned to, eyes 0.28 of the side apart.
+    """A photo cut around its face, as close as the presets want heads.
 
     Args:
         own: a photo of the user's own, whose face is the detector's or, without one, where the middle square has it.
@@ -75,7 +76,7 @@ def close_up(graph: Graph, image: Output, own: bool = False) -> Output:
         image=image,
         landmarks=found["landmarks"],
         size=SIDE,
-        eye_distance=0.28,
+        eye_distance=CLOSE_UP,
     )
     return cut["face"]
 
