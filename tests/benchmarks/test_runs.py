@@ -86,7 +86,7 @@ def test_a_listed_photo_is_cut_around_its_face_and_a_style_is_not(tmp_path):
     side = len(cut)
     assert rows.float().mean() / side == pytest.approx(0.43, abs=0.02)
     assert columns.float().mean() / side == pytest.approx(0.5, abs=0.02)
-    assert (columns.max() - columns.min()) / side == pytest.approx(lists.EYE_DISTANCE, abs=0.02)
+    assert (columns.max() - columns.min()) / side == pytest.approx(lists.CLOSE_UP, abs=0.02)
     for name in ("report", "tuning"):
         content = json.loads((lists.LISTS / f"{name}.json").read_text())
         assert all(len(entry["landmarks"]) == 5 for entry in content["faces"])
