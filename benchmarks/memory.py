@@ -15,14 +15,13 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from acfun_core.backends.clip import read_json
 from acfun_core.backends.families import KNOWN, Family
 from acfun_core.config import AdapterConfig
 from acfun_core.method.adapter import StyleAdapter
@@ -33,21 +32,11 @@ from acfun_core.unet.injection import injected
 from acfun_core.unet.recomputing import blocks_of, recomputed
 from tools.comfy.launcher import define_torchvision_operators
 
-VISION = 257, 1280
-"""Tokens and width of CLIP ViT-H/14 vision."""
+from .random_bases import random_part, settings_of, text_dtype
+
 WITH_ADAMW = 16
 """Bytes a weight of the adapter: itself, its gradient and AdamW's two moments, in float32."""
 GIB = 2**30
-
-
-def made(dtype: torch.dtype, make: Callable[[], nn.Module]) -> nn.Module:
-    """A module in a precision from the start: these tensors cannot be changed into another."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        return make()
-    finally:
-        torch.set_default_dtype(before)
 
 
 def nbytes(module: nn.Module) -> int:
@@ -126,30 +115,36 @@ def kept_by_text(text: nn.Module, dtype: torch.dtype, weights: set[int]) -> int:
     return found
 
 
-def parts(family: Family, side: int, pictures: int, dtype: torch.dtype) -> dict[str, float]:
-    """Gigabytes (2^30 bytes) of each part."""
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+def tokens_of(vision: dict) -> tuple[int, int]:
+    """Number and width of the tokens of a CLIP vision model by transformers' settings."""
+    return 1 + (vision["image_size"] // vision["patch_size"]) ** 2, vision["hidden_size"]
+
+
+def parts(
+    family: Family, side: int, pictures: int, dtype: torch.dtype, settings: dict[str, dict] | None = None
+) -> dict[str, int]:
+    """Bytes of each part.
+
+    Args:
+        settings: as :func:`~benchmarks.random_bases.settings_of`, for another size than the full one.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-    def read(part: str) -> dict:
-        return read_json(family.configs / part / "config.json")
-
+    settings = settings or settings_of(family)
+    here = torch.device("cpu")
+    of_texts = text_dtype(family, torch.device("cuda"), dtype)
     with FakeTensorMode():
-        unet = made(dtype, lambda: UNet2DConditionModel.from_config(read("unet"))).eval().requires_grad_(False)
-        vae = AutoencoderKL.from_config(read("vae"))
-        of_texts = dtype if family.name == "sdxl" else torch.float32
-        configs = [CLIPTextConfig(**read(one.part)) for one in family.readings]
-        texts = [made(of_texts, lambda config=config: CLIPTextModelWithProjection(config)) for config in configs]
-        for text in texts:
-            text.requires_grad_(False)
+        unet = random_part("unet", settings["unet"], here, dtype)
+        vae = random_part("vae", settings["vae"], here, torch.float32)
+        texts = [random_part(one.part, settings[one.part], here, of_texts) for one in family.readings]
         sites = find_sites(unet)
         config = AdapterConfig("a painting in S* style")
         channels = channels_to_train(sites, config.blocks, config.place)
-        adapter = StyleAdapter(config, torch.zeros(family.width), torch.zeros(VISION), channels, family.name)
+        width, seen = unet.config.cross_attention_dim, torch.zeros(tokens_of(settings["image_encoder"]))
+        adapter = StyleAdapter(config, torch.zeros(width), seen, channels, family.name)
         weights = {p.untyped_storage()._cdata for module in (unet, *texts, adapter) for p in module.parameters()}
         z_t = torch.zeros(pictures, 4, side // 8, side // 8, dtype=dtype, requires_grad=True)
-        context = torch.zeros(pictures, 77, family.width, dtype=dtype, requires_grad=True)
+        context = torch.zeros(pictures, 77, width, dtype=dtype, requires_grad=True)
         told = {}
         if family.name == "sdxl":
             pooled = torch.zeros(pictures, texts[-1].config.projection_dim, dtype=dtype)
@@ -177,11 +172,15 @@ def parts(family: Family, side: int, pictures: int, dtype: torch.dtype) -> dict[
             "kept with checkpointing": forgetful,
             "largest block, computed again": once,
         }
-    size = {name: count / GIB for name, count in size.items()}
     fixed = sum(list(size.values())[:5])
     size["sum without checkpointing"] = fixed + size["kept without checkpointing"]
     size["sum with checkpointing"] = fixed + size["kept with checkpointing"] + 2 * size["largest block, computed again"]
-    return {name: round(value, 2) for name, value in size.items()}
+    return size
+
+
+def gib(sizes: Mapping[str, int]) -> dict[str, float]:
+    """Bytes as gigabytes (2^30 bytes), two digits behind the point."""
+    return {name: round(count / GIB, 2) for name, count in sizes.items()}
 
 
 def run(family: Family, side: int, pictures: int, dtype: torch.dtype) -> dict[str, float]:
@@ -189,15 +188,11 @@ def run(family: Family, side: int, pictures: int, dtype: torch.dtype) -> dict[st
 
     In this order, since a process's peak never falls.
     """
-    from diffusers import UNet2DConditionModel
-
-    config = read_json(family.configs / "unet" / "config.json")
-    unet = made(dtype, lambda: UNet2DConditionModel.from_config(config)).eval().requires_grad_(False)
+    settings = settings_of(family)
+    unet = random_part("unet", settings["unet"], torch.device("cpu"), dtype)
     sites = find_sites(unet)
-    kind = AdapterConfig("a painting in S* style")
-    adapter = StyleAdapter(
-        kind, torch.randn(family.width), torch.zeros(VISION), channels_to_train(sites, kind.blocks), family.name
-    )
+    kind, seen = AdapterConfig("a painting in S* style"), torch.zeros(tokens_of(settings["image_encoder"]))
+    adapter = StyleAdapter(kind, torch.randn(family.width), seen, channels_to_train(sites, kind.blocks), family.name)
     context = torch.randn(pictures, 77, family.width, dtype=dtype, requires_grad=True)
     z_t, told = torch.randn(pictures, 4, side // 8, side // 8, dtype=dtype), {}
     if family.name == "sdxl":
@@ -233,9 +228,8 @@ def main() -> None:
     chosen = parser.parse_args()
     define_torchvision_operators()
     family = next(one for one in KNOWN if one.name == chosen.family)
-    make = run if chosen.run else parts
-    found = make(family, chosen.side, chosen.pictures, getattr(torch, chosen.dtype))
-    print(json.dumps({**vars(chosen), "gib": found}))
+    given = family, chosen.side, chosen.pictures, getattr(torch, chosen.dtype)
+    print(json.dumps({**vars(chosen), "gib": run(*given) if chosen.run else gib(parts(*given))}))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
-"""Bases of any width with random weights, to train on for the page of stability."""
+"""Bases with random weights: of any width for the page of stability, and in their full size for time and memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
+from acfun_core.backends.clip import read_json
+from acfun_core.backends.families import SD1, SDXL, Family, Parts
+from acfun_core.backends.vision import KNOWN
 from acfun_core.diffusion.schedule import NoiseSchedule
 from acfun_core.host import Base
 from acfun_core.method.cfun import CFun, channel_sigma
 from acfun_core.unet.blocks import find_sites
 
 TEXT_WIDTH, IMAGE_WIDTH, TOKENS, STYLE_TOKENS = 768, 1024, 77, 64
+
+_PATCHES = {"patch_size": 14, "image_size": 224}
+VIT_L = {"hidden_size": 1024, "num_hidden_layers": 24, "projection_dim": 768, **_PATCHES, **KNOWN[1024]}
+VIT_H = {"hidden_size": 1280, "num_hidden_layers": 32, "projection_dim": 1024, **_PATCHES, **KNOWN[1280]}
+"""transformers' settings of CLIP vision: OpenAI's ViT-L/14 and OpenCLIP's ViT-H/14."""
 
 
 class RandomText:
@@ -73,13 +82,30 @@ class _Words:
         return {"input_ids": [self.size - 2, *words, self.size - 1]}
 
 
-def random_stable_diffusion(device: torch.device, dtype: torch.dtype):
-    """Stable Diffusion 1.5 in its full size, CLIP ViT-L/14 vision with it, with random weights.
+def settings_of(family: Family) -> dict[str, dict]:
+    """diffusers' and transformers' settings of a base in its full size, by part; ``image_encoder`` is the usual CLIP vision."""
+    names = ("unet", "vae", *(reading.part for reading in family.readings))
+    settings = {name: read_json(family.configs / name / "config.json") for name in names}
+    settings["image_encoder"] = VIT_L if family is SD1 else VIT_H
+    return settings
 
-    -> :class:`~acfun_core.backends.stable_diffusion.StableDiffusion`, as it is loaded in this precision.
+
+def made(dtype: torch.dtype, make: Callable[[], nn.Module]) -> nn.Module:
+    """A module in a precision from the start: it is never there twice, and FakeTensorMode's tensors cannot be changed."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return make()
+    finally:
+        torch.set_default_dtype(before)
+
+
+def random_part(name: str, settings: dict, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """One part of a base, frozen, with the random weights that its library begins a training with.
+
+    Args:
+        name: one of :func:`settings_of`; settings: that part's.
     """
-    import json
-
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import (
         CLIPTextConfig,
@@ -88,27 +114,44 @@ def random_stable_diffusion(device: torch.device, dtype: torch.dtype):
         CLIPVisionModelWithProjection,
     )
 
-    from acfun_core.backends.families import SD1, Parts
-    from acfun_core.backends.stable_diffusion import StableDiffusion
-    from acfun_core.backends.vision import KNOWN
-
-    settings = {
-        part: json.loads((SD1.configs / part / "config.json").read_text()) for part in ("unet", "vae", "text_encoder")
+    makers = {
+        "unet": UNet2DConditionModel.from_config,
+        "vae": AutoencoderKL.from_config,
+        "image_encoder": lambda given: CLIPVisionModelWithProjection(CLIPVisionConfig(**given)),
     }
-    vision = {"hidden_size": 1024, "patch_size": 14, "image_size": 224, "num_hidden_layers": 24, "projection_dim": 768}
+    make = makers.get(name, lambda given: CLIPTextModelWithProjection(CLIPTextConfig(**given)))
+    with torch.device(device):
+        return made(dtype, lambda: make(settings)).eval().requires_grad_(False)
+
+
+def text_dtype(family: Family, device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """That of the text encoders beside a UNet in ``dtype``, as ``acfun train`` loads them."""
+    halved = dtype == torch.float16 and (torch.device(device).type == "cuda" or family is SDXL)
+    return dtype if halved else torch.float32
+
+
+def random_parts(family: Family, settings: dict[str, dict], device: torch.device, dtype: torch.dtype) -> Parts:
+    """A base without CLIP vision, made on its device one part after the other."""
     torch.manual_seed(0)
-    with device:
-        unet = UNet2DConditionModel.from_config(settings["unet"]).to(dtype)
-        vae = AutoencoderKL.from_config(settings["vae"])
-        text = CLIPTextModelWithProjection(CLIPTextConfig(**settings["text_encoder"]))
-        seeing = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision, **KNOWN[1024]))
-    if device.type == "cuda" and dtype == torch.float16:
-        text.half()
-    for module in (unet, vae, text, seeing):
-        module.eval().requires_grad_(False)
-    words = _Words(settings["text_encoder"]["vocab_size"])
-    base = StableDiffusion(Parts(unet, vae, (text,), (words,), NoiseSchedule.stable_diffusion()), None, device)
-    base._image_encoder = seeing
+    unet = random_part("unet", settings["unet"], device, dtype)
+    vae = random_part("vae", settings["vae"], device, torch.float32)
+    of_texts = text_dtype(family, device, dtype)
+    names = [reading.part for reading in family.readings]
+    texts = tuple(random_part(name, settings[name], device, of_texts) for name in names)
+    words = tuple(_Words(settings[name]["vocab_size"]) for name in names)
+    return Parts(unet, vae, texts, words, NoiseSchedule.stable_diffusion(), family)
+
+
+def random_stable_diffusion(device: torch.device, dtype: torch.dtype):
+    """Stable Diffusion 1.5 in its full size, CLIP ViT-L/14 vision with it, with random weights.
+
+    -> :class:`~acfun_core.backends.stable_diffusion.StableDiffusion`, as it is loaded in this precision.
+    """
+    from acfun_core.backends.stable_diffusion import StableDiffusion
+
+    settings = settings_of(SD1)
+    base = StableDiffusion(random_parts(SD1, settings, device, dtype), None, device)
+    base._image_encoder = random_part("image_encoder", settings["image_encoder"], device, torch.float32)
     return base
 
 

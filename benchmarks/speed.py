@@ -277,6 +277,8 @@ ROWS = {
 def rounded(value):
     if isinstance(value, dict):
         return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [rounded(one) for one in value]
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
