@@ -10,6 +10,9 @@ does not fit into what is free, nothing is built.
 On a card it takes ``--device cuda --side 1024 --dtype float16 --train-steps 20``. On a CPU, CLIP vision is dropped once it has
 seen the style picture. A picture is encoded once, whatever asks for it, and the ten passes before and after a training that
 tell its record how well it fits are left out: on a CPU they would take longer than the steps.
+
+The memory of a CPU is what the process holds. With ``MALLOC_MMAP_THRESHOLD_=262144`` before the command, glibc gives every
+large tensor memory of its own and hands it back once it is freed; without it, pieces that are free again may be counted.
 """
 
 from __future__ import annotations

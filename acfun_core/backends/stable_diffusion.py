@@ -43,7 +43,7 @@ from .vision import load_image_encoder
 from .weights import load_parts
 
 LARGE = 512
-"""Side in pixels above which pictures go through the VAE one by one: of 1024 pixels, each takes 2 GB there in float32."""
+"""Side in pixels above which pictures go through the VAE one by one: of 1024 pixels, each takes 2.5 GB there."""
 
 
 class StableDiffusion(Inversion):
