@@ -26,7 +26,11 @@ export const HEIGHT = 214;
 
 const STYLE = `
 .acfun-regions-body { display: flex; gap: 10px; flex: 1; min-height: 0; }
-.acfun-regions canvas { width: 136px; height: 136px; flex: none; align-self: center; border-radius: 6px; cursor: pointer; background: #808080; }
+.acfun-regions-face { position: relative; width: 136px; height: 136px; flex: none; align-self: center; }
+.acfun-regions canvas, .acfun-regions img { width: 100%; height: 100%; border-radius: 6px; background: #808080; }
+.acfun-regions canvas { cursor: pointer; }
+.acfun-regions img { position: absolute; inset: 0; object-fit: contain; pointer-events: none; }
+.acfun-regions-face:hover img { opacity: 0; }
 .acfun-regions-rows { display: grid; grid-template-columns: auto minmax(40px, 1fr) 28px; gap: 0 6px; flex: 1;
   align-items: center; align-content: space-between; min-width: 0; }
 .acfun-regions-rows label { display: flex; align-items: center; gap: 6px; white-space: nowrap; padding: 2px 4px;
@@ -36,6 +40,9 @@ const STYLE = `
 .acfun-regions-rows input { width: 100%; min-width: 0; margin: 0; accent-color: #3f8fd6; cursor: pointer; }
 .acfun-regions-rows output { text-align: right; font-variant-numeric: tabular-nums; }
 .acfun-regions .acfun-row { align-items: center; flex-wrap: nowrap; }
+.acfun-regions .acfun-row span { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.acfun-regions .acfun-row label { display: flex; align-items: center; gap: 4px; flex: none; cursor: pointer; }
+.acfun-regions .acfun-row input { margin: 0; accent-color: #3f8fd6; }
 .acfun-regions .acfun-row button { flex: none; }
 `;
 
@@ -59,7 +66,8 @@ export class RegionView {
   /**
    * @param {Object} words what to write, by name (locales/<language>/main.json, "regions")
    * @param {string} map address of the map that is shown at first
-   * @param {{changed: Function, settled: Function}} actions called while a slider moves, and when it has been let go
+   * @param {{changed: Function, settled: Function, live: Function}} actions called while a slider moves, when it has been let go,
+   *   and with true or false when live previews are wanted or not any more
    */
   constructor(words, map, actions) {
     addStyle("acfun-regions-style", STYLE);
@@ -87,7 +95,7 @@ export class RegionView {
   set value(text) {
     this.text = text;
     const strengths = read(text);
-    this.hint.textContent = strengths ? this.words.hint : this.words.unreadable;
+    this.#say(strengths ? this.words.hint : this.words.unreadable);
     for (const name of NAMES) this.#set(name, strengths?.[name] ?? 1);
     this.#draw();
   }
@@ -107,6 +115,44 @@ export class RegionView {
     this.#draw();
   }
 
+  /** Whether live previews are wanted; setting it tells nobody. */
+  get live() {
+    return this.toggle.checked;
+  }
+
+  set live(on) {
+    this.toggle.checked = on;
+  }
+
+  /** The portrait that was drawn last covers the regions, but under the pointer. */
+  async showPortrait(address) {
+    this.newest = address;
+    const portrait = await load(address).catch(() => null);
+    if (!portrait || !this.live || address !== this.newest) return;
+    this.portrait.src = address;
+    this.portrait.hidden = false;
+  }
+
+  /** What became of a live preview: its phase as web/live_preview.js tells it. */
+  showLive({ phase, seconds, message }) {
+    const { words } = this;
+    this.element.dataset.live = phase;
+    if (phase === "off") this.portrait.hidden = true;
+    const said = {
+      off: words.hint,
+      drawing: words.live_drawing,
+      drawn: words.live_drawn.replace("{s}", (seconds ?? 0).toFixed(1)),
+      nothing: words.live_nothing,
+      failed: words.live_failed,
+    };
+    this.#say(said[phase], message);
+  }
+
+  #say(text, more = "") {
+    this.hint.textContent = text;
+    this.hint.title = more || text;
+  }
+
   #build() {
     const { words } = this;
     this.canvas = element("canvas");
@@ -117,11 +163,17 @@ export class RegionView {
     this.canvas.addEventListener("click", (event) => this.rows[this.#regionAt(event)]?.slider.focus());
     this.canvas.addEventListener("pointermove", (event) => this.#choose(this.#regionAt(event)));
     this.canvas.addEventListener("pointerleave", () => this.#choose(this.#focused()));
+    this.portrait = element("img");
+    this.portrait.alt = words.live_picture;
+    this.portrait.hidden = true;
+    const face = element("div", "acfun-regions-face");
+    face.append(this.canvas, this.portrait);
     const rows = element("div", "acfun-regions-rows");
     for (const name of NAMES) rows.append(...this.#row(name));
     const body = element("div", "acfun-regions-body");
-    body.append(this.canvas, rows);
+    body.append(face, rows);
     this.hint = element("span");
+    this.hint.setAttribute("role", "status");
     const reset = element("button", "", words.reset);
     reset.type = "button";
     reset.title = words.reset_hint;
@@ -131,8 +183,19 @@ export class RegionView {
     });
     reset.addEventListener("keydown", keepKeys);
     const foot = element("div", "acfun-row");
-    foot.append(this.hint, reset);
+    foot.append(this.hint, this.#liveToggle(), reset);
     this.element.append(body, foot);
+  }
+
+  #liveToggle() {
+    this.toggle = element("input");
+    this.toggle.type = "checkbox";
+    this.toggle.addEventListener("change", () => this.actions.live(this.live));
+    this.toggle.addEventListener("keydown", keepKeys);
+    const label = element("label");
+    label.title = this.words.live_hint;
+    label.append(this.toggle, this.words.live);
+    return label;
   }
 
   #row(name) {

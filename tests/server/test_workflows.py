@@ -237,3 +237,18 @@ def test_the_best_is_one_of_those_drawn(name, session):
     (name_of_score,) = (key for key, node in workflow.items() if node["class_type"] == "ACFunScoreResult")
     text = next(event.data["text"] for event in run.events if event.kind == "text" and event.node == name_of_score)
     assert [line for line in text.splitlines() if line.startswith("Picture ")] == text.splitlines()[:3]
+
+
+def test_a_live_preview_of_region_strengths_runs_alone(session):
+    """Other strengths draw the preview anew; what does not depend on them comes from the cache, and nothing is saved."""
+    workflow = quick("face_parts", side=SIDE)
+    preview, parts = api.node_id(workflow, "Live preview"), api.node_id(workflow, "Parts")
+    before = session.run(workflow, timeout=600, targets=[preview])
+    workflow[parts]["inputs"]["regions"] = '{"hair": 0, "background": 2}'
+    after = session.run(workflow, timeout=600, targets=[preview])
+    print(f"from changed strengths to the preview: {after.seconds:.2f} s")
+    assert differ(*(run.images(preview)[0] for run in (before, after))) > 0.5
+    ran = {event.node for event in after.events if event.kind == "executing" and event.node}
+    titles = {workflow[node]["_meta"]["title"] for node in ran}
+    assert titles == {"Parts", "Options", "Apply", "Live sampler", "Decode live preview", "Live preview"}
+    assert set(after.outputs) == {preview, parts}

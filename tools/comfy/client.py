@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,10 +210,17 @@ class ComfyClient:
 
     # -- running a workflow -------------------------------------------------------------
 
-    def queue(self, workflow: Workflow) -> str:
-        """Queue an API-format workflow; returns its prompt id or raises :class:`WorkflowRejected`."""
+    def queue(self, workflow: Workflow, targets: Sequence[str] = ()) -> str:
+        """Queue an API-format workflow; returns its prompt id or raises :class:`WorkflowRejected`.
+
+        Args:
+            targets: ids of the output nodes that shall run, default all.
+        """
+        body = {"prompt": workflow, "client_id": self.client_id}
+        if targets:
+            body["partial_execution_targets"] = list(targets)
         try:
-            answer = json.loads(self.request("/prompt", {"prompt": workflow, "client_id": self.client_id}))
+            answer = json.loads(self.request("/prompt", body))
         except HTTPFailure as failure:
             if failure.status != 400 or not isinstance(failure.body, dict):
                 raise
@@ -225,8 +232,14 @@ class ComfyClient:
             raise _rejection(answer)
         return answer["prompt_id"]
 
-    def run(self, workflow: Workflow, timeout: float = 600.0, on_event: Callable[[Event], None] | None = None) -> Run:
-        """Queue a workflow and wait for its end.
+    def run(
+        self,
+        workflow: Workflow,
+        timeout: float = 600.0,
+        on_event: Callable[[Event], None] | None = None,
+        targets: Sequence[str] = (),
+    ) -> Run:
+        """Queue a workflow, or what its output nodes ``targets`` need, and wait for its end.
 
         ``on_event`` sees every message as it arrives. Raises :class:`WorkflowRejected`,
         :class:`NodeError`, :class:`Interrupted` or :class:`PromptTimeout`; the exception has the
@@ -234,7 +247,7 @@ class ComfyClient:
         """
         self._connect()
         start = time.monotonic()
-        run = Run(self.queue(workflow), _client=self)
+        run = Run(self.queue(workflow, targets), _client=self)
         try:
             self._follow(run, start, timeout, on_event)
         except (NodeError, Interrupted, PromptTimeout) as error:

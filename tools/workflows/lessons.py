@@ -63,6 +63,8 @@ BOX_IN_FRAMES = {"box_x": 69, "box_y": 47, "box_width": 262, "box_height": 325}
 """Around the face in the film's frames, so large that the cut is the whole frame."""
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
+LIVE_STEPS = 6
+"""Of a live preview: with the noise of the full drawing and a sixth of its steps it looks much like it."""
 
 
 def _begin(name: str, types: NodeTypes, text: str, height: int = 360) -> tuple[Graph, Node]:
@@ -142,7 +144,7 @@ def two_styles(types: NodeTypes) -> Graph:
 
 def face_parts(types: NodeTypes) -> Graph:
     """The style strong on hair and background, weak on eyes and mouth."""
-    graph, base = _begin("face_parts", types, "face_parts")
+    graph, base = _begin("face_parts", types, "face_parts", height=470)
     face, style = _face_and_style(graph)
     with graph.group("2  Train", GREEN):
         graph.column(x=800, width=420)
@@ -168,6 +170,12 @@ def face_parts(types: NodeTypes) -> Graph:
         graph.column(x=2120, width=380)
         even = apply(graph, base, trained["adapter"], "Apply evenly")
         _picture(graph, base, sampler(graph, even, DESCRIPTION, "Sampler evenly"), "Even", "face_parts_even")
+    with graph.group("While you move the sliders", BLUE):
+        graph.column(x=1280, width=380, y=1570)
+        drawn = sampler(graph, applied, DESCRIPTION, "Live sampler", steps=LIVE_STEPS)
+        portrait = decode(graph, base, drawn, "Decode live preview")
+        graph.column(x=1700, width=380, y=1570)
+        graph.add("PreviewImage", "Live preview", room=True, images=portrait)
     return graph
 
 
