@@ -24,6 +24,7 @@ from .splice import SpliceFaceParts, SpliceFaces
 from .style_transfer import ACFunStyleTransfer, ACFunTransferOptions
 from .train import TrainACFunStyle
 from .train_options import ACFunTrainOptions
+from .train_slider import TrainACFunSlider
 
 NODES: list[type[io.ComfyNode]] = [
     LoadACFunDemoBase,
@@ -36,6 +37,7 @@ NODES: list[type[io.ComfyNode]] = [
     SpliceFaceParts,
     ACFunTrainOptions,
     TrainACFunStyle,
+    TrainACFunSlider,
     SaveACFunAdapter,
     ACFunExportAdapter,
     LoadACFunAdapter,

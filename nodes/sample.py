@@ -11,7 +11,8 @@ import nodes as comfy_nodes
 
 from ..acfun_core.config import PLACEHOLDER, DrawConfig, check_prompt
 from ..acfun_core.errors import ACFunError
-from ..acfun_core.presets import CUSTOM, PRESETS, scaled
+from ..acfun_core.method.pseudo_word import scaled_members, styles_of
+from ..acfun_core.presets import CUSTOM, PRESETS
 from .host.families import check_model
 from .host.photo_noise import with_palette
 from .host.text import with_style
@@ -204,7 +205,8 @@ class ACFunSampler(io.ComfyNode):
         check_model(model)
         if adapter is not None:
             check_carried(model, adapter)
-            check_prompt(prompt)
+            if styles_of(adapter.members):
+                check_prompt(prompt)
         check_way(preset, adapter, start, {"vae": vae, "photo": photo, "style_image": style_image})
         palette, latent = None, noise_only(batch_size, height, width)
         if start is not None:
@@ -227,7 +229,14 @@ def check_way(preset: str, adapter: LinkedAdapter | None, start: dict | None, pi
     Args:
         pictures: what a preset draws beside, by the names of the inputs; None where it is missing.
     """
-    if adapter is None and (preset == CUSTOM or PRESETS[preset].train is not None):
+    learns = preset != CUSTOM and PRESETS[preset].train is not None
+    if learns and adapter is not None and not styles_of(adapter.members):
+        raise ACFunError(
+            f"There is no style among the adapters, and the preset is {preset}.",
+            "an adapter that was trained with that preset, beside the sliders",
+            "mix one in, or choose instant",
+        )
+    if adapter is None and (preset == CUSTOM or learns):
         raise ACFunError(
             f"There is no adapter, and the preset is {preset}.",
             "the adapter output of Load or Apply ACFun Adapter, or a preset that needs none",
@@ -261,10 +270,10 @@ def check_square(width: int, height: int) -> None:
 
 
 def scaled_adapter(linked: LinkedAdapter | None, preset: str) -> LinkedAdapter | None:
-    """The adapters of a wire with their strengths times the preset's."""
+    """The adapters of a wire with their strengths as the preset wants them."""
     if linked is None:
         return None
-    return LinkedAdapter.of([(one, scaled(own, PRESETS[preset].strengths)) for one, own in linked.members])
+    return LinkedAdapter.of(scaled_members(linked.members, PRESETS[preset].strengths))
 
 
 def noise_only(batch: int, height: int, width: int) -> dict:

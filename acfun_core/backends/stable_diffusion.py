@@ -20,7 +20,7 @@ from ..masks import check_mask_of, check_one_a_picture
 from ..method.adapter import StyleAdapter
 from ..method.applied import block_transforms
 from ..method.fit import check_fits, check_text_fits
-from ..method.pseudo_word import Members, is_plain, members_at, style_context, style_pooled
+from ..method.pseudo_word import Members, is_plain, members_at, style_context, style_pooled, styles_of
 from ..storage.tensor_file import check_finite
 from ..training.keeper import StateKeeper
 from ..training.key import described, given_pictures, training_key, weights_identity
@@ -37,6 +37,7 @@ from .families import Parts
 from .inversion import Inversion
 from .passes import UNetPass
 from .scheduler import Told
+from .slider import Sliding
 from .text import Condition, PromptSide, text_side
 from .transferring import Transfer, transferring
 from .vision import load_image_encoder
@@ -46,7 +47,7 @@ LARGE = 512
 """Side in pixels above which pictures go through the VAE one by one: of 1024 pixels, each takes 2.5 GB there."""
 
 
-class StableDiffusion(Inversion):
+class StableDiffusion(Inversion, Sliding):
     """One base on one device.
 
     Args:
@@ -330,7 +331,7 @@ class StableDiffusion(Inversion):
 
     def check(self, prompt: str, members: Members, seed: int, steps: int, cfg: float, batch: int) -> None:
         """Raise what :meth:`sample` would raise, before other long work such as :meth:`photo_noise`."""
-        if members:
+        if styles_of(members):
             check_prompt(prompt)
         DrawConfig(seed, steps, cfg, batch)
         for adapter, strengths in members:

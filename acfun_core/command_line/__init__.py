@@ -1,4 +1,4 @@
-"""``acfun train | sample | info | export | splice | batch``: the core on the command line, without ComfyUI.
+"""``acfun train | slider | sample | info | export | splice | batch``: the core on the command line, without ComfyUI.
 
 Each command is a module with ``add(commands)``, which declares its arguments, and ``run(arguments)``, which does the work and
 returns what ``--json`` prints. Results go to standard output, everything else to standard error.
@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ACFunError
-from . import batch, export, info, sample, splice, train
+from . import batch, export, info, sample, slider, splice, train
 from .output import as_lines, printable
 
 DONE, MISTAKE, CANCELLED = 0, 1, 130
 
-_COMMANDS = (train, sample, info, export, splice, batch)
+_COMMANDS = (train, slider, sample, info, export, splice, batch)
 
 _EPILOGUE = """\
 examples:

@@ -42,6 +42,7 @@ def describe(path: Path) -> dict:
         "base_key": metadata.get("base_key"),
         "base_prediction": adapter.base_prediction,
         "description": config.description,
+        "slider": None if adapter.slider is None else adapter.slider._asdict(),
         "text_width": adapter.text_width,
         "image_tokens": list(adapter.style_tokens.shape),
         "blocks": len(adapter.cfun.channels),

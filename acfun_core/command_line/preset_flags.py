@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..config import DrawConfig, TransferConfig
 from ..errors import ACFunError
-from ..method.pseudo_word import Members
+from ..method.pseudo_word import Members, scaled_members, styles_of
 from ..options import options_of
-from ..presets import PRESETS, Preset, scaled
+from ..presets import PRESETS, Preset
 from . import output
 from .flags import add_flags, given
 
@@ -54,10 +54,8 @@ class Way:
         return PRESETS.get(self.name)
 
     def scaled(self, members: Members) -> Members:
-        """Adapters at their strengths times the preset's."""
-        if self.preset is None:
-            return members
-        return [(adapter, scaled(own, self.preset.strengths)) for adapter, own in members]
+        """Adapters at their strengths times the preset's; sliders at their own."""
+        return members if self.preset is None else scaled_members(members, self.preset.strengths)
 
     def check(self, arguments: argparse.Namespace, members: Members) -> None:
         """Raise unless the command line has what the preset needs, and nothing that would have no say."""
@@ -69,9 +67,9 @@ class Way:
                     "add --preset instant",
                 )
             return
-        if self.preset.train is not None and not members:
+        if self.preset.train is not None and not styles_of(members):
             raise ACFunError(
-                f"The preset {self.name} draws with an adapter, and none is named.",
+                f"The preset {self.name} draws with the adapter of a style, and none is named.",
                 "an adapter file",
                 f"train one with acfun train --preset {self.name}, or use --preset instant",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,13 @@ class TrainingRecord:
     kept_step: int | None = None
 
 
+class Slider(NamedTuple):
+    """What a slider leads toward and what away from, in words: ``a smiling person``, ``a serious person``."""
+
+    more: str
+    less: str
+
+
 class StyleAdapter(nn.Module):
     """AFun, CFun and the style image's tokens: everything inference needs beside the base.
 
@@ -56,6 +64,8 @@ class StyleAdapter(nn.Module):
         base_family: one of :data:`FAMILIES`.
         base_key: names the weights it is for, if it is for no others of the family.
         base_prediction: what the base it was learned on predicts, one of :data:`PREDICTIONS`.
+        slider: the two descriptions between which it leads, if it is no style (see :mod:`acfun_core.training.slider`): then
+            only CFun is learned, and S* stays the initial word.
     """
 
     def __init__(
@@ -67,9 +77,10 @@ class StyleAdapter(nn.Module):
         base_family: str = "sd1",
         base_key: str = "",
         base_prediction: str = "epsilon",
+        slider: Slider | None = None,
     ):
         super().__init__()
-        self.config = config
+        self.config, self.slider = config, slider
         self.base_family, self.base_key, self.base_prediction = base_family, base_key, base_prediction
         self.afun = AFun(initial_row, style_tokens.shape[-1], config)
         self.cfun = CFunStack(channels, config)

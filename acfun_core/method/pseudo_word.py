@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import ACFunError
 from ..host import StyledText
+from ..presets import scaled
 from ..strengths import Strengths
 from ..unet.windows import is_open
 from .adapter import StyleAdapter
@@ -36,13 +37,24 @@ def check_same_text(members: Members) -> None:
         )
 
 
+def styles_of(members: Members) -> Members:
+    """Those that give S* a meaning: a slider has none for it."""
+    return [(adapter, strengths) for adapter, strengths in members if adapter.slider is None]
+
+
+def scaled_members(members: Members, by: Strengths) -> Members:
+    """Adapters with their strengths times a preset's; sliders, which no preset was chosen for, keep their own."""
+    return [(adapter, own if adapter.slider is not None else scaled(own, by)) for adapter, own in members]
+
+
 def is_plain(members: Members) -> bool:
     """Whether S* is the plain initial word: every abstract share is 0."""
-    return all(strengths.abstract_share == 0 for _, strengths in members)
+    return all(strengths.abstract_share == 0 for _, strengths in styles_of(members))
 
 
 def style_embedding(members: Members) -> Tensor:
     """What stands for S* in a prompt, (text_width,), for adapters of token mode."""
+    members = styles_of(members)
     if len(members) == 1:
         [(adapter, strengths)] = members
         return adapter.row(strengths.abstract_share)
@@ -56,6 +68,7 @@ def style_embedding(members: Members) -> Tensor:
 
 def style_context(members: Members, text: StyledText) -> Tensor:
     """What the UNet is conditioned with for any text that holds S*, (1, T, width)."""
+    members = styles_of(members)
     if all(adapter.is_token for adapter, _ in members):
         return text.encode(style_embedding(members))
     if len(members) == 1:
@@ -78,6 +91,7 @@ def style_pooled(members: Members, pooled: Callable[[Tensor], Tensor]) -> Tensor
     Args:
         pooled: what stands for S* (text_width,) -> the prompt's pooled embedding.
     """
+    members = styles_of(members)
     if all(adapter.is_token for adapter, _ in members):
         return pooled(style_embedding(members))
     mixed = plain = pooled(members[0][0].afun.initial_row)
@@ -89,7 +103,7 @@ def style_pooled(members: Members, pooled: Callable[[Tensor], Tensor]) -> Tensor
 
 def windowed(members: Members) -> bool:
     """Whether the meaning of S* changes during the sampling."""
-    return any(strengths.window("abstract") != (0.0, 1.0) for _, strengths in members)
+    return any(strengths.window("abstract") != (0.0, 1.0) for _, strengths in styles_of(members))
 
 
 def members_at(members: Members, done: float) -> Members:

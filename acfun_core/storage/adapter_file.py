@@ -8,7 +8,8 @@ Version 1 of the format knows the options of the default method on Stable Diffus
 :class:`~acfun_core.config.AdapterConfig`, the copy guard's looks and SDXL. A file states the oldest version that can say all of
 it, so a pack that knows version 1 only still reads adapters with default options. Files since then also hold a checksum over
 their tensors, which older packs pass by. Adapters that are for one set of weights alone (see :mod:`acfun_core.demo_base`)
-name it in their metadata as ``base_key``. Those of bases that predict v name that as ``base_prediction``.
+name it in their metadata as ``base_key``. Those of bases that predict v name that as ``base_prediction``. Version 3 knows
+sliders, whose two descriptions are in ``slider``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from .metadata import (
     read_config,
     read_prediction,
     read_record,
+    read_slider,
     to_metadata,
 )
 from .tensor_file import LONGEST_SIDE, Stored, check_finite, checksum, opened, stored
@@ -104,7 +106,7 @@ def _outline(path: Path, metadata: dict[str, str], parts: dict[str, Stored]) -> 
     if have != set(channels):
         raise misfit(path, f"it claims {len(channels)} blocks and holds tensors of {len(have)}")
     prediction = read_prediction(path, metadata)
-    base = metadata.get("base_family", "sd1"), metadata.get("base_key", ""), prediction
+    base = metadata.get("base_family", "sd1"), metadata.get("base_key", ""), prediction, read_slider(path, metadata)
     with torch.device("meta"):
         adapter = StyleAdapter(config, torch.empty(row.shape), torch.empty(tokens.shape), channels, *base)
     _check_parts(path, adapter, parts)

@@ -80,7 +80,7 @@ def compact(adapter: StyleAdapter) -> StyleAdapter:
 def _rebuilt(adapter: StyleAdapter, config: AdapterConfig, style_tokens: Tensor) -> StyleAdapter:
     """An adapter of another config with all the tensors that both have alike."""
     with torch.random.fork_rng(devices=[]):
-        base = adapter.base_family, adapter.base_key, adapter.base_prediction
+        base = adapter.base_family, adapter.base_key, adapter.base_prediction, adapter.slider
         other = StyleAdapter(config, adapter.afun.initial_row, style_tokens, adapter.cfun.channels, *base)
     state, wanted = adapter.state_dict(), other.state_dict()
     alike = {key: value for key, value in state.items() if key in wanted and value.shape == wanted[key].shape}
@@ -101,8 +101,12 @@ def embedding(adapter: StyleAdapter, strength: float = 1.0) -> Tensor:
     """S* as a textual-inversion embedding, (1, text_width), float32.
 
     Raises:
-        ACFunError: the adapter is of a sequence mode, whose e_a is not one embedding.
+        ACFunError: the adapter is of a sequence mode, whose e_a is not one embedding, or a slider, which has none.
     """
+    if adapter.slider is not None:
+        raise ACFunError(
+            "This adapter is a slider: it gives S* no meaning.", "the adapter of a style", "choose another adapter"
+        )
     if not adapter.is_token:
         raise ACFunError(
             f"This adapter's abstract_mode is {adapter.config.abstract_mode}: its meaning is not one embedding.",

@@ -12,11 +12,11 @@ from typing import Any
 from .. import __version__
 from ..config import AdapterConfig
 from ..errors import ACFunError
-from ..method.adapter import FAMILIES, PREDICTIONS, StyleAdapter, TrainingRecord
+from ..method.adapter import FAMILIES, PREDICTIONS, Slider, StyleAdapter, TrainingRecord
 from ..options import options_of
 
 FORMAT = "acfun"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CHECKSUM = "checksum"
 """Key of :func:`~acfun_core.storage.tensor_file.checksum`; files of older packs lack it."""
 MOST_BLOCKS, WIDEST_BLOCK = 256, 65_536
@@ -28,6 +28,8 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
     record, version = dataclasses.asdict(adapter.record), adapter.config.format_version
     if record["looks"] or adapter.base_family != "sd1":
         version = max(version, 2)
+    if adapter.slider is not None:
+        version = 3
     if not record["looks"]:
         # Version 1 does not know the copy guard.
         del record["looks"], record["kept_step"]
@@ -46,6 +48,8 @@ def to_metadata(adapter: StyleAdapter) -> dict[str, str]:
         metadata["base_key"] = adapter.base_key
     if adapter.base_prediction != "epsilon":
         metadata["base_prediction"] = adapter.base_prediction
+    if adapter.slider is not None:
+        metadata["slider"] = json.dumps(adapter.slider._asdict())
     return metadata
 
 
@@ -84,6 +88,16 @@ def read_prediction(path: Path, metadata: dict[str, str]) -> str:
             "update the ACFun node pack to the version that wrote the file, or a later one",
         )
     return prediction
+
+
+def read_slider(path: Path, metadata: dict[str, str]) -> Slider | None:
+    """Between which descriptions a slider leads; None for a style."""
+    if "slider" not in metadata:
+        return None
+    given = _object(path, metadata, "slider")
+    if set(given) != set(Slider._fields) or not all(isinstance(text, str) for text in given.values()):
+        raise misfit(path, f"slider is {metadata['slider'][:60]}")
+    return Slider(**given)
 
 
 def _writer(metadata: dict[str, str]) -> str:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..config import AdapterConfig, TrainConfig
+from ..method.adapter import Slider
+from .slider import SliderConfig
 
 SAMPLED = 64
 """Values of each tensor of a base that are looked at; other weights differ nearly everywhere, and a LoRA in whole rows."""
@@ -47,7 +49,26 @@ def training_key(
         "pictures": {name: None if picture is None else _digest([picture]) for name, picture in pictures.items()},
         "base": base,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
+    return _hashed(told)
+
+
+def slider_key(
+    slider: Slider, config: SliderConfig, resolution: int, photos: Tensor, mask: Tensor | None, base: str
+) -> str:
+    """As :func:`training_key`, of a slider.
+
+    Args:
+        photos, mask: as they were given. base: from :func:`weights_identity` and the like.
+    """
+    told = {
+        "version": __version__,
+        "slider": slider,
+        "train": dataclasses.asdict(config),
+        "resolution": resolution,
+        "pictures": [None if picture is None else _digest([picture]) for picture in (photos, mask)],
+        "base": base,
+    }
+    return _hashed(told)
 
 
 def given_pictures(
@@ -120,6 +141,10 @@ def described(value: Any, deep: int = 8) -> str:
         return f"partial({further([value.func, value.args, value.keywords])})"
     public = {name: one for name, one in getattr(value, "__dict__", {}).items() if not name.startswith("_")}
     return f"{_name(type(value))}({further([public])})"
+
+
+def _hashed(told: dict) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _name(what: Any) -> str:

@@ -83,13 +83,15 @@ def _found(key: str, name: str, steps: int, elsewhere: list[Path]) -> StyleAdapt
     return adapter if adapter is not None and adapter.record.settings["steps"] == steps else None
 
 
-def base_identity(model, clip, vae, clip_vision) -> str:
+def base_identity(model, clip, vae, clip_vision=None) -> str:
     """What of a graph's models, which are loaded, decides a training: weights, patches, and options such as a skipped layer."""
     patched = [
         (patcher.patches, patcher.object_patches, patcher.model_options.get("transformer_options", {}))
         for patcher in (model, clip.patcher)
     ]
-    modules = (model.model.diffusion_model, clip.cond_stage_model, vae.first_stage_model, clip_vision.model)
+    modules = [model.model.diffusion_model, clip.cond_stage_model, vae.first_stage_model]
+    if clip_vision is not None:
+        modules.append(clip_vision.model)
     # The same weights in a checkpoint that says it predicts v are another base.
     noise = prediction_of(model), model.get_model_object("model_sampling").sigmas
     told = [patched, clip.layer_idx, getattr(clip, "tokenizer_options", {}), bypass_loras(*modules[:2]), noise]

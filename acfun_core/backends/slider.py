@@ -1,0 +1,71 @@
+"""Learning a slider on diffusers' classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..config import PLACEHOLDER
+from ..host import Base
+from ..images import check_side, square
+from ..masks import check_mask_of
+from ..method.adapter import Slider, StyleAdapter
+from ..training.material import Pictures, each_of, latent_mask
+from ..training.memory import fitting
+from ..training.slider import Between, SliderConfig, UnderText, train_slider
+from .passes import UNetPass
+from .text import Condition
+
+
+class Sliding:
+    """The part of :class:`~acfun_core.backends.stable_diffusion.StableDiffusion` that learns sliders."""
+
+    predict: UNetPass
+    core_base: Callable[[str], Base]
+    told: Callable[[str], Condition]
+
+    def train_slider(
+        self,
+        photos: Pictures,
+        slider: Slider,
+        config: SliderConfig,
+        resolution: int | None = None,
+        on_step: Callable[[int, float], bool | None] = lambda step, loss: None,
+        where: Tensor | None = None,
+        checkpointing: str = "auto",
+        say: Callable[[str], Any] = lambda sentence: None,
+    ) -> StyleAdapter:
+        """Learn a slider on photos, each (1, H, W, 3), values 0-1, or a batch of them; their middle squares are taken.
+
+        Args:
+            slider: from :func:`~acfun_core.training.slider.check_slider`.
+            resolution: side in pixels; the default is the base's own.
+            where: a mask of the photos' one size, or one a photo: 1 where the change is wanted.
+            checkpointing, say: as in training a style.
+
+        Raises:
+            ACFunError: the resolution or the mask cannot be used, or as :func:`~acfun_core.training.slider.train_slider`.
+        """
+        side = self._side(resolution)
+        check_side("resolution", side, 64)
+        photos = each_of(photos)
+        where = None if where is None else check_mask_of(where, torch.cat(photos), "slider")
+        if where is not None:
+            squares = [square(one[None, ..., None], side)[..., 0] for one in where]
+            where = torch.cat([latent_mask(one, side // 8, "slider mask") for one in squares])
+        base = self.core_base(PLACEHOLDER)
+        latents = torch.cat([self.encode(square(photo, side)) for photo in photos])
+        between = Between(slider, self._under(slider.more), self._under(slider.less))
+        with fitting(base, latents[:1].expand(2, -1, -1, -1), config.training, checkpointing, say=say):
+            return train_slider(base, latents, between, config, on_step, where)
+
+    def _under(self, text: str) -> UnderText:
+        told = self.told(text)
+
+        def predict(z_t: Tensor, t: Tensor) -> Tensor:
+            return self.predict(z_t, t, told.context.expand(len(z_t), -1, -1), told.pooled)
+
+        return predict

@@ -1,0 +1,98 @@
+"""``acfun slider``: photos and two descriptions become a slider, an adapter for one feature of the face."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from ..errors import ACFunError
+from ..options import options_of
+from ..storage import adapter_file
+from ..training.memory import CHECKPOINTING
+from ..training.slider import SliderConfig, check_slider
+from . import output
+from .base import add_base, load_base
+from .flags import add_flags, given
+from .train import read_mask
+
+MORE, LESS = "a photo of a smiling person", "a photo of a serious person"
+
+_DESCRIPTION = """\
+Learn one feature, such as a smile, age or glasses, from two descriptions that differ in it. What is learned is an adapter whose
+strengths are the slider: name it beside any style and preset in acfun sample, with --encoder and --decoder. The photos are what
+it learns on; it serves other faces too. The base is only read.
+"""
+
+
+def add(commands) -> None:
+    usage = "--photo PICTURE --more TEXT --less TEXT --out FILE.safetensors"
+    parser = output.new_parser(
+        commands, "slider", "learn one feature of faces from two descriptions", _DESCRIPTION, usage
+    )
+    parser.set_defaults(run=run)
+    main = parser.add_argument_group("what to learn")
+    main.add_argument(
+        "--photo",
+        required=True,
+        action="append",
+        type=Path,
+        metavar="PICTURE",
+        help="a photo of a face; may be given again",
+    )
+    main.add_argument("--more", default=MORE, metavar="TEXT", help=f'where strength 1 leads (default: "{MORE}")')
+    main.add_argument("--less", default=LESS, metavar="TEXT", help=f'what it leads away from (default: "{LESS}")')
+    output.add_out(main, "the slider", ".safetensors")
+    add_flags(main, SliderConfig, tuple(options_of(SliderConfig)))
+    main.add_argument(
+        "--resolution",
+        type=int,
+        metavar="N",
+        help="side of the photos in pixels, a multiple of 64 (default: the base's own)",
+    )
+    main.add_argument(
+        "--mask", type=Path, metavar="PICTURE", help="white where the change is wanted; of the photos' size"
+    )
+    main.add_argument(
+        "--checkpointing",
+        choices=CHECKPOINTING,
+        default="auto",
+        help="gradient checkpointing: less memory for more time; auto: where memory is short (default: auto)",
+    )
+    add_base(parser, training=False)
+    output.add_common(parser)
+
+
+def run(arguments: argparse.Namespace) -> dict:
+    config = SliderConfig(**given(arguments, SliderConfig))
+    slider = check_slider(arguments.more, arguments.less)
+    path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
+    from ..backends.pictures import read_picture
+
+    photos = [read_picture(photo, "photo", contrast=True) for photo in arguments.photo]
+    where = read_mask(arguments.mask, "slider mask")
+    if where is not None and len({photo.shape for photo in photos}) > 1:
+        raise ACFunError("The photos have different sizes, and there is a mask.", "photos of one size", "resize them")
+    base = load_base(arguments)
+    start = time.monotonic()
+    with output.Progress("training", config.steps, arguments.quiet) as progress:
+        adapter = base.train_slider(
+            photos,
+            slider,
+            config,
+            arguments.resolution,
+            lambda step, error: progress.step(f"error {error:.5f}", step),
+            where,
+            arguments.checkpointing,
+            progress.say,
+        )
+    path = adapter_file.save(adapter, path, arguments.overwrite)
+    return {
+        "adapter": str(path),
+        "bytes": path.stat().st_size,
+        **slider._asdict(),
+        "steps": len(adapter.record.style_loss),
+        "before": adapter.record.before[0],
+        "after": adapter.record.after[0],
+        "seconds": round(time.monotonic() - start, 1),
+    }

@@ -1,0 +1,206 @@
+"""Sliders: one feature of a face, such as a smile or its age, learned as CFun between two descriptions.
+
+A slider learns to predict what the base would predict if it were led from one description toward the other (Gandikota et al.
+2023, "Concept Sliders", there with low-rank weights):
+
+    eps(z_t, less; CFun)  ->  eps(z_t, less) + push (eps(z_t, more) - eps(z_t, less))
+
+Only words decide, no picture of the feature is needed; the photos are what is noised to z_t. An adapter holds what was learned,
+with S* left as it was: strengths, windows, masks and mixing work as for a style, and a drawing costs no further pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..chance import generator
+from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
+from ..errors import ACFunError
+from ..host import Base
+from ..method.adapter import Slider, StyleAdapter, TrainingRecord
+from ..method.applied import block_transforms
+from ..options import check_options, number, require, whole
+from ..strengths import Strengths
+from ..unet.blocks import channels_to_train
+from ..unet.injection import injected
+from .loop import seeded
+from .optimiser import Optimiser, check_outcome
+from .readout import Outcome
+
+UnderText = Callable[[Tensor, Tensor], Tensor]
+"""What the base predicts under one text, the noise or v: z_t (B, 4, h, w), t (B,) -> (B, 4, h, w)."""
+
+MEASURED = 10
+"""Fixed timesteps, spread over the schedule, at which the error is taken before and after."""
+
+
+@dataclass(frozen=True)
+class SliderConfig:
+    """How a slider is learned. Kept in the adapter file as a record."""
+
+    steps: int = whole(150, 1, 10_000, "Training steps, each with three passes of the UNet.", label="Slider steps")
+    learning_rate: float = number(1e-4, 1e-9, 1.0, "Step size of AdamW.", step=1e-6)
+    push: float = number(
+        4.0,
+        0.1,
+        20.0,
+        "How far strength 1 goes, in differences between what the base draws for one description and for the other.",
+        step=0.5,
+    )
+    seed: int = whole(0, 0, 2**64 - 1, "Seeds timesteps, noise and the choice of the photo.")
+
+    def __post_init__(self):
+        check_options(self)
+
+    @property
+    def training(self) -> TrainConfig:
+        """What the optimiser takes of it."""
+        rates = {"learning_rate": self.learning_rate, "learning_rate_end": 0.1}
+        return TrainConfig(steps=self.steps, seed=self.seed, style_weight=1.0, face_weight=0.0, **rates)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Both descriptions, and what the base predicts under each."""
+
+    slider: Slider
+    more: UnderText
+    less: UnderText
+
+
+def check_slider(more: str, less: str) -> Slider:
+    """Two descriptions that differ.
+
+    Raises:
+        ACFunError: one is empty, both are the same, or one holds S*.
+    """
+    slider = Slider((more or "").strip(), (less or "").strip())
+    for name, text in slider._asdict().items():
+        require(bool(text), f"The description '{name}' is empty.", "a short text", "write a photo of a smiling person")
+        require(
+            PLACEHOLDER not in text,
+            f"The description '{name}' holds {PLACEHOLDER}: {text[:120]!r}.",
+            "plain words: a slider is no style",
+            f"leave {PLACEHOLDER} out",
+        )
+    require(
+        slider.more != slider.less,
+        f"Both descriptions are {slider.more[:120]!r}.",
+        "two that differ in what the slider is to change",
+        "write a photo of a smiling person, and a photo of a serious person",
+    )
+    return slider
+
+
+def train_slider(
+    base: Base,
+    latents: Tensor,
+    between: Between,
+    config: SliderConfig,
+    on_step: Callable[[int, float], bool | None] = lambda step, loss: None,
+    where: Tensor | None = None,
+) -> StyleAdapter:
+    """Learn a slider.
+
+    Args:
+        base: with any text that holds S*; its initial word is what stays.
+        latents: (P, 4, h, w) clean latents of photos.
+        between: predictions under both descriptions, differentiable in CFun.
+        on_step: called after every step with its number from 1 and its error. A true answer ends the training there.
+        where: (1 or P, 1, h, w) how much of the change is wanted at each place, 0 to 1; None is all of it everywhere.
+
+    Returns:
+        The adapter on ``base.device``, in float32, ready for inference.
+
+    Raises:
+        ACFunError: the error became non-finite, or the base predicts the same under both descriptions.
+    """
+    latents = latents.to(base.device, torch.float32)
+    where = None if where is None else where.to(latents).expand(len(latents), -1, -1, -1)
+    with seeded(config.seed, base.device) as draws:
+        adapter = begun(base, between.slider).to(base.device).train()
+        record = TrainingRecord(settings={**config.__dict__}, resolution=tuple(8 * side for side in latents.shape[-2:]))
+        lesson = _Lesson(base, adapter, latents, between, config.push, where)
+        record.before = lesson.measure()
+        if record.before[0] == 0:
+            raise ACFunError(
+                f"The base draws the same for {between.slider.more[:80]!r} and {between.slider.less[:80]!r}.",
+                "descriptions in words that the base knows",
+                "describe it in other words",
+            )
+        optimiser = Optimiser(adapter, config.training)
+        for step in range(1, config.steps + 1):
+            optimiser.set_rate(step)
+            norm, scale = optimiser.update(loss := lesson.loss(*lesson.draw(draws)))
+            finite = bool(norm.isfinite())
+            outcome = Outcome(step, loss.item(), 0.0, norm.item(), scale, not finite)
+            check_outcome(outcome, config.training)
+            record.style_loss.append(outcome.style_loss)
+            record.face_loss.append(0.0)
+            record.skipped_steps += outcome.skipped
+            if on_step(step, outcome.style_loss):
+                break
+        adapter.eval()
+        with torch.no_grad():
+            for parameter in adapter.parameters():
+                # What the file will hold; rows stay in float32.
+                parameter.copy_(parameter.half().float())
+            adapter.afun.row.copy_(adapter.afun.initial_row)
+        record.after = lesson.measure()
+    adapter.record = record
+    return adapter.requires_grad_(False)
+
+
+def begun(base: Base, slider: Slider) -> StyleAdapter:
+    """A slider that changes nothing yet."""
+    config = AdapterConfig(description=PLACEHOLDER, blocks="all", compact=True)
+    channels = channels_to_train(base.sites, config.blocks, config.place)
+    kind = base.family, base.key, base.prediction, slider
+    row = base.text.initial_row
+    adapter = StyleAdapter(config, row, torch.zeros(0, len(row)), channels, *kind)
+    adapter.afun.requires_grad_(False)
+    return adapter
+
+
+class _Lesson:
+    """What one slider learns from."""
+
+    def __init__(
+        self, base: Base, adapter: StyleAdapter, latents: Tensor, between: Between, push: float, where: Tensor | None
+    ):
+        self._base, self._latents, self._between = base, latents, between
+        self._push, self._where = push, where
+        self._transforms = block_transforms([(adapter, Strengths())])
+
+    def draw(self, draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Number of a photo (1,), timestep (1,), noise (1, 4, h, w)."""
+        photo = torch.randint(len(self._latents), (1,), generator=draws)
+        t = torch.randint(len(self._base.schedule), (1,), generator=draws)
+        return photo, t, torch.randn((1, *self._latents.shape[1:]), generator=draws)
+
+    def loss(self, photo: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error () of what CFun makes the base predict, differentiable."""
+        device = self._base.device
+        photo, t, noise = photo.to(device), t.to(device), noise.to(device)
+        z_t = self._base.schedule.add_noise(self._latents[photo], noise, t)
+        with torch.no_grad():
+            less = self._between.less(z_t, t)
+            change = self._push * (self._between.more(z_t, t) - less)
+            wanted = less + (change if self._where is None else self._where[photo] * change)
+        # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
+        with injected(self._base.sites, self._transforms):
+            return (self._between.less(z_t, t).float() - wanted.float()).square().mean()
+
+    @torch.no_grad()
+    def measure(self) -> list[float]:
+        """[error, 0] over fixed timesteps, noises and photos, as a record has it of style and face."""
+        draws, total = generator(12345), 0.0
+        for index in range(MEASURED):
+            t = torch.tensor([int((index + 0.5) / MEASURED * len(self._base.schedule))])
+            photo = torch.tensor([index % len(self._latents)])
+            total += self.loss(photo, t, torch.randn((1, *self._latents.shape[1:]), generator=draws)).item()
+        return [total / MEASURED, 0.0]
