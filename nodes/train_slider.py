@@ -96,7 +96,7 @@ class TrainACFunSlider(io.ComfyNode):
             outputs=[
                 Adapter.Output(
                     display_name="adapter",
-                    tooltip="The slider. Goes into Apply ACFun Adapter, alone or through Mix ACFun Adapters.",
+                    tooltip="The slider. Goes into Apply ACFun Adapter, alone or through ACFun Mix Adapters.",
                 ),
                 io.String.Output(display_name="path", tooltip="Where it was saved."),
             ],

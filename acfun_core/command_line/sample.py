@@ -19,7 +19,7 @@ from ..errors import ACFunError
 from ..images import square
 from ..masks import notice_of_empty
 from ..method.fit import notice_of_prediction
-from ..method.pseudo_word import Members
+from ..method.pseudo_word import Members, styles_of
 from ..storage import adapter_file
 from ..strengths import Strengths
 from . import output, preset_flags
@@ -80,11 +80,11 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     way = preset_flags.chosen(arguments)
     drawing, members = way.drawing, way.scaled(read_members(arguments))
-    prompt = arguments.prompt
-    if prompt is None and not members and way.preset is None:
-        raise ACFunError("There is neither a prompt nor an adapter.", "what to draw", "add --prompt TEXT")
+    prompt, styles = arguments.prompt, styles_of(members)
+    if prompt is None and not styles and way.preset is None:
+        raise ACFunError("There is neither a prompt nor the adapter of a style.", "what to draw", "add --prompt TEXT")
     if prompt is None:
-        prompt = members[0][0].config.description if members else way.preset.prompt
+        prompt = styles[0][0].config.description if styles else way.preset.prompt
     paths = numbered(arguments.out, drawing.batch)
     for path in paths:
         output.check_out(path, ".png", arguments.overwrite)

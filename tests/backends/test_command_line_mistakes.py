@@ -63,7 +63,7 @@ def test_wrong_usage_ends_with_2(arguments, capsys):
             ["export", "a.safetensors", "--out", "b.safetensors", "--rank", "4", "--textual-inversion"],
             "An embedding cannot",
         ),
-        (["sample", "--out", "p.png"], "neither a prompt nor an adapter"),
+        (["sample", "--out", "p.png"], "neither a prompt nor the adapter of a style"),
         (["sample", "--prompt", "a", "--out", "p.jpg"], "does not end in .png"),
         (["sample", "--prompt", "a", "--out", STYLE], "is there already"),
         (["sample", "--prompt", "a", "--out", "p.png", "--base", "nowhere"], "no base at nowhere"),

@@ -39,6 +39,8 @@ def quick(name: str, adapter_name: str = "workflow_test", side: int = NATIVE_SID
             # A preset has steps of its own.
             inputs.update(preset=CUSTOM, steps=TRAIN_STEPS, learning_rate=LEARNING_RATE, name=adapter_name)
             inputs.update(preview_every=PREVIEW_EVERY, face_weight=float("face_image" in inputs))
+        elif kind == "ACFunTrainSlider":
+            inputs.update(steps=TRAIN_STEPS, learning_rate=LEARNING_RATE, name=adapter_name)
         elif kind == "LoraLoader":
             inputs["lora_name"] = files["lora"]
         elif kind == "ControlNetLoader":

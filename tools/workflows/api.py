@@ -15,6 +15,7 @@ NAMES = (
     "text_edits",
     "two_styles",
     "face_parts",
+    "smile_slider",
     "group_photo",
     "video_frames",
     "best_of_n",

@@ -6,7 +6,16 @@ from .apps import portrait_app
 from .chains import lora_controlnet, own_checkpoint
 from .graph import Graph
 from .graphs import instant, spliced_face, stylization
-from .lessons import any_photo, best_of_n, face_parts, group_photo, text_edits, two_styles, video_frames
+from .lessons import (
+    any_photo,
+    best_of_n,
+    face_parts,
+    group_photo,
+    smile_slider,
+    text_edits,
+    two_styles,
+    video_frames,
+)
 from .node_types import NodeTypes
 
 WORKFLOWS = (
@@ -17,6 +26,7 @@ WORKFLOWS = (
     text_edits,
     two_styles,
     face_parts,
+    smile_slider,
     group_photo,
     video_frames,
     best_of_n,

@@ -19,6 +19,7 @@ from .parts import (
     GREEN,
     GREY,
     SIDE,
+    SPLICED_STYLE,
     STYLE,
     apply,
     beside_both,
@@ -61,6 +62,9 @@ ON_THE_PHOTO = {**dataclasses.asdict(PRESETS["instant"].transfer), "background":
 SIDE_BY_SIDE = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
 BOX_IN_FRAMES = {"box_x": 69, "box_y": 47, "box_width": 262, "box_height": 325}
 """Around the face in the film's frames, so large that the cut is the whole frame."""
+SERIOUS, OTHER_SERIOUS = "face_london_man.jpg", "face_london_woman.jpg"
+OF_A_MAN = "an oil painting of a man"
+OFF = {"abstract_strength": 0.0, "encoder_strength": 0.0, "decoder_strength": 0.0}
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 LIVE_STEPS = 6
@@ -176,6 +180,38 @@ def face_parts(types: NodeTypes) -> Graph:
         portrait = decode(graph, base, drawn, "Decode live preview")
         graph.column(x=1700, width=380, y=1570)
         graph.add("PreviewImage", "Live preview", room=True, images=portrait)
+    return graph
+
+
+def smile_slider(types: NodeTypes) -> Graph:
+    """A smile learned from two descriptions, as a strength beside a style."""
+    graph, base = _begin("smile_slider", types, "smile_slider")
+    with graph.group("1  A face, another to learn on, and a style", BLUE):
+        graph.column(x=440, width=300)
+        face, other = example(graph, "Face", SERIOUS), example(graph, "Other face", OTHER_SERIOUS)
+        style = example(graph, "Style", SPLICED_STYLE)
+    with graph.group("2  Learn a smile", GREEN):
+        graph.column(x=800, width=380)
+        photos = graph.add("ImageBatch", "Photos", image1=face["image"], image2=other["image"])
+        trained = graph.add(
+            "ACFunTrainSlider",
+            "Train",
+            room=True,
+            **{name: base[name] for name in ("model", "clip", "vae")},
+            photos=photos["image"],
+            more="a photo of a smiling person",
+            less="a photo of a serious person",
+            resolution=SIDE,
+            name="smile",
+        )
+    drawn = ("Result", "", {}), ("Twice as far", " twice", {"encoder_strength": 2.0, "decoder_strength": 2.0})
+    for number, (title, suffix, strengths) in enumerate((*drawn, ("Without", " without", OFF))):
+        with graph.group(title, BROWN):
+            graph.column(x=1240 + number * COLUMN, width=380)
+            applied = apply(graph, base, trained["adapter"], f"Apply{suffix}", **strengths)
+            sampler_of = {"title": f"Sampler{suffix}", "adapter": applied["adapter"]}
+            portrait = by_preset(graph, "instant", applied, base, face["image"], style, OF_A_MAN, **sampler_of)
+            _picture(graph, base, portrait, title, f"smile{suffix.replace(' ', '_')}")
     return graph
 
 

@@ -65,7 +65,7 @@ def prepare(name: str, steps: int | None) -> dict[str, Any]:
     """The workflow as it runs here. All trainings have one name, so that the server runs those that are alike once."""
     workflow = without_own_files(api.load(name))
     for node in workflow.values():
-        if node["class_type"] == "ACFunTrainStyle":
+        if node["class_type"] in ("ACFunTrainStyle", "ACFunTrainSlider"):
             node["inputs"]["name"] = ADAPTER
             if steps is not None:
                 node["inputs"]["steps"] = steps

@@ -1,0 +1,70 @@
+"""``acfun slider``, and what ``sample`` and ``info`` make of its file."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from acfun_core.backends.pictures import read_picture
+from acfun_core.command_line import main, slider
+from acfun_core.storage import adapter_file
+from acfun_core.training.slider import SliderConfig, check_slider
+
+from .acfun_command import FACE, STYLE
+
+MORE, LESS = "a photo of an old person", "a photo of a young person"
+LEARN = ["slider", "--photo", FACE, "--more", MORE, "--less", LESS, "--steps", 3, "--learning-rate", 1e-3]
+LEARN += ["--resolution", 64, "--quiet", "--json"]
+
+
+@pytest.fixture
+def loaded(monkeypatch, base, loaded):
+    monkeypatch.setattr(slider, "load_base", lambda arguments: base)
+
+
+def run(arguments) -> int:
+    return main(list(map(str, arguments)))
+
+
+def test_it_learns_draws_and_tells(loaded, base, tmp_path, capsys):
+    path, out = tmp_path / "age.safetensors", tmp_path / "portrait.png"
+    assert run([*LEARN, "--out", path]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["more"], told["less"], told["steps"]) == (MORE, LESS, 3)
+    wanted = base.train_slider(
+        [read_picture(FACE, "photo")], check_slider(MORE, LESS), SliderConfig(steps=3, learning_rate=1e-3), 64
+    )
+    assert adapter_file.load(path).record.style_loss == wanted.record.style_loss
+
+    preset = ["--preset", "instant", "--photo", FACE, "--style", STYLE, "--width", 64, "--steps", 2]
+    assert run(["sample", path, *preset, "--encoder", 1.5, "--decoder", 1.5, "--out", out, "--json", "--quiet"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "S*" not in told["prompt"] and told["adapters"][0]["encoder"] == 1.5, "no preset scales a slider"
+    with Image.open(out) as picture:
+        assert picture.size == (64, 64)
+
+    assert run(["info", path, "--json"]) == 0
+    [described] = json.loads(capsys.readouterr().out)["adapters"]
+    assert described["slider"] == {"more": MORE, "less": LESS} and described["format_version"] == 3
+
+
+def test_alone_it_needs_a_prompt_and_keep_person_a_style(loaded, tmp_path, capsys):
+    path = tmp_path / "age.safetensors"
+    assert run([*LEARN, "--out", path]) == 0
+    assert run(["sample", path, "--out", tmp_path / "p.png"]) == 1
+    assert "neither a prompt nor the adapter of a style" in capsys.readouterr().err
+    both = ["--photo", FACE, "--style", STYLE]
+    assert run(["sample", path, "--preset", "keep_person", *both, "--out", tmp_path / "p.png"]) == 1
+    assert "draws with the adapter of a style" in capsys.readouterr().err
+
+
+def test_mistakes_come_before_any_work(loaded, tmp_path, capsys):
+    assert run([*LEARN, "--less", MORE, "--out", tmp_path / "a.safetensors"]) == 1
+    assert "Both descriptions are" in capsys.readouterr().err
+    Image.open(FACE).resize((64, 96)).save(tmp_path / "other.png")
+    two = ["--photo", tmp_path / "other.png", "--mask", FACE, "--out", tmp_path / "a.safetensors"]
+    assert run([*LEARN, *two]) == 1
+    assert "different sizes, and there is a mask" in capsys.readouterr().err
+    assert not (tmp_path / "a.safetensors").exists()
