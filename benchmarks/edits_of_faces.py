@@ -156,7 +156,7 @@ class Studio:
         self._references: dict[tuple, Transfer] = {}
 
     def tensor(self, record: dict) -> torch.Tensor:
-        return torch.from_numpy(self.album.picture(record)).float()[None] / 255
+        return torch.from_numpy(self.album.picture(record).copy()).float()[None] / 255
 
     def slider(self, name: str) -> StyleAdapter:
         path = self.out / f"{name}.safetensors"

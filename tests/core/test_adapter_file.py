@@ -14,6 +14,7 @@ from acfun_core.demo_base import check_weights
 from acfun_core.errors import ACFunError
 from acfun_core.method.adapter import StyleAdapter
 from acfun_core.storage import adapter_file, export
+from acfun_core.storage.metadata import FORMAT_VERSION
 from acfun_core.training.loop import TrainConfig, train_adapter
 
 CONFIG = AdapterConfig("a painting of a woman in S* style", blocks="both")
@@ -115,7 +116,9 @@ def test_unknown_options_say_which_version_is_needed(path, options):
     known = json.loads(adapter_file.to_metadata(adapter_file.load(path))["options"])
     rewrite(path, options=json.dumps({**known, **options}), format_version="2", written_by="ACFun 4.2")
     name = next(iter(options))
-    with pytest.raises(ACFunError, match=f"{name}.*written by ACFun 4.2.*version 2 or older.*the version that wrote"):
+    with pytest.raises(
+        ACFunError, match=f"{name}.*written by ACFun 4.2.*version {FORMAT_VERSION} or older.*the version that wrote"
+    ):
         adapter_file.load(path)
 
 
@@ -126,7 +129,7 @@ def test_the_family_of_the_base_is_kept(adapter, path, tmp_path):
         assert file.metadata()["base_family"] == "sdxl" and file.metadata()["format_version"] == "2"
     assert adapter_file.load(other).base_family == "sdxl" and adapter_file.load(path).base_family == "sd1"
     rewrite(path, base_family="sd9", written_by="ACFun 7.0")
-    with pytest.raises(ACFunError, match="family 'sd9' .written by ACFun 7.0.*version 2.*update"):
+    with pytest.raises(ACFunError, match=f"family 'sd9' .written by ACFun 7.0.*version {FORMAT_VERSION}.*update"):
         adapter_file.load(path)
 
 
@@ -177,8 +180,10 @@ def test_foreign_file(tmp_path):
 
 
 def test_newer_format(path):
-    rewrite(path, format_version="3", written_by="ACFun 9.1")
-    with pytest.raises(ACFunError, match="format version 3 .written by ACFun 9.1.*version 2 or older.*reads version 3"):
+    newer = FORMAT_VERSION + 1
+    rewrite(path, format_version=str(newer), written_by="ACFun 9.1")
+    says = f"format version {newer} .written by ACFun 9.1.*version {FORMAT_VERSION} or older.*reads version {newer}"
+    with pytest.raises(ACFunError, match=says):
         adapter_file.load(path)
 
 

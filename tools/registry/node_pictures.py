@@ -38,6 +38,7 @@ ALONE = (
     "ACFunStyleTransfer",
     "ACFunTextEncode",
     "ACFunTrainOptions",
+    "ACFunTrainSlider",
     "ACFunTransferOptions",
 )
 AFTER_A_RUN = ("ACFunTrainStyle", "ACFunScoreResult", "ACFunPickBest")  # of the workflow best_of_n
