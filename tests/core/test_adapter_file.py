@@ -195,6 +195,8 @@ def test_newer_format(path):
         {"blocks": '{"enc.0.0": 5}'},
         {"training": "[]"},
         {"options": '{"description": "no star"}'},
+        {"slider": '{"more": "a smile"}'},
+        {"slider": '{"more": 1, "less": "a frown"}'},
     ],
 )
 def test_metadata_that_does_not_fit(path, metadata):
