@@ -20,6 +20,7 @@ from acfun_core.images import square
 from acfun_core.storage import adapter_file
 from acfun_core.storage.export import SDXL_EMBEDDINGS, save_embedding
 from acfun_core.strengths import Strengths
+from acfun_core.training.slider import SliderConfig, check_slider
 
 from . import tiny_bases
 from .acfun_command import FACE, STYLE, acfun_here
@@ -125,6 +126,20 @@ def test_trains_draws_and_strength_zero_is_the_base(base, adapter, tmp_path):
     assert torch.equal(base.sample(PROMPT, members=[(loaded, Strengths(0.0, 0.0, 0.0))], **SHORT), plain)
     word = base.sample(PROMPT, members=[(loaded, Strengths(1.0, 0.0, 0.0))], **SHORT)
     assert (word - plain).abs().max() > 1e-5
+
+
+def test_a_slider_is_learned_and_acts(base, face, tmp_path):
+    config = SliderConfig(steps=3, learning_rate=3e-3)
+    slider = base.train_slider([face], check_slider("a smiling face", "a serious face"), config, SIDE)
+    assert all(0 < error < float("inf") for error in slider.record.style_loss)
+    loaded = adapter_file.load(adapter_file.save(slider, tmp_path / "smile.safetensors"))
+    assert (loaded.base_family, loaded.base_prediction) == (base.family.name, base.prediction)
+    drawn = [
+        base.sample("a face", members=[(loaded, Strengths(encoder=s, decoder=s))], steps=2, size=(SIDE, SIDE))
+        for s in (0.0, 1.0)
+    ]
+    assert torch.equal(drawn[0], base.sample("a face", steps=2, size=(SIDE, SIDE)))
+    assert drawn[1].isfinite().all() and not torch.equal(*drawn)
 
 
 def test_the_sequence_mode_and_a_mix(base, adapter, style, face):

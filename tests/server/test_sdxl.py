@@ -15,6 +15,7 @@ from tools.comfy.client import NodeError
 from tools.comfy.graphs import PROMPT, SIDE, apply_node, base_graph, compare_node, node
 
 from .test_options import differences, portrait, small_training, stock_small, train_options
+from .test_slider import slider_node
 from .test_style_transfer import transfer_node
 
 
@@ -86,6 +87,21 @@ def test_trains_and_draws(client, comfy, mode):
         decoder_strength=1.0,
     )
     assert difference(client, {**graph, "load": loaded, "again": drawn("load")}, ["drawn", 0], ["again", 0]) == 0.0
+
+
+def test_a_slider_is_learned_and_acts(client, comfy):
+    wires = {"model": ["sdxl", 0], "clip": ["sdxl", 1], "name": "sdxl_slider", "push": 20.0}
+    graph = {
+        **sdxl_graph(),
+        "train": slider_node(**wires),
+        "apply": applied(),
+        "off": applied(strengths=(0.0, 0.0, 0.0)),
+    }
+    graph |= {"drawn": drawn("apply"), "undrawn": drawn("off")}
+    assert difference(client, {**graph, **stock()}, ["drawn", 0], ["stock", 0]) > 1e-6
+    assert difference(client, {**graph, **stock()}, ["undrawn", 0], ["stock", 0]) == 0.0
+    [path] = comfy.folder("models/acfun").glob("sdxl_slider*")
+    assert adapter_file.load(path).base_family == "sdxl"
 
 
 def test_the_embedding_has_a_part_for_each_encoder(client, comfy):
