@@ -53,6 +53,7 @@ def test_the_page_names_every_slider_with_its_words():
         weights="",
         people=16,
         learnt_on=4,
+        steps=20,
         edits=str(edits.table(found)),
         judges=str(edits.judges(found)),
         heard=[[name, "0.02"] for name in found],

@@ -62,8 +62,9 @@ ON_THE_PHOTO = {**dataclasses.asdict(PRESETS["instant"].transfer), "background":
 SIDE_BY_SIDE = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
 BOX_IN_FRAMES = {"box_x": 69, "box_y": 47, "box_width": 262, "box_height": 325}
 """Around the face in the film's frames, so large that the cut is the whole frame."""
-SERIOUS, OTHER_SERIOUS = "face_london_man.jpg", "face_london_woman.jpg"
-OF_A_MAN = "an oil painting of a man"
+SERIOUS, OTHER_SERIOUS = "face_london_woman.jpg", "face_london_man.jpg"
+FEW_STEPS = 20
+"""At more, the swaps of the preset leave less of a smile."""
 OFF = {"abstract_strength": 0.0, "encoder_strength": 0.0, "decoder_strength": 0.0}
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
@@ -201,6 +202,7 @@ def smile_slider(types: NodeTypes) -> Graph:
             photos=photos["image"],
             more="a photo of a smiling person",
             less="a photo of a serious person",
+            push=6.0,
             resolution=SIDE,
             name="smile",
         )
@@ -209,8 +211,8 @@ def smile_slider(types: NodeTypes) -> Graph:
         with graph.group(title, BROWN):
             graph.column(x=1240 + number * COLUMN, width=380)
             applied = apply(graph, base, trained["adapter"], f"Apply{suffix}", **strengths)
-            sampler_of = {"title": f"Sampler{suffix}", "adapter": applied["adapter"]}
-            portrait = by_preset(graph, "instant", applied, base, face["image"], style, OF_A_MAN, **sampler_of)
+            sampler_of = {"title": f"Sampler{suffix}", "adapter": applied["adapter"], "steps": FEW_STEPS}
+            portrait = by_preset(graph, "instant", applied, base, face["image"], style, DRAWN, **sampler_of)
             _picture(graph, base, portrait, title, f"smile{suffix.replace(' ', '_')}")
     return graph
 
