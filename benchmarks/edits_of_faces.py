@@ -43,7 +43,7 @@ from .pages import Table, render
 from .workbench import ROOT
 
 OUT, PAGE = ROOT / "out" / "edits", ROOT / "docs" / "edits.md"
-PEOPLE, LEARNT_ON, CHECKED, READ = 16, 8, 10, 150
+PEOPLE, LEARNT_ON, CHECKED, READ = 12, 8, 8, 150
 """How many faces are edited, the sliders learn on, check a judge for each answer, and teach it."""
 STEPS = 20
 """Of the drawing. At 40 the swaps of the preset leave less of any edit (benchmarks/settings.md says how steps count)."""
@@ -75,11 +75,11 @@ def _is_old(record: dict) -> bool | None:
 
 
 FEATURES = {
-    "smile": Feature(Slider("a photo of a smiling person", "a photo of a serious person"), 6.0, ("mouth",), _smiles),
-    "age": Feature(Slider("a photo of an old person", "a photo of a young person"), 6.0, ("eyes", "mouth"), _is_old),
+    "smile": Feature(Slider("a photo of a smiling person", "a photo of a serious person"), 10.0, ("mouth",), _smiles),
+    "age": Feature(Slider("a photo of an old person", "a photo of a young person"), 10.0, ("eyes", "mouth"), _is_old),
     "glasses": Feature(
         Slider("a photo of a person with glasses", "a photo of a person"),
-        8.0,
+        10.0,
         ("eyes",),
         lambda record: bool(record.get("glasses")),
     ),

@@ -14,6 +14,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from acfun_core.presets import PRESETS
 from acfun_core.transfer.references import oval
 from tools.base_key import said_of
 from tools.batch.drawn import drawn_in
-from tools.measure.faces import FaceFinder, encoders
+from tools.measure import style as styles
+from tools.measure.faces import Face, FaceFinder, encoders
 from tools.measure.pictures import likeness, paired_interval
 
 from .drawing import command
+from .measures import SMALLEST_DISTANCE, corners
 from .pages import Table, render
 from .workbench import ROOT
 
@@ -52,6 +55,14 @@ DARKER = 28.0
 """Individual typology angle of the cheeks, in degrees, below which skin counts as darker: *tan*, *brown* and *dark* of the
 usual six classes. It is taken from the photo, so light and camera have a share in it."""
 GROUPS = ("sex", "skin", "age")
+COLUMNS = {
+    "found": "a face is found",
+    "first": "right person of all",
+    "margin": "id margin",
+    "style": "right style of seven",
+    "lightened": "lightened",
+}
+"""Numbers of a group, and what the page calls them."""
 
 
 @dataclass(frozen=True)
@@ -147,18 +158,24 @@ class Measured:
 
     Attributes:
         rows: one a portrait: the person's groups, and ``found``, ``first`` (share of both encoders for which the own photo is
-            the nearest), ``margin`` (the mean of both), ``lightened``, ``leak`` and ``ground`` (see the page).
+            the nearest), ``margin`` (the mean of both), and the page's other numbers.
     """
 
     def __init__(self, faces: list[Person], portraits: dict[tuple[str, str], np.ndarray]):
         self._find, self._encoders = FaceFinder(), encoders()
+        self._nearest_style = nearest_style()
         known = [self._vectors(person.photo) for person in faces]
         kept = [at for at, vectors in enumerate(known) if vectors is not None]
         self._photos = {name: np.stack([known[at][name] for at in kept]) for name in self._encoders}
         self._at = {faces[at].name: place for place, at in enumerate(kept)}
-        styles = {name: self._of_style(name) for name in STYLES}
+        sitters = {name: self._of_style(name) for name in STYLES}
         self.rows = [
-            {**person.groups, "person": person.name, **self._of(person, portraits[person.name, style], *styles[style])}
+            {
+                **person.groups,
+                "person": person.name,
+                "style": float(self._nearest_style(portraits[person.name, style]) == style),
+                **self._of(person, portraits[person.name, style], *sitters[style]),
+            }
             for person in faces
             if person.name in self._at
             for style in STYLES
@@ -169,7 +186,7 @@ class Measured:
         return None if face is None else {name: encode(picture, face) for name, encode in self._encoders.items()}
 
     def _of_style(self, name: str) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
-        picture = np.asarray(Image.open(ROOT / "pictures" / name).convert("RGB").resize((NATIVE_SIDE, NATIVE_SIDE)))
+        picture = style_picture(name)
         return picture, self._vectors(picture)
 
     def _of(self, person: Person, drawn: np.ndarray, style: np.ndarray, sitter: dict | None) -> dict[str, float]:
@@ -183,10 +200,37 @@ class Measured:
         told["lightened"] = typology_angle(drawn) - typology_angle(person.photo)
         told["first"] = float(np.mean([values.argmax() == at for values in cosines.values()]))
         told["margin"] = float(np.mean([values[at] - np.delete(values, at).mean() for values in cosines.values()]))
+        pose = pose_share(*(self._find(picture) for picture in (drawn, person.photo, style)))
+        if pose is not None:
+            told["pose"] = pose
         if sitter is not None:
             leaks = [seen[name] @ sitter[name] - self._photos[name][at] @ sitter[name] for name in seen]
             told["leak"] = float(np.mean(leaks))
         return told
+
+
+def style_picture(name: str) -> np.ndarray:
+    """An example picture at the portraits' size, uint8."""
+    return np.asarray(Image.open(ROOT / "pictures" / name).convert("RGB").resize((NATIVE_SIDE, NATIVE_SIDE)))
+
+
+def nearest_style() -> Callable[[np.ndarray], str]:
+    """Tells which of the example style pictures a portrait's texture is nearest to."""
+    names = sorted(path.name for path in (ROOT / "pictures").glob("style_*"))
+    pictures = [style_picture(name) for name in names]
+    # So few pictures do not span a space; their parts help.
+    spanning = pictures + [part for picture in pictures for part in corners(picture)]
+    space = styles.StyleSpace(np.stack([styles.statistics(picture) for picture in spanning]))
+    known = space(np.stack([styles.statistics(picture) for picture in pictures]))
+    return lambda portrait: names[int((known @ space(styles.statistics(portrait))).argmax())]
+
+
+def pose_share(drawn: Face | None, photo: Face | None, sitter: Face | None) -> float | None:
+    """How far a portrait's landmarks have gone from the photo's to those of the style's sitter: 0 nothing, 1 all the way."""
+    if drawn is None or photo is None or sitter is None:
+        return None
+    far, left = (float(np.linalg.norm(one.landmarks - sitter.landmarks, axis=1).mean()) for one in (photo, drawn))
+    return 1 - left / max(far, SMALLEST_DISTANCE)
 
 
 def likeness_around(picture: np.ndarray, other: np.ndarray, around: np.ndarray) -> float:
@@ -204,7 +248,7 @@ def told(rows: list[dict], number: str) -> str:
             by_person.setdefault(row["person"], []).append(row[number])
     means = np.array([np.mean(values) for values in by_person.values()])
     low, high = paired_interval(means)
-    if number in ("found", "first"):
+    if number in ("found", "first", "style", "pose"):
         return f"{means.mean():.0%} ({low:.0%} to {high:.0%})"
     if number == "lightened":
         return f"{means.mean():+.0f} ({low:+.0f} to {high:+.0f})"
@@ -218,10 +262,8 @@ def by_group(rows: list[dict]) -> Table:
         for group in sorted({row[kind] for row in rows if kind in row}):
             mine = [row for row in rows if row.get(kind) == group]
             count = len({row["person"] for row in mine})
-            lines.append(
-                [kind, group, str(count), *(told(mine, number) for number in ("found", "first", "margin", "lightened"))]
-            )
-    return Table(["", "group", "people", "a face is found", "right person of all", "id margin", "lightened"], lines)
+            lines.append([kind, group, str(count), *(told(mine, number) for number in COLUMNS)])
+    return Table(["", "group", "people", *COLUMNS.values()], lines)
 
 
 def worst(rows: list[dict]) -> dict:
@@ -250,10 +292,14 @@ def worst(rows: list[dict]) -> dict:
 
 def page(measured: dict[str, list[dict]], arguments: list[str]) -> str:
     presets = [
-        [f"`{name}`", *(told(rows, number) for number in ("found", "first", "margin", "leak", "ground"))]
+        [
+            f"`{name}`",
+            *(told(rows, number) for number in ("found", "first", "margin", "style", "leak", "pose", "ground")),
+        ]
         for name, rows in measured.items()
     ]
-    head = ["preset", "a face is found", "right person of all", "id margin", "style's sitter", "style's ground"]
+    whole = [COLUMNS[number] for number in ("found", "first", "margin", "style")]
+    head = ["preset", *whole, "style's sitter", "style's pose", "style's ground"]
     lowest = []
     for name, rows in measured.items():
         for kind, found in worst(rows).items():
@@ -263,6 +309,12 @@ def page(measured: dict[str, list[dict]], arguments: list[str]) -> str:
                 [f"`{name}`", kind, found["group"], f"{found['difference']:.2f} ({low:.2f} to {high:.2f})", settled]
             )
     first = next(iter(measured.values()))
+    skin = [
+        f"`{name}`, {group} skin: {told(mine, 'lightened')} degrees"
+        for name, rows in measured.items()
+        for group in ("darker", "lighter")
+        if (mine := [row for row in rows if row["skin"] == group and "lightened" in row])
+    ]
     return render(
         "groups.md",
         command=command("groups", arguments),
@@ -270,6 +322,7 @@ def page(measured: dict[str, list[dict]], arguments: list[str]) -> str:
         weights=said_of(DEMO_BASE),
         presets=str(Table(head, presets)),
         tables={name: str(by_group(rows)) for name, rows in measured.items()},
+        skin="; ".join(skin),
         worst=str(Table(["preset", "", "group with the lowest id margin", "below the others by", ""], lowest)),
     )
 

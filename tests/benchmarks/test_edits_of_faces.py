@@ -51,7 +51,7 @@ def test_the_page_names_every_slider_with_its_words():
         "edits.md",
         command="python -m benchmarks.edits_of_faces --data DATA",
         weights="",
-        people=16,
+        people=12,
         learnt_on=4,
         steps=20,
         edits=str(edits.table(found)),

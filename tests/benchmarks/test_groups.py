@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import groups
+from tools.measure.faces import Face
 
 
 def rows(margins: dict[str, list[float]], kind: str = "sex") -> list[dict]:
@@ -19,6 +20,8 @@ def rows(margins: dict[str, list[float]], kind: str = "sex") -> list[dict]:
             "margin": margin,
             "found": 1.0,
             "first": 1.0,
+            "style": 1.0,
+            "pose": 0.1,
             "ground": 0.1,
             "lightened": 20.0,
         }
@@ -104,7 +107,18 @@ def test_the_page_names_the_worst_group(monkeypatch):
     text = groups.page({"instant": made}, ["--data", "somewhere"])
     assert "python -m benchmarks.groups --data DATA" in text
     assert "| `instant` | sex | female | -0.40 (-0.40 to -0.40) | settled |" in text
-    assert (
-        "| sex | male | 3 | 100% (100% to 100%) | 100% (100% to 100%) | 0.50 (0.50 to 0.50) | +20 (+20 to +20) |"
-        in text
-    )
+    alike = "100% (100% to 100%)"
+    assert f"| sex | male | 3 | {alike} | {alike} | 0.50 (0.50 to 0.50) | {alike} | +20 (+20 to +20) |" in text
+
+
+def test_a_pose_is_told_as_a_share_of_the_way_to_the_sitters():
+    photo, sitter = (Face(np.zeros(4), np.array(points, float), 1.0) for points in ([[0, 0]] * 5, [[10, 0]] * 5))
+    half = Face(np.zeros(4), np.array([[5, 0]] * 5, float), 1.0)
+    assert groups.pose_share(half, photo, sitter) == pytest.approx(0.5)
+    assert groups.pose_share(photo, photo, sitter) == 0 and groups.pose_share(None, photo, sitter) is None
+
+
+def test_an_example_style_is_nearest_to_itself():
+    nearest = groups.nearest_style()
+    for name in groups.STYLES:
+        assert nearest(groups.style_picture(name)) == name
