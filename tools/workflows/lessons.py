@@ -69,7 +69,7 @@ OFF = {"abstract_strength": 0.0, "encoder_strength": 0.0, "decoder_strength": 0.
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
 LIVE_STEPS = 6
-"""Of a live preview: with the noise of the full drawing and a sixth of its steps it looks much like it."""
+"""Of a live preview: with the noise of the full drawing and a seventh of its steps it looks much like it."""
 
 
 def _begin(name: str, types: NodeTypes, text: str, height: int = 360) -> tuple[Graph, Node]:
