@@ -19,7 +19,6 @@ from .parts import (
     GREEN,
     GREY,
     SIDE,
-    SPLICED_STYLE,
     STYLE,
     apply,
     beside_both,
@@ -62,7 +61,8 @@ ON_THE_PHOTO = {**dataclasses.asdict(PRESETS["instant"].transfer), "background":
 SIDE_BY_SIDE = {"direction": "right", "match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
 BOX_IN_FRAMES = {"box_x": 69, "box_y": 47, "box_width": 262, "box_height": 325}
 """Around the face in the film's frames, so large that the cut is the whole frame."""
-SERIOUS, OTHER_SERIOUS = "face_london_woman.jpg", "face_london_man.jpg"
+SERIOUS, OTHER_FACE = "face_london_man.jpg", "face_london_woman.jpg"
+PRINT_OF_A_MAN = "a woodcut print of a man"
 FEW_STEPS = 20
 """At more, the swaps of the preset leave less of a smile."""
 OFF = {"abstract_strength": 0.0, "encoder_strength": 0.0, "decoder_strength": 0.0}
@@ -189,8 +189,8 @@ def smile_slider(types: NodeTypes) -> Graph:
     graph, base = _begin("smile_slider", types, "smile_slider")
     with graph.group("1  A face, another to learn on, and a style", BLUE):
         graph.column(x=440, width=300)
-        face, other = example(graph, "Face", SERIOUS), example(graph, "Other face", OTHER_SERIOUS)
-        style = example(graph, "Style", SPLICED_STYLE)
+        face, other = example(graph, "Face", SERIOUS), example(graph, "Other face", OTHER_FACE)
+        style = example(graph, "Style", STYLE)
     with graph.group("2  Learn a smile", GREEN):
         graph.column(x=800, width=380)
         photos = graph.add("ImageBatch", "Photos", image1=face["image"], image2=other["image"])
@@ -202,17 +202,18 @@ def smile_slider(types: NodeTypes) -> Graph:
             photos=photos["image"],
             more="a photo of a smiling person",
             less="a photo of a serious person",
-            push=6.0,
+            push=10.0,
             resolution=SIDE,
             name="smile",
         )
-    drawn = ("Result", "", {}), ("Twice as far", " twice", {"encoder_strength": 2.0, "decoder_strength": 2.0})
+    far = {"encoder_strength": 2.0, "decoder_strength": 2.0}
+    drawn = ("Result", "", far), ("Half as far", " half", {})
     for number, (title, suffix, strengths) in enumerate((*drawn, ("Without", " without", OFF))):
         with graph.group(title, BROWN):
             graph.column(x=1240 + number * COLUMN, width=380)
             applied = apply(graph, base, trained["adapter"], f"Apply{suffix}", **strengths)
             sampler_of = {"title": f"Sampler{suffix}", "adapter": applied["adapter"], "steps": FEW_STEPS}
-            portrait = by_preset(graph, "instant", applied, base, face["image"], style, DRAWN, **sampler_of)
+            portrait = by_preset(graph, "instant", applied, base, face["image"], style, PRINT_OF_A_MAN, **sampler_of)
             _picture(graph, base, portrait, title, f"smile{suffix.replace(' ', '_')}")
     return graph
 
