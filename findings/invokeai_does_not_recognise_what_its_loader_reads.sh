@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # InvokeAI 6.14.2 does not recognise a textual inversion as diffusers saves it, although its own loader reads the file.
 #
-# Source: https://pypi.org/project/InvokeAI/6.14.2/ (backend/model_manager/configs/textual_inversion.py, _get_base_or_raise), and
-# https://pypi.org/project/diffusers/0.40.0/, the version it asks for.
-# What happens: examples/textual_inversion/textual_inversion.py of diffusers saves {token: weight[first : last + 1]}, one tensor of
-# (vectors, 768) for Stable Diffusion 1.x. To learn the kind of base, InvokeAI takes the last axis of tensors that are called emb_params,
-# clip_g or string_to_param, and the first axis of a tensor under any other name: the number of vectors, where 768 is wanted. The file
-# is imported as an unknown model. The same row as a flat tensor of (768,), or under the name emb_params, is recognised. Its
-# loader and that of diffusers read all three alike.
+# Source: https://pypi.org/project/InvokeAI/6.14.2/ (backend/model_manager/configs/textual_inversion.py, _get_base_or_raise),
+# and https://pypi.org/project/diffusers/0.40.0/, the version it asks for.
+# What happens: examples/textual_inversion/textual_inversion.py of diffusers saves {token: weight[first : last + 1]}, one tensor
+# of (vectors, 768) for Stable Diffusion 1.x. To learn the kind of base, InvokeAI takes the last axis of tensors that are called
+# emb_params, clip_g or string_to_param, and the first axis of a tensor under any other name: the number of vectors, where 768
+# is wanted. The file is imported as an unknown model. The same row as a flat tensor of (768,), or under the name emb_params,
+# is recognised. Its loader and that of diffusers read all three alike.
 # Why it matters: what the best-known training script writes cannot be used there, and the message speaks of a token dimension
 # of 1. Programs that write embeddings are safe with emb_params and two axes.
-# Seen: "as diffusers saves it: unrecognized token dimension 1; flat: sd-1 embedding; emb_params: sd-1 embedding; read by both loaders: all".
+# Seen: "as diffusers saves it: unrecognized token dimension 1; flat: sd-1 embedding; emb_params: sd-1 embedding; read by both
+# loaders: all".
 # Fails if: the first is recognised, one of the others is not, or a loader does not read one of them.
 set -euo pipefail
 folder=$(mktemp -d)
