@@ -13,9 +13,8 @@ from ..acfun_core.images import check_batch, check_side, square
 from ..acfun_core.masks import check_mask_of
 from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.key import slider_key
-from ..acfun_core.training.material import latent_mask
 from ..acfun_core.training.memory import fitting
-from ..acfun_core.training.slider import Between, SliderConfig, check_slider, train_slider
+from ..acfun_core.training.slider import Between, SliderConfig, check_slider, train_slider, where_wanted
 from .faces import tell
 from .host import files, resume
 from .host.families import check_together
@@ -117,16 +116,7 @@ class TrainACFunSlider(io.ComfyNode):
         files.check_writable(path)
 
         latents = torch.cat([encode_pictures(model, vae, square(one, resolution)) for one in photos.split(1)])
-        where = (
-            None
-            if mask is None
-            else torch.cat(
-                [
-                    latent_mask(square(one[None, ..., None], resolution)[..., 0], resolution // 8, "slider mask")
-                    for one in mask
-                ]
-            )
-        )
+        where = where_wanted(mask, resolution)
         pair = latents[:1].expand(2, -1, -1, -1)
         model, clip = load_for_training(model, clip, latents=pair)
         key = slider_key(slider, config, resolution, photos, mask, base_identity(model, clip, vae))

@@ -13,9 +13,9 @@ from ..host import Base
 from ..images import check_side, square
 from ..masks import check_mask_of
 from ..method.adapter import Slider, StyleAdapter
-from ..training.material import Pictures, each_of, latent_mask
+from ..training.material import Pictures, each_of
 from ..training.memory import fitting
-from ..training.slider import Between, SliderConfig, UnderText, train_slider
+from ..training.slider import Between, SliderConfig, UnderText, train_slider, where_wanted
 from .passes import UNetPass
 from .text import Condition
 
@@ -53,9 +53,7 @@ class Sliding:
         check_side("resolution", side, 64)
         photos = each_of(photos)
         where = None if where is None else check_mask_of(where, torch.cat(photos), "slider")
-        if where is not None:
-            squares = [square(one[None, ..., None], side)[..., 0] for one in where]
-            where = torch.cat([latent_mask(one, side // 8, "slider mask") for one in squares])
+        where = where_wanted(where, side)
         base = self.core_base(PLACEHOLDER)
         latents = torch.cat([self.encode(square(photo, side)) for photo in photos])
         between = Between(slider, self._under(slider.more), self._under(slider.less))

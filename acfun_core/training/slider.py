@@ -14,6 +14,7 @@ with S* left as it was: strengths, windows, masks and mixing work as for a style
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from ..chance import generator
 from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
 from ..host import Base
+from ..images import square
 from ..method.adapter import Slider, StyleAdapter, TrainingRecord
 from ..method.applied import block_transforms
 from ..options import check_options, number, require, whole
@@ -31,6 +33,7 @@ from ..strengths import Strengths
 from ..unet.blocks import channels_to_train
 from ..unet.injection import injected
 from .loop import seeded
+from .material import latent_mask
 from .optimiser import Optimiser, check_outcome
 from .readout import Outcome
 
@@ -102,6 +105,18 @@ def check_slider(more: str, less: str) -> Slider:
     return slider
 
 
+def where_wanted(mask: Tensor | None, resolution: int) -> Tensor | None:
+    """Masks (P, H, W) of photos, 0 to 1, at the size of the latents of their middle squares: (P, 1, h, w), or None.
+
+    Raises:
+        ACFunError: a mask leaves almost nothing of the change.
+    """
+    if mask is None:
+        return None
+    squares = [square(one[None, ..., None], resolution)[..., 0] for one in mask]
+    return torch.cat([latent_mask(one, resolution // 8, "slider mask") for one in squares])
+
+
 def train_slider(
     base: Base,
     latents: Tensor,
@@ -117,7 +132,7 @@ def train_slider(
         latents: (P, 4, h, w) clean latents of photos.
         between: predictions under both descriptions, differentiable in CFun.
         on_step: called after every step with its number from 1 and its error. A true answer ends the training there.
-        where: (1 or P, 1, h, w) how much of the change is wanted at each place, 0 to 1; None is all of it everywhere.
+        where: (1 or P, 1, h, w) from :func:`where_wanted`; None is all of the change everywhere.
 
     Returns:
         The adapter on ``base.device``, in float32, ready for inference.
@@ -129,7 +144,9 @@ def train_slider(
     where = None if where is None else where.to(latents).expand(len(latents), -1, -1, -1)
     with seeded(config.seed, base.device) as draws:
         adapter = begun(base, between.slider).to(base.device).train()
-        record = TrainingRecord(settings={**config.__dict__}, resolution=tuple(8 * side for side in latents.shape[-2:]))
+        record = TrainingRecord(
+            settings=dataclasses.asdict(config), resolution=tuple(8 * side for side in latents.shape[-2:])
+        )
         lesson = _Lesson(base, adapter, latents, between, config.push, where)
         if lesson.change() == 0:
             raise ACFunError(

@@ -14,7 +14,7 @@ from acfun_core.method.pseudo_word import is_plain, scaled_members, style_embedd
 from acfun_core.storage import adapter_file, export
 from acfun_core.strengths import Strengths
 from acfun_core.training.loop import train_adapter
-from acfun_core.training.slider import Between, SliderConfig, begun, check_slider, train_slider
+from acfun_core.training.slider import Between, SliderConfig, begun, check_slider, train_slider, where_wanted
 from acfun_core.unet.injection import injected
 
 from .conftest import base_on, tiny_unet
@@ -92,6 +92,16 @@ def test_half_of_the_change_everywhere_is_half_of_the_push(base, latents, betwee
     half = train_slider(base, latents, between, few, where=torch.full((1, 1, 8, 8), 0.5))
     pushed = train_slider(base, latents, between, dataclasses.replace(few, push=1.0))
     assert half.record.style_loss == pytest.approx(pushed.record.style_loss)
+
+
+def test_masks_come_at_the_size_of_the_latents():
+    mask = torch.zeros(2, 16, 24)
+    mask[:, :, 12:] = 1
+    found = where_wanted(mask, 64)
+    assert found.shape == (2, 1, 8, 8) and found[..., 0].max() < 0.5 < found[..., -1].min()
+    assert where_wanted(None, 64) is None
+    with pytest.raises(ACFunError, match="slider mask is empty"):
+        where_wanted(torch.zeros(1, 16, 16), 64)
 
 
 def test_a_file_holds_it_and_a_style_s_file_stays_what_it_was(slider, tmp_path, base, latents, style_tokens):
