@@ -31,6 +31,7 @@ from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths
 from acfun_core.training.slider import SliderConfig
 from tools.base.classifiers import LinearJudge, around, as_it_is
+from tools.base.pictures.album import looked_at
 from tools.base.traits import DECAY
 from tools.base_key import said_of
 from tools.comfy.launcher import define_torchvision_operators
@@ -81,7 +82,7 @@ FEATURES = {
         Slider("a photo of a person with glasses", "a photo of a person"),
         10.0,
         ("eyes",),
-        lambda record: bool(record.get("glasses")),
+        lambda record: record.get("glasses"),
     ),
 }
 UNKNOWN = Slider("a photo of a person with blond hair", "a photo of a person with black hair")
@@ -97,7 +98,7 @@ class Album:
 
     def __init__(self, data: Path):
         self._data = data
-        records = [json.loads(line) for line in (data / "records.jsonl").read_text().splitlines()]
+        records = [looked_at(json.loads(line)) for line in (data / "records.jsonl").read_text().splitlines()]
         self.photos = by_hash(
             [r for r in records if r["kind"] == "photo" and r.get("colour") and r.get("gender") and r.get("mesh")]
         )

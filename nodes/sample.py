@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import comfy.model_management
 import comfy.samplers
 import torch
@@ -13,6 +15,7 @@ from ..acfun_core.config import PLACEHOLDER, DrawConfig, check_prompt
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.pseudo_word import scaled_members, styles_of
 from ..acfun_core.presets import CUSTOM, PRESETS
+from .faces import tell
 from .host.families import check_model
 from .host.photo_noise import with_palette
 from .host.text import with_style
@@ -213,6 +216,7 @@ class ACFunSampler(io.ComfyNode):
             latent, palette = check_start(start)
         elif preset != CUSTOM:
             check_square(width, height)
+            tell_of_left_out(model, adapter, preset)
             cfg, adapter = PRESETS[preset].draw.cfg, scaled_adapter(adapter, preset)
             model = with_strengths(model, () if adapter is None else adapter.members)
             transfer = PRESETS[preset].transfer
@@ -267,6 +271,19 @@ def check_square(width: int, height: int) -> None:
             "a square one: a preset reads the middle squares of both pictures",
             "set width and height alike",
         )
+
+
+def tell_of_left_out(model, linked: LinkedAdapter | None, preset: str) -> None:
+    """Say in the log and on the node which adapters of the MODEL a preset leaves out: those that are not on the wire."""
+    wired = () if linked is None else linked.members
+    others = [adapter for adapter, _ in applied_adapters(model) if not any(adapter is one for one, _ in wired)]
+    if others:
+        notice = (
+            f"The preset {preset} draws with the adapters of the wire alone; the MODEL carries {len(others)} besides. "
+            "Join them in ACFun Mix Adapters."
+        )
+        logging.warning("ACFun: %s", notice)
+        tell(notice)
 
 
 def scaled_adapter(linked: LinkedAdapter | None, preset: str) -> LinkedAdapter | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import comfy.model_management
 import comfy.utils
 import torch
@@ -10,11 +12,17 @@ from comfy_api.latest import io
 from ..acfun_core.config import PLACEHOLDER
 from ..acfun_core.demo_base import NATIVE_SIDE
 from ..acfun_core.images import check_batch, check_side, square
-from ..acfun_core.masks import check_mask_of
 from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.key import slider_key
 from ..acfun_core.training.memory import fitting
-from ..acfun_core.training.slider import Between, SliderConfig, check_slider, train_slider, where_wanted
+from ..acfun_core.training.slider import (
+    Between,
+    SliderConfig,
+    check_slider,
+    check_slider_mask,
+    train_slider,
+    where_wanted,
+)
 from .faces import tell
 from .host import files, resume
 from .host.families import check_together
@@ -111,7 +119,7 @@ class TrainACFunSlider(io.ComfyNode):
         check_side("resolution", resolution, 64, most=2048)
         check_together(model, clip)
         photos = check_batch(photos, "photo")
-        mask = check_mask_of(mask, photos, "slider")
+        mask = check_slider_mask(mask, photos.split(1))
         path = files.new_adapter_path(name)
         files.check_writable(path)
 
@@ -119,7 +127,7 @@ class TrainACFunSlider(io.ComfyNode):
         where = where_wanted(mask, resolution)
         pair = latents[:1].expand(2, -1, -1, -1)
         model, clip = load_for_training(model, clip, latents=pair)
-        key = slider_key(slider, config, resolution, photos, mask, base_identity(model, clip, vae))
+        key = slider_key(slider, config, resolution, photos.split(1), mask, base_identity(model, clip, vae))
         progress = comfy.utils.ProgressBar(config.steps)
 
         def on_step(step: int, loss: float) -> None:
@@ -134,4 +142,8 @@ class TrainACFunSlider(io.ComfyNode):
                     return train_slider(base, latents, between, config, on_step, where)
 
         adapter, path = resume.once(key, name, path, config.steps, train, tell)
+        if adapter.record.skipped_steps:
+            notice = f"{adapter.record.skipped_steps} of {config.steps} steps were left out (gradient overflow)."
+            logging.warning("ACFun: %s", notice)
+            tell(notice)
         return io.NodeOutput(LinkedAdapter(adapter), str(path))

@@ -39,7 +39,8 @@ export class LivePreview {
    * @param {() => number} now milliseconds
    */
   constructor(host, tell, now = () => Date.now()) {
-    Object.assign(this, { host, tell, now, on: false, waiting: null, heardOf: null, shown: new Set(), since: null, busy: null });
+    Object.assign(this, { host, tell, now, on: false, waiting: null, heardOf: null, early: null });
+    Object.assign(this, { shown: new Set(), since: null, busy: null });
   }
 
   /** On draws at once; off takes back what has not begun. */
@@ -49,6 +50,8 @@ export class LivePreview {
     if (on) return this.draw();
     await this.busy;
     await this.#drop();
+    // Whoever has ticked it again meanwhile sees what that draws.
+    if (this.on) return undefined;
     return this.tell({ phase: "off" });
   }
 
@@ -85,10 +88,8 @@ export class LivePreview {
 
   /** A prompt is over: the server's message "execution_success", "execution_error" or "execution_interrupted". */
   ended({ prompt_id: prompt, exception_message: message = "" }, wentWell) {
-    if (prompt !== this.waiting) return;
-    if (wentWell) return this.#drawn();
-    this.waiting = null;
-    this.tell({ phase: "failed", message });
+    if (prompt === this.waiting) this.#over(wentWell, message);
+    else this.early = { prompt, wentWell, message };
   }
 
   async #draw() {
@@ -115,11 +116,19 @@ export class LivePreview {
     this.waiting = await this.host.queue(asked.prompt, targets);
     // What is in the server's cache is there before its answer is.
     if (this.waiting === this.heardOf) this.#drawn();
+    else if (this.waiting === this.early?.prompt) this.#over(this.early.wentWell, this.early.message);
+  }
+
+  #over(wentWell, message) {
+    if (wentWell) return this.#drawn();
+    this.waiting = null;
+    return this.tell({ phase: "failed", message });
   }
 
   async #drop() {
-    if (this.waiting !== null) await this.host.drop(this.waiting);
+    const prompt = this.waiting;
     this.waiting = null;
+    if (prompt !== null) await this.host.drop(prompt);
   }
 
   #drawn() {

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..config import PLACEHOLDER
 from ..host import Base
 from ..images import check_side, square
-from ..masks import check_mask_of
 from ..method.adapter import Slider, StyleAdapter
+from ..training.key import described, slider_key, weights_identity
 from ..training.material import Pictures, each_of
 from ..training.memory import fitting
-from ..training.slider import Between, SliderConfig, UnderText, train_slider, where_wanted
+from ..training.slider import Between, SliderConfig, UnderText, check_slider_mask, train_slider, where_wanted
 from .passes import UNetPass
 from .text import Condition
 
@@ -52,13 +52,20 @@ class Sliding:
         side = self._side(resolution)
         check_side("resolution", side, 64)
         photos = each_of(photos)
-        where = None if where is None else check_mask_of(where, torch.cat(photos), "slider")
+        where = check_slider_mask(where, photos)
         where = where_wanted(where, side)
         base = self.core_base(PLACEHOLDER)
         latents = torch.cat([self.encode(square(photo, side)) for photo in photos])
         between = Between(slider, self._under(slider.more), self._under(slider.less))
         with fitting(base, latents[:1].expand(2, -1, -1, -1), config.training, checkpointing, say=say):
             return train_slider(base, latents, between, config, on_step, where)
+
+    def slider_key(
+        self, photos: Pictures, slider: Slider, config: SliderConfig, resolution: int | None, where: Tensor | None
+    ) -> str:
+        """Which training :meth:`train_slider` of the same arguments is, on this base."""
+        base = f"{weights_identity(self.unet, self.vae, *self.text.models)} {described(self.schedule.alphas_cumprod)}"
+        return slider_key(slider, config, self._side(resolution), each_of(photos), where, base)
 
     def _under(self, text: str) -> UnderText:
         told = self.told(text)

@@ -6,17 +6,14 @@ import argparse
 import time
 from pathlib import Path
 
-from ..errors import ACFunError
 from ..options import options_of
-from ..storage import adapter_file
+from ..storage.rescue import rescued, save_or_rescue
 from ..training.memory import CHECKPOINTING
-from ..training.slider import SliderConfig, check_slider
+from ..training.slider import SliderConfig, check_slider, check_slider_mask
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given
-from .train import read_mask
-
-MORE, LESS = "a photo of a smiling person", "a photo of a serious person"
+from .train import read_mask, rescue_folders
 
 _DESCRIPTION = """\
 Learn one feature, such as a smile, age or glasses, from two descriptions that differ in it. What is learned is an adapter whose
@@ -40,8 +37,15 @@ def add(commands) -> None:
         metavar="PICTURE",
         help="a photo of a face; may be given again",
     )
-    main.add_argument("--more", default=MORE, metavar="TEXT", help=f'where strength 1 leads (default: "{MORE}")')
-    main.add_argument("--less", default=LESS, metavar="TEXT", help=f'what it leads away from (default: "{LESS}")')
+    main.add_argument(
+        "--more", required=True, metavar="TEXT", help='where strength 1 leads, such as "a photo of a smiling person"'
+    )
+    main.add_argument(
+        "--less",
+        required=True,
+        metavar="TEXT",
+        help='what it leads away from, in the same words otherwise, such as "a photo of a serious person"',
+    )
     output.add_out(main, "the slider", ".safetensors")
     add_flags(main, SliderConfig, tuple(options_of(SliderConfig)))
     main.add_argument(
@@ -70,13 +74,12 @@ def run(arguments: argparse.Namespace) -> dict:
     from ..backends.pictures import read_picture
 
     photos = [read_picture(photo, "photo", contrast=True) for photo in arguments.photo]
-    where = read_mask(arguments.mask, "slider mask")
-    if where is not None and len({photo.shape for photo in photos}) > 1:
-        raise ACFunError("The photos have different sizes, and there is a mask.", "photos of one size", "resize them")
+    where = check_slider_mask(read_mask(arguments.mask, "photo mask"), photos)
     base = load_base(arguments)
-    start = time.monotonic()
+    start, elsewhere = time.monotonic(), rescue_folders()
+    key = base.slider_key(photos, slider, config, arguments.resolution, where)
     with output.Progress("training", config.steps, arguments.quiet) as progress:
-        adapter = base.train_slider(
+        adapter = rescued(key, elsewhere) or base.train_slider(
             photos,
             slider,
             config,
@@ -86,12 +89,13 @@ def run(arguments: argparse.Namespace) -> dict:
             arguments.checkpointing,
             progress.say,
         )
-    path = adapter_file.save(adapter, path, arguments.overwrite)
+    path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
     return {
         "adapter": str(path),
         "bytes": path.stat().st_size,
         **slider._asdict(),
         "steps": len(adapter.record.style_loss),
+        "skipped_steps": adapter.record.skipped_steps,
         "before": adapter.record.before[0],
         "after": adapter.record.after[0],
         "seconds": round(time.monotonic() - start, 1),

@@ -158,8 +158,7 @@ def run(arguments: argparse.Namespace) -> dict:
     start = time.monotonic()
     inputs = {"resolution": arguments.resolution, "style_mask": style_mask, "face_mask": face_mask, "start_row": row}
     key = base.training_key(style, face, kind, config, **inputs)
-    # Of one's own: on a shared machine others may not write into the first one's.
-    elsewhere = [Path(tempfile.gettempdir()) / f"acfun-{getpass.getuser()}"]
+    elsewhere = rescue_folders()
     with output.Progress("training", config.steps, arguments.quiet) as progress:
         keeper = StateKeeper(
             path.parent, key, arguments.resume, arguments.keep_state, progress.say, arguments.state_every
@@ -205,6 +204,12 @@ def learned(base, keeper: StateKeeper, *given, **further) -> StyleAdapter:
         if keeper.written is not None:
             raise KeyboardInterrupt(f"--resume goes on after step {keeper.written}.") from interrupt
         raise
+
+
+def rescue_folders() -> list[Path]:
+    """Where an adapter goes that its own place does not take."""
+    # Of one's own: on a shared machine others may not write into the first one's.
+    return [Path(tempfile.gettempdir()) / f"acfun-{getpass.getuser()}"]
 
 
 def read_mask(path: Path | None, role: str) -> Tensor | None:

@@ -53,7 +53,7 @@ def training_key(
 
 
 def slider_key(
-    slider: Slider, config: SliderConfig, resolution: int, photos: Tensor, mask: Tensor | None, base: str
+    slider: Slider, config: SliderConfig, resolution: int, photos: Sequence[Tensor], mask: Tensor | None, base: str
 ) -> str:
     """As :func:`training_key`, of a slider.
 
@@ -65,7 +65,8 @@ def slider_key(
         "slider": slider,
         "train": dataclasses.asdict(config),
         "resolution": resolution,
-        "pictures": [None if picture is None else _digest([picture]) for picture in (photos, mask)],
+        "photos": _digest(photos),
+        "mask": None if mask is None else _digest([mask]),
         "base": base,
     }
     return _hashed(told)

@@ -6,7 +6,7 @@ A slider learns to predict what the base would predict if it were led from one d
     eps(z_t, less; CFun)  ->  eps(z_t, less) + push (eps(z_t, more) - eps(z_t, less))
 
 The error is taken as a share of the change that is wanted: at high noise, where shapes such as an open mouth are decided, the
-change is a third of that at low noise, and squares would leave a tenth of it.
+change is smaller, and plain squares would hardly count it.
 
 Only words decide, no picture of the feature is needed; the photos are what is noised to z_t. An adapter holds what was learned,
 with S* left as it was: strengths, windows, masks and mixing work as for a style, and a drawing costs no further pass.
@@ -15,7 +15,7 @@ with S* left as it was: strengths, windows, masks and mixing work as for a style
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ from ..config import PLACEHOLDER, AdapterConfig, TrainConfig
 from ..errors import ACFunError
 from ..host import Base
 from ..images import square
+from ..masks import check_mask_of
 from ..method.adapter import Slider, StyleAdapter, TrainingRecord
 from ..method.applied import block_transforms
 from ..options import check_options, number, require, whole
@@ -105,6 +106,19 @@ def check_slider(more: str, less: str) -> Slider:
     return slider
 
 
+def check_slider_mask(mask: Tensor | None, photos: Sequence[Tensor]) -> Tensor | None:
+    """Masks (P, H, W) of P photos (1, H, W, 3), see :func:`~acfun_core.masks.check_mask_of`; None stays None.
+
+    Raises:
+        ACFunError: the photos are of different sizes, or a mask does not fit them.
+    """
+    if mask is None:
+        return None
+    if len({photo.shape for photo in photos}) > 1:
+        raise ACFunError("The photos have different sizes, and there is a mask.", "photos of one size", "resize them")
+    return check_mask_of(mask, torch.cat(list(photos)), "photo")
+
+
 def where_wanted(mask: Tensor | None, resolution: int) -> Tensor | None:
     """Masks (P, H, W) of photos, 0 to 1, at the size of the latents of their middle squares: (P, 1, h, w), or None.
 
@@ -114,7 +128,7 @@ def where_wanted(mask: Tensor | None, resolution: int) -> Tensor | None:
     if mask is None:
         return None
     squares = [square(one[None, ..., None], resolution)[..., 0] for one in mask]
-    return torch.cat([latent_mask(one, resolution // 8, "slider mask") for one in squares])
+    return torch.cat([latent_mask(one, resolution // 8, "photo mask") for one in squares])
 
 
 def train_slider(

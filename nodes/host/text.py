@@ -21,6 +21,7 @@ from ...acfun_core.method.pseudo_word import (
     style_context,
     style_embedding,
     style_pooled,
+    styles_of,
     windowed,
 )
 from ...acfun_core.training.constants import Constants
@@ -131,6 +132,9 @@ def with_style(clip, members: Members):
     """A clone of ``clip`` in which S* means the style of these adapters at their strengths; all 0 is the plain initial word."""
     for adapter, _ in members:
         check_text_fits(adapter, text_width(clip), "this CLIP")
+    if isinstance(clip.tokenizer, StyleTokenizer) and not styles_of(members):
+        # Sliders leave what S* means as they find it.
+        return clip.clone()
     simple = all(adapter.is_token for adapter, _ in members) and not windowed(members)
     if simple or is_plain(members):
         # Not a StyledCLIP's own clone: that would go on meaning its adapters by S*.

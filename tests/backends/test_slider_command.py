@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 from acfun_core.backends.pictures import read_picture
+from acfun_core.backends.stable_diffusion import StableDiffusion
 from acfun_core.command_line import main, slider
+from acfun_core.errors import ACFunError
+from acfun_core.presets import PRESETS
 from acfun_core.storage import adapter_file
 from acfun_core.training.slider import SliderConfig, check_slider
 
@@ -58,6 +61,40 @@ def test_alone_it_needs_a_prompt_and_keep_person_a_style(loaded, tmp_path, capsy
     both = ["--photo", FACE, "--style", STYLE]
     assert run(["sample", path, "--preset", "keep_person", *both, "--out", tmp_path / "p.png"]) == 1
     assert "draws with the adapter of a style" in capsys.readouterr().err
+
+
+def test_beside_a_style_a_preset_scales_the_style_alone(loaded, base, trained, tmp_path, capsys):
+    path = tmp_path / "age.safetensors"
+    assert run([*LEARN, "--out", path]) == 0
+    capsys.readouterr()
+    preset = ["--preset", "keep_person", "--photo", FACE, "--style", STYLE, "--width", 64, "--steps", 1]
+    prompt = ["--prompt", "a painting in S* style", "--out", tmp_path / "p.png", "--json", "--quiet"]
+    assert run(["sample", trained[0], path, *preset, *prompt]) == 0
+    style, slider_of = json.loads(capsys.readouterr().out)["adapters"]
+    by = PRESETS["keep_person"].strengths
+    assert (style["encoder"], style["decoder"]) == (by.encoder, by.decoder)
+    assert "encoder" not in slider_of and "decoder" not in slider_of, "as the user has it: 1"
+
+
+def test_one_that_could_not_be_written_was_lost(loaded, tmp_path, capsys, monkeypatch):
+    """It is kept elsewhere, and the same command takes it from there without learning again."""
+    path, elsewhere = tmp_path / "age.safetensors", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr(slider, "rescue_folders", lambda: [elsewhere])
+    save = adapter_file.save
+    full = ACFunError("The disk is full.", "room", "make room")
+
+    def to_a_full_disk(adapter, target, overwrite=False):
+        if target == path:
+            raise full
+        return save(adapter, target, overwrite)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adapter_file, "save", to_a_full_disk)
+        assert run([*LEARN, "--out", path]) == 1
+    assert "is not lost" in capsys.readouterr().err and not path.exists()
+    monkeypatch.setattr(StableDiffusion, "train_slider", None)
+    assert run([*LEARN, "--out", path]) == 0 and adapter_file.load(path).slider == (MORE, LESS)
 
 
 def test_mistakes_come_before_any_work(loaded, tmp_path, capsys):

@@ -100,7 +100,7 @@ def test_masks_come_at_the_size_of_the_latents():
     found = where_wanted(mask, 64)
     assert found.shape == (2, 1, 8, 8) and found[..., 0].max() < 0.5 < found[..., -1].min()
     assert where_wanted(None, 64) is None
-    with pytest.raises(ACFunError, match="slider mask is empty"):
+    with pytest.raises(ACFunError, match="photo mask is empty"):
         where_wanted(torch.zeros(1, 16, 16), 64)
 
 

@@ -144,3 +144,34 @@ def test_a_change_while_a_preview_is_being_queued_is_drawn_afterwards(tmp_path):
         """,
     )
     assert did == [["queue", "prompt 1"], ["drop", "prompt 1"], ["queue", "prompt 2"]]
+
+
+def test_a_preview_that_ended_before_the_queue_answered_stayed_drawing(tmp_path):
+    did = ran(
+        tmp_path,
+        """
+        queued = async () => { live.ended({ prompt_id: "a", exception_message: "no face" }, false); return "a"; };
+        await live.turn(true);
+        queued = async () => { live.ended({ prompt_id: "b" }, true); return "b"; }; await live.draw();
+        console.log(JSON.stringify(did.filter(([what, phase]) => what === "tell" && phase !== "drawing")));
+        """,
+    )
+    assert did == [["tell", "failed", "no face"], ["tell", "drawn", 0]]
+
+
+def test_off_and_on_again_at_once_ended_as_off(tmp_path):
+    did = ran(
+        tmp_path,
+        """
+        await live.turn(true);
+        let dropped;
+        host.drop = (id) => new Promise((done) => { dropped = () => { did.push(["drop", id]); done(); }; });
+        const off = live.turn(false);
+        await wait(20);
+        const on = live.turn(true);
+        await wait(20); dropped(); await off; await on;
+        shown("prompt 2");
+        console.log(JSON.stringify(did.map(([what, one]) => [what, one])));
+        """,
+    )
+    assert ["tell", "off"] not in did and did[-1] == ["tell", "drawn"]

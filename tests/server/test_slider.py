@@ -9,6 +9,7 @@ from acfun_core.training.slider import SliderConfig, check_slider
 from tools import parity
 from tools.comfy.graphs import (
     PLAIN_PROMPT,
+    PROMPT,
     SIDE,
     apply_node,
     base_graph,
@@ -16,6 +17,7 @@ from tools.comfy.graphs import (
     ksampler_nodes,
     node,
     sampler_node,
+    train_node,
 )
 
 from .test_bad_input import refused
@@ -83,6 +85,31 @@ def test_a_preset_without_a_training_draws_with_it_and_does_not_scale_it(client)
     graph = drawn(drawn(graph, "on", "smiling"), "off", "plain")
     graph["same"] = compare_node(["smiling", 0], ["plain", 0])
     assert client.run(graph).texts("same")[0].endswith("equal=False")
+
+
+def test_a_slider_applied_after_a_style_took_its_meaning_from_s_star(client):
+    """The CLIP of a style that goes through a slider's Apply still means the style, in the stock text encoder."""
+    graph = {**base_graph(), "train": slider_node(), "learn": train_node(name="slider_after_style")}
+    graph |= {"style only": apply_node(adapter=("learn", 0)), "both": apply_node(model=("style only", 0))}
+    graph["both"]["inputs"]["clip"] = ["style only", 1]
+    graph |= ksampler_nodes()
+    for name, clip in (("style", "style only"), ("after", "both"), ("base", "base")):
+        graph[f"text {name}"] = node("CLIPTextEncode", clip=[clip, 1], text=PROMPT)
+        portrait = {**graph["stock"]["inputs"], "positive": [f"text {name}", 0]}
+        graph[f"portrait {name}"] = node("KSampler", **portrait)
+    graph["same"] = compare_node(["portrait style", 0], ["portrait after", 0])
+    graph["other"] = compare_node(["portrait style", 0], ["portrait base", 0])
+    run = client.run(graph)
+    assert run.texts("same")[0].endswith("equal=True") and run.texts("other")[0].endswith("equal=False")
+
+
+def test_a_preset_says_which_adapters_of_the_model_it_leaves_out(client):
+    graph = {**base_graph(), "train": slider_node(), "learn": train_node(name="slider_after_style")}
+    graph |= {"style only": apply_node(adapter=("learn", 0)), "both": apply_node(model=("style only", 0))}
+    graph = drawn(graph, "both", "portrait")
+    graph["end"] = node("PreviewAny", source=["portrait", 0])
+    told = [event.data["text"] for event in client.run(graph).events if event.kind == "text"]
+    assert any("carries 1 besides" in text for text in told)
 
 
 def test_keep_person_wants_a_style_beside_it(client):
