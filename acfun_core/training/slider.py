@@ -162,13 +162,14 @@ def train_slider(
             settings=dataclasses.asdict(config), resolution=tuple(8 * side for side in latents.shape[-2:])
         )
         lesson = _Lesson(base, adapter, latents, between, config.push, where)
-        if lesson.change() == 0:
+        record.before = lesson.measure()
+        # Before the first step nothing is changed, so the error is all of the change, unless there is next to none.
+        if record.before[0] < 0.5:
             raise ACFunError(
                 f"The base draws the same for {between.slider.more[:80]!r} and {between.slider.less[:80]!r}.",
                 "descriptions in words that the base knows",
                 "describe it in other words",
             )
-        record.before = lesson.measure()
         optimiser = Optimiser(adapter, config.training)
         for step in range(1, config.steps + 1):
             optimiser.set_rate(step)
@@ -236,10 +237,6 @@ class _Lesson:
         less, more = self._between.less(z_t, t).float(), self._between.more(z_t, t).float()
         change = self._push * (more - less)
         return z_t, less, change if self._where is None else self._where[photo] * change
-
-    def change(self) -> float:
-        """Mean square of the change that is wanted, over the same draws as :meth:`measure`."""
-        return sum(self._wanted(*draw)[2].square().mean().item() for draw in self._fixed()) / MEASURED
 
     @torch.no_grad()
     def measure(self) -> list[float]:

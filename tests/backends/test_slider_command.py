@@ -27,6 +27,14 @@ def loaded(monkeypatch, base, loaded):
     monkeypatch.setattr(slider, "load_base", lambda arguments: base)
 
 
+@pytest.fixture(scope="module")
+def learnt(base, tmp_path_factory):
+    """The file of a slider of one step."""
+    config = SliderConfig(steps=1, learning_rate=1e-3)
+    learned = base.train_slider([read_picture(FACE, "photo")], check_slider(MORE, LESS), config, 64)
+    return adapter_file.save(learned, tmp_path_factory.mktemp("slider") / "age.safetensors")
+
+
 def run(arguments) -> int:
     return main(list(map(str, arguments)))
 
@@ -53,23 +61,18 @@ def test_it_learns_draws_and_tells(loaded, base, tmp_path, capsys):
     assert described["slider"] == {"more": MORE, "less": LESS} and described["format_version"] == 3
 
 
-def test_alone_it_needs_a_prompt_and_keep_person_a_style(loaded, tmp_path, capsys):
-    path = tmp_path / "age.safetensors"
-    assert run([*LEARN, "--out", path]) == 0
-    assert run(["sample", path, "--out", tmp_path / "p.png"]) == 1
+def test_alone_it_needs_a_prompt_and_keep_person_a_style(loaded, learnt, tmp_path, capsys):
+    assert run(["sample", learnt, "--out", tmp_path / "p.png"]) == 1
     assert "neither a prompt nor the adapter of a style" in capsys.readouterr().err
     both = ["--photo", FACE, "--style", STYLE]
-    assert run(["sample", path, "--preset", "keep_person", *both, "--out", tmp_path / "p.png"]) == 1
+    assert run(["sample", learnt, "--preset", "keep_person", *both, "--out", tmp_path / "p.png"]) == 1
     assert "draws with the adapter of a style" in capsys.readouterr().err
 
 
-def test_beside_a_style_a_preset_scales_the_style_alone(loaded, base, trained, tmp_path, capsys):
-    path = tmp_path / "age.safetensors"
-    assert run([*LEARN, "--out", path]) == 0
-    capsys.readouterr()
+def test_beside_a_style_a_preset_scales_the_style_alone(loaded, learnt, trained, tmp_path, capsys):
     preset = ["--preset", "keep_person", "--photo", FACE, "--style", STYLE, "--width", 64, "--steps", 1]
     prompt = ["--prompt", "a painting in S* style", "--out", tmp_path / "p.png", "--json", "--quiet"]
-    assert run(["sample", trained[0], path, *preset, *prompt]) == 0
+    assert run(["sample", trained[0], learnt, *preset, *prompt]) == 0
     style, slider_of = json.loads(capsys.readouterr().out)["adapters"]
     by = PRESETS["keep_person"].strengths
     assert (style["encoder"], style["decoder"]) == (by.encoder, by.decoder)
