@@ -139,7 +139,7 @@ class TrainACFunSlider(io.ComfyNode):
                 between = Between(slider, *(under(text, model, clip, base) for text in slider))
                 free = comfy.model_management.get_free_memory(base.device)
                 with fitting(base, pair, config.training, "auto", free, tell):
-                    return train_slider(base, latents, between, config, on_step, where)
+                    return train_slider(base, latents, between, config, on_step, where, keeper)
 
         adapter, path = resume.once(key, name, path, config.steps, train, tell)
         if adapter.record.skipped_steps:

@@ -12,6 +12,7 @@ from ..config import PLACEHOLDER
 from ..host import Base
 from ..images import check_side, square
 from ..method.adapter import Slider, StyleAdapter
+from ..training.keeper import StateKeeper
 from ..training.key import described, slider_key, weights_identity
 from ..training.material import Pictures, each_of
 from ..training.memory import fitting
@@ -37,6 +38,7 @@ class Sliding:
         where: Tensor | None = None,
         checkpointing: str = "auto",
         say: Callable[[str], Any] = lambda sentence: None,
+        keeper: StateKeeper | None = None,
     ) -> StyleAdapter:
         """Learn a slider on photos, each (1, H, W, 3), values 0-1, or a batch of them; their middle squares are taken.
 
@@ -44,7 +46,7 @@ class Sliding:
             slider: from :func:`~acfun_core.training.slider.check_slider`.
             resolution: side in pixels; the default is the base's own.
             where: a mask of the photos' one size, or one a photo: 1 where the change is wanted.
-            checkpointing, say: as in training a style.
+            checkpointing, say, keeper: as in training a style; the state's name is what :meth:`slider_key` gives.
 
         Raises:
             ACFunError: the resolution or the mask cannot be used, or as :func:`~acfun_core.training.slider.train_slider`.
@@ -58,7 +60,7 @@ class Sliding:
         latents = torch.cat([self.encode(square(photo, side)) for photo in photos])
         between = Between(slider, self._under(slider.more), self._under(slider.less))
         with fitting(base, latents[:1].expand(2, -1, -1, -1), config.training, checkpointing, say=say):
-            return train_slider(base, latents, between, config, on_step, where)
+            return train_slider(base, latents, between, config, on_step, where, keeper)
 
     def slider_key(
         self, photos: Pictures, slider: Slider, config: SliderConfig, resolution: int | None, where: Tensor | None

@@ -13,7 +13,7 @@ from ..training.slider import SliderConfig, check_slider, check_slider_mask
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given
-from .train import read_mask, rescue_folders
+from .train import add_going_on, check_going_on, keeper_of, learned, read_mask, rescue_folders
 
 _DESCRIPTION = """\
 Learn one feature, such as a smile, age or glasses, from two descriptions that differ in it. What is learned is an adapter whose
@@ -63,6 +63,7 @@ def add(commands) -> None:
         default="auto",
         help="gradient checkpointing: less memory for more time; auto: where memory is short (default: auto)",
     )
+    add_going_on(parser, "if it was killed")
     add_base(parser, training=False)
     output.add_common(parser)
 
@@ -70,6 +71,7 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> dict:
     config = SliderConfig(**given(arguments, SliderConfig))
     slider = check_slider(arguments.more, arguments.less)
+    check_going_on(arguments)
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     from ..backends.pictures import read_picture
 
@@ -79,22 +81,23 @@ def run(arguments: argparse.Namespace) -> dict:
     start, elsewhere = time.monotonic(), rescue_folders()
     key = base.slider_key(photos, slider, config, arguments.resolution, where)
     with output.Progress("training", config.steps, arguments.quiet) as progress:
-        adapter = rescued(key, elsewhere) or base.train_slider(
-            photos,
-            slider,
-            config,
-            arguments.resolution,
-            lambda step, error: progress.step(f"error {error:.5f}", step),
-            where,
-            arguments.checkpointing,
-            progress.say,
-        )
+        keeper = keeper_of(arguments, path, key, progress)
+        how = {
+            "resolution": arguments.resolution,
+            "on_step": lambda step, error: progress.step(f"error {error:.5f}", step),
+            "where": where,
+            "checkpointing": arguments.checkpointing,
+            "say": progress.say,
+        }
+        adapter = rescued(key, elsewhere) or learned(base.train_slider, keeper, photos, slider, config, **how)
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
+    keeper.end()
     return {
         "adapter": str(path),
         "bytes": path.stat().st_size,
         **slider._asdict(),
         "steps": len(adapter.record.style_loss),
+        "resumed_from": keeper.resumed,
         "skipped_steps": adapter.record.skipped_steps,
         "before": adapter.record.before[0],
         "after": adapter.record.after[0],

@@ -7,6 +7,7 @@ import dataclasses
 import getpass
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -108,27 +109,11 @@ def add(commands) -> None:
         [f for f in options_of(AdapterConfig) if f not in NOT_CHOSEN],
         RENAMED,
     )
-    goes_on = parser.add_argument_group(
-        "going on",
-        "now and then the training's state is written beside --out, as a hidden file that goes at the end",
-    )
-    goes_on.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on where a training of the same inputs stopped, killed or kept; more --steps than it had continue it",
-    )
+    goes_on = add_going_on(parser, "killed or kept; more --steps than it had continue it")
     goes_on.add_argument(
         "--keep-state",
         action="store_true",
         help="leave the state there at the end, about six times as large as the adapter, for --resume with more --steps",
-    )
-    goes_on.add_argument(
-        "--state-every",
-        type=float,
-        default=SECONDS_BETWEEN,
-        metavar="X",
-        help="seconds between two states; fewer are written where they would take more than 2 %% of the time "
-        "(default: %(default)g)",
     )
     add_base(parser, training=True)
     output.add_common(parser)
@@ -141,8 +126,7 @@ def run(arguments: argparse.Namespace) -> dict:
     if text is None:
         text = chosen.prompt if chosen and chosen.style_only else DESCRIPTION
     kind = AdapterConfig(**{**given(arguments, AdapterConfig), "description": text})
-    if not arguments.state_every >= 0:
-        raise ACFunError(f"--state-every is {arguments.state_every}.", "0 or more seconds", "use 20")
+    check_going_on(arguments)
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     from ..backends.pictures import read_picture
 
@@ -160,13 +144,9 @@ def run(arguments: argparse.Namespace) -> dict:
     key = base.training_key(style, face, kind, config, **inputs)
     elsewhere = rescue_folders()
     with output.Progress("training", config.steps, arguments.quiet) as progress:
-        keeper = StateKeeper(
-            path.parent, key, arguments.resume, arguments.keep_state, progress.say, arguments.state_every
-        )
+        keeper = keeper_of(arguments, path, key, progress, arguments.keep_state)
         if base.device.type != "cpu":
             progress.say(base.computes)
-        if arguments.resume and not keeper.path.exists():
-            progress.say("There is nothing to go on from: the training begins.")
 
         def on_step(report: StepReport) -> None:
             losses = {"style": report.style_loss, "face": report.face_loss, **report.readouts}
@@ -177,7 +157,7 @@ def run(arguments: argparse.Namespace) -> dict:
             progress.say("This training is done, and its adapter could not be written. It is written now.")
         else:
             how = {"on_step": on_step, "say": progress.say, "checkpointing": arguments.checkpointing}
-            adapter = learned(base, keeper, style, face, kind, config, **how, **inputs)
+            adapter = learned(base.train, keeper, style, face, kind, config, **how, **inputs)
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
     keeper.end()
     record = adapter.record
@@ -196,10 +176,50 @@ def run(arguments: argparse.Namespace) -> dict:
     }
 
 
-def learned(base, keeper: StateKeeper, *given, **further) -> StyleAdapter:
+def add_going_on(parser: argparse.ArgumentParser, which: str) -> argparse._ArgumentGroup:
+    """Options of a training that can be killed.
+
+    Args:
+        which: of which trainings ``--resume`` goes on from the state.
+    """
+    group = parser.add_argument_group(
+        "going on",
+        "now and then the training's state is written beside --out, as a hidden file that goes at the end",
+    )
+    group.add_argument(
+        "--resume", action="store_true", help=f"go on where a training of the same inputs stopped, {which}"
+    )
+    group.add_argument(
+        "--state-every",
+        type=float,
+        default=SECONDS_BETWEEN,
+        metavar="X",
+        help="seconds between two states; fewer are written where they would take more than 2 %% of the time "
+        "(default: %(default)g)",
+    )
+    return group
+
+
+def check_going_on(arguments: argparse.Namespace) -> None:
+    """Raise if they make no sense, before any work."""
+    if not arguments.state_every >= 0:
+        raise ACFunError(f"--state-every is {arguments.state_every}.", "0 or more seconds", "use 20")
+
+
+def keeper_of(
+    arguments: argparse.Namespace, path: Path, key: str, progress: output.Progress, keep: bool = False
+) -> StateKeeper:
+    """What keeps the state of a training whose adapter goes to ``path``; says if there is nothing to go on from."""
+    keeper = StateKeeper(path.parent, key, arguments.resume, keep, progress.say, arguments.state_every)
+    if arguments.resume and not keeper.path.exists():
+        progress.say("There is nothing to go on from: the training begins.")
+    return keeper
+
+
+def learned(train: Callable[..., StyleAdapter], keeper: StateKeeper, *given, **further) -> StyleAdapter:
     """Train, and say on Ctrl-C what there is to go on from."""
     try:
-        return base.train(*given, keeper=keeper, **further)
+        return train(*given, keeper=keeper, **further)
     except KeyboardInterrupt as interrupt:
         if keeper.written is not None:
             raise KeyboardInterrupt(f"--resume goes on after step {keeper.written}.") from interrupt

@@ -13,7 +13,7 @@ from ..errors import ACFunError
 from ..method.adapter import StyleAdapter
 from ..whole_files import SECONDS_A_DAY, clean
 from . import state as states
-from .state import Running
+from .state import Running, State, StateMisfit
 
 SECONDS_BETWEEN = 20.0
 LARGEST_SHARE = 0.02
@@ -64,7 +64,7 @@ class StateKeeper:
         clean(folder)
         _clear_old(folder, self.path)
 
-    def found(self, steps: int) -> states.State | None:
+    def found(self, steps: int) -> State | None:
         """The state to go on from, if there is one that can be used.
 
         Args:
@@ -84,6 +84,31 @@ class StateKeeper:
             self.say(f"This training was done up to step {state.step}, more than {steps}. It starts anew.")
             return None
         return state
+
+    def learned(self, steps: int, learn: Callable[[State | None], StyleAdapter]) -> StyleAdapter:
+        """What ``learn`` learns from the state that is there; from the start, if there is none or it does not fit.
+
+        Args:
+            steps: how many are wanted in all.
+        """
+        try:
+            return learn(self.found(steps))
+        except StateMisfit as misfit:
+            self.say(f"{misfit} The training starts anew.")
+            return learn(None)
+
+    def restore(self, running: Running, state: State | None) -> int:
+        """Put a training, just begun, where the state was taken. -> the step that was done last, 0 if there is no state.
+
+        Raises:
+            StateMisfit: the state is of another training.
+        """
+        if state is None:
+            return 0
+        states.restore(running, state)
+        self.resumed = state.step
+        self.say(f"This training was done up to step {state.step} before. It goes on from there.")
+        return state.step
 
     def check_space(self, adapter: StyleAdapter, steps: int) -> None:
         """Raise before any step if the adapter's file would not fit on the disk.

@@ -21,7 +21,7 @@ from .keeper import StateKeeper
 from .material import Material
 from .optimiser import DeviceOptimiser, Optimiser, check_outcome
 from .readout import Outcome, Readout
-from .state import Running, State, StateMisfit, restore
+from .state import Running, State
 from .steps import GraphedSteps, Say, Steps
 
 
@@ -91,12 +91,7 @@ def train_adapter(
     accelerator = accelerator or accelerator_of(base.device)
     given = adapter_config, config, on_step, material, keeper, say, accelerator
     session = _Session(base, latents, style_tokens, *given)
-    state = None if keeper is None else keeper.found(config.steps)
-    try:
-        return session.learn(state)
-    except StateMisfit as misfit:
-        keeper.say(f"{misfit} The training starts anew.")
-        return session.learn(None)
+    return session.learn(None) if keeper is None else keeper.learned(config.steps, session.learn)
 
 
 @dataclass(frozen=True)
@@ -124,13 +119,9 @@ class _Session:
         with seeded(self.config.seed, base.device) as draws:
             running = self._begun(draws)
             adapter, guard, record = running.adapter, running.guard, running.record
-            step = 0
-            if state is not None:
-                restore(running, state)
-                step = self.keeper.resumed = state.step
-                self.keeper.say(f"This training was done up to step {step} before. It goes on from there.")
-                if guard.due(step) and not any(look.step == step for look in guard.looks):
-                    guard.look(adapter, step)
+            step = 0 if self.keeper is None else self.keeper.restore(running, state)
+            if step and guard.due(step) and not any(look.step == step for look in guard.looks):
+                guard.look(adapter, step)
             step = self._steps(running, step)
             record.kept_step = guard.restore_best(adapter, step)
             record.looks = [[look.step, look.copy, look.loss] for look in guard.looks]

@@ -33,10 +33,12 @@ from ..options import check_options, number, require, whole
 from ..strengths import Strengths
 from ..unet.blocks import channels_to_train
 from ..unet.injection import injected
+from .keeper import StateKeeper
 from .loop import seeded
 from .material import latent_mask
 from .optimiser import Optimiser, check_outcome
 from .readout import Outcome
+from .state import Running, State
 
 UnderText = Callable[[Tensor, Tensor], Tensor]
 """What the base predicts under one text, the noise or v: z_t (B, 4, h, w), t (B,) -> (B, 4, h, w)."""
@@ -138,6 +140,7 @@ def train_slider(
     config: SliderConfig,
     on_step: Callable[[int, float], bool | None] = lambda step, loss: None,
     where: Tensor | None = None,
+    keeper: StateKeeper | None = None,
 ) -> StyleAdapter:
     """Learn a slider.
 
@@ -147,6 +150,7 @@ def train_slider(
         between: predictions under both descriptions, differentiable in CFun.
         on_step: called after every step with its number from 1 and its error. A true answer ends the training there.
         where: (1 or P, 1, h, w) from :func:`where_wanted`; None is all of the change everywhere.
+        keeper: writes the training's state now and then, and goes on where a killed one stopped.
 
     Returns:
         The adapter on ``base.device``, in float32, ready for inference.
@@ -156,41 +160,80 @@ def train_slider(
     """
     latents = latents.to(base.device, torch.float32)
     where = None if where is None else where.to(latents).expand(len(latents), -1, -1, -1)
-    with seeded(config.seed, base.device) as draws:
-        adapter = begun(base, between.slider).to(base.device).train()
-        record = TrainingRecord(
-            settings=dataclasses.asdict(config), resolution=tuple(8 * side for side in latents.shape[-2:])
-        )
-        lesson = _Lesson(base, adapter, latents, between, config.push, where)
-        record.before = lesson.measure()
-        # Before the first step nothing is changed, so the error is all of the change, unless there is next to none.
-        if record.before[0] < 0.5:
-            raise ACFunError(
-                f"The base draws the same for {between.slider.more[:80]!r} and {between.slider.less[:80]!r}.",
-                "descriptions in words that the base knows",
-                "describe it in other words",
-            )
-        optimiser = Optimiser(adapter, config.training)
-        for step in range(1, config.steps + 1):
+    session = _Session(base, latents, between, config, on_step, where, keeper)
+    return session.learn(None) if keeper is None else keeper.learned(config.steps, session.learn)
+
+
+@dataclass(frozen=True)
+class _Session:
+    """The inputs of one training, see :func:`train_slider`."""
+
+    base: Base
+    latents: Tensor
+    between: Between
+    config: SliderConfig
+    on_step: Callable[[int, float], bool | None]
+    where: Tensor | None
+    keeper: StateKeeper | None
+
+    def learn(self, state: State | None) -> StyleAdapter:
+        """From the start, or from a state.
+
+        Raises:
+            StateMisfit: the state is of another training.
+        """
+        base, slider = self.base, self.between.slider
+        with seeded(self.config.seed, base.device) as draws:
+            adapter = begun(base, slider)
+            if self.keeper is not None:
+                self.keeper.check_space(adapter, self.config.steps)
+            adapter = adapter.to(base.device).train()
+            lesson = _Lesson(base, adapter, self.latents, self.between, self.config.push, self.where)
+            resolution = tuple(8 * side for side in self.latents.shape[-2:])
+            record = TrainingRecord(settings=dataclasses.asdict(self.config), resolution=resolution)
+            record.before = lesson.measure()
+            # Before the first step nothing is changed, so the error is all of the change, unless there is next to none.
+            if record.before[0] < 0.5:
+                raise ACFunError(
+                    f"The base draws the same for {slider.more[:80]!r} and {slider.less[:80]!r}.",
+                    "descriptions in words that the base knows",
+                    "describe it in other words",
+                )
+            optimiser = Optimiser(adapter, self.config.training)
+            running = Running(adapter, optimiser, None, record, draws, base.device)
+            done = 0 if self.keeper is None else self.keeper.restore(running, state)
+            self._steps(running, lesson, done)
+            _settle(adapter)
+            record.after = lesson.measure()
+        adapter.record = record
+        return adapter.requires_grad_(False)
+
+    def _steps(self, running: Running, lesson: _Lesson, done: int) -> None:
+        """All steps after ``done``, unless somebody ends the training."""
+        optimiser, record, config = running.optimiser, running.record, self.config.training
+        for step in range(done + 1, config.steps + 1):
             optimiser.set_rate(step)
-            norm, scale = optimiser.update(loss := lesson.loss(*lesson.draw(draws)))
+            norm, scale = optimiser.update(loss := lesson.loss(*lesson.draw(running.generator)))
             finite = bool(norm.isfinite())
             outcome = Outcome(step, loss.item(), 0.0, norm.item(), scale, not finite)
-            check_outcome(outcome, config.training)
+            check_outcome(outcome, config)
             record.style_loss.append(outcome.style_loss)
             record.face_loss.append(0.0)
             record.skipped_steps += outcome.skipped
-            if on_step(step, outcome.style_loss):
-                break
-        adapter.eval()
-        with torch.no_grad():
-            for parameter in adapter.parameters():
-                # What the file will hold; rows stay in float32.
-                parameter.copy_(parameter.half().float())
-            adapter.afun.row.copy_(adapter.afun.initial_row)
-        record.after = lesson.measure()
-    adapter.record = record
-    return adapter.requires_grad_(False)
+            if self.keeper is not None and self.keeper.due(running):
+                self.keeper.write(running, step)
+            if self.on_step(step, outcome.style_loss):
+                return
+
+
+@torch.no_grad()
+def _settle(adapter: StyleAdapter) -> None:
+    """Ready for inference, as its file will hold it."""
+    adapter.eval()
+    for parameter in adapter.parameters():
+        # Half precision, but for rows, which stay in float32.
+        parameter.copy_(parameter.half().float())
+    adapter.afun.row.copy_(adapter.afun.initial_row)
 
 
 def begun(base: Base, slider: Slider) -> StyleAdapter:

@@ -39,15 +39,21 @@ class Running:
     """A training between two steps.
 
     Attributes:
+        guard: None where no copy can be learned, as by a slider.
         generator: draws timesteps and noise. Dropout draws from torch's own generators, whose states are kept too.
     """
 
     adapter: StyleAdapter
     optimiser: Optimiser
-    guard: CopyGuard
+    guard: CopyGuard | None
     record: TrainingRecord
     generator: torch.Generator
     device: torch.device
+
+    @property
+    def best(self) -> tuple[Look, dict[str, Tensor]] | None:
+        """The best adapter so far and the look that found it, of the copy guard."""
+        return None if self.guard is None else self.guard.best
 
     def chance(self) -> dict[str, Tensor]:
         """The states of torch's own generators, on the CPU."""
@@ -78,12 +84,13 @@ class State:
 
 def captured(running: Running, step: int) -> State:
     """The state after ``step`` steps. On the CPU it shares memory with the training: write it before the next step."""
-    best = running.guard.best
+    best = running.best
+    looks = [] if running.guard is None else running.guard.looks
     numbers = {
         "step": step,
         **running.optimiser.scaling(),
         "record": dataclasses.asdict(running.record),
-        "looks": [dataclasses.astuple(look) for look in running.guard.looks],
+        "looks": [dataclasses.astuple(look) for look in looks],
         "best": None if best is None else dataclasses.astuple(best[0]),
     }
     tensors = _tensors(running)
@@ -101,7 +108,7 @@ def _tensors(running: Running) -> dict[str, Tensor]:
     tensors |= {f"adamw.{name}": value for name, value in running.optimiser.moments().items()}
     tensors |= {"random.draws": running.generator.get_state()}
     tensors |= {f"random.{name}": value for name, value in running.chance().items()}
-    best = running.guard.best
+    best = running.best
     if best is not None:
         tensors |= {f"best.{key}": value for key, value in best[1].items()}
     return tensors
@@ -121,9 +128,10 @@ def restore(running: Running, state: State) -> None:
         running.adapter.load_state_dict(_under("adapter.", state.tensors))
         running.optimiser.restore_moments(_under("adamw.", state.tensors))
         running.optimiser.restore_scaling(state.numbers)
-        running.guard.looks = [Look(*look) for look in state.numbers["looks"]]
-        best = state.numbers["best"]
-        running.guard.best = None if best is None else (Look(*best), _under("best.", state.tensors))
+        if running.guard is not None:
+            running.guard.looks = [Look(*look) for look in state.numbers["looks"]]
+            best = state.numbers["best"]
+            running.guard.best = None if best is None else (Look(*best), _under("best.", state.tensors))
         running.generator.set_state(state.tensors["random.draws"])
         running.restore_chance(_under("random.", state.tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

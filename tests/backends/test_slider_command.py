@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from PIL import Image
 
 from acfun_core.backends.pictures import read_picture
 from acfun_core.backends.stable_diffusion import StableDiffusion
-from acfun_core.command_line import main, slider
+from acfun_core.command_line import main, output, slider
 from acfun_core.errors import ACFunError
 from acfun_core.presets import PRESETS
 from acfun_core.storage import adapter_file
+from acfun_core.training import keeper as keeping
 from acfun_core.training.slider import SliderConfig, check_slider
 
 from .acfun_command import FACE, STYLE
@@ -29,8 +31,8 @@ def loaded(monkeypatch, base, loaded):
 
 @pytest.fixture(scope="module")
 def learnt(base, tmp_path_factory):
-    """The file of a slider of one step."""
-    config = SliderConfig(steps=1, learning_rate=1e-3)
+    """The file of what :data:`LEARN` learns, learned by the library."""
+    config = SliderConfig(steps=3, learning_rate=1e-3)
     learned = base.train_slider([read_picture(FACE, "photo")], check_slider(MORE, LESS), config, 64)
     return adapter_file.save(learned, tmp_path_factory.mktemp("slider") / "age.safetensors")
 
@@ -39,15 +41,19 @@ def run(arguments) -> int:
     return main(list(map(str, arguments)))
 
 
-def test_it_learns_draws_and_tells(loaded, base, tmp_path, capsys):
+def same(one, other) -> bool:
+    """Whether two files hold the same slider."""
+    one, other = adapter_file.load(one), adapter_file.load(other)
+    values = zip(one.state_dict().values(), other.state_dict().values())
+    return one.record == other.record and all(torch.equal(*both) for both in values)
+
+
+def test_it_learns_draws_and_tells(loaded, learnt, tmp_path, capsys):
     path, out = tmp_path / "age.safetensors", tmp_path / "portrait.png"
     assert run([*LEARN, "--out", path]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["more"], told["less"], told["steps"]) == (MORE, LESS, 3)
-    wanted = base.train_slider(
-        [read_picture(FACE, "photo")], check_slider(MORE, LESS), SliderConfig(steps=3, learning_rate=1e-3), 64
-    )
-    assert adapter_file.load(path).record.style_loss == wanted.record.style_loss
+    assert same(path, learnt)
 
     preset = ["--preset", "instant", "--photo", FACE, "--style", STYLE, "--width", 64, "--steps", 2]
     assert run(["sample", path, *preset, "--encoder", 1.5, "--decoder", 1.5, "--out", out, "--json", "--quiet"]) == 0
@@ -98,6 +104,26 @@ def test_one_that_could_not_be_written_was_lost(loaded, tmp_path, capsys, monkey
     assert "is not lost" in capsys.readouterr().err and not path.exists()
     monkeypatch.setattr(StableDiffusion, "train_slider", None)
     assert run([*LEARN, "--out", path]) == 0 and adapter_file.load(path).slider == (MORE, LESS)
+
+
+def test_a_slider_whose_training_was_killed_was_begun_anew(loaded, learnt, tmp_path, capsys, monkeypatch):
+    """Ctrl-C says how to go on; with --resume the file is that of a training in one go."""
+    monkeypatch.setattr(keeping, "LARGEST_SHARE", float("inf"))
+    path, step = tmp_path / "age.safetensors", output.Progress.step
+
+    def interrupted(progress, note="", done=None):
+        step(progress, note, done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(output.Progress, "step", interrupted)
+        assert run([*LEARN, "--state-every", 0, "--out", path]) != 0
+    told = capsys.readouterr()
+    assert "--resume goes on after step 2" in told.err and not path.exists()
+    assert run([*LEARN, "--resume", "--out", path]) == 0
+    assert json.loads(capsys.readouterr().out)["resumed_from"] == 2
+    assert same(path, learnt) and list(tmp_path.iterdir()) == [path]
 
 
 def test_mistakes_come_before_any_work(loaded, tmp_path, capsys):

@@ -13,6 +13,8 @@ from acfun_core.method.applied import block_transforms
 from acfun_core.method.pseudo_word import is_plain, scaled_members, style_embedding
 from acfun_core.storage import adapter_file, export
 from acfun_core.strengths import Strengths
+from acfun_core.training import keeper as keeping
+from acfun_core.training.keeper import StateKeeper
 from acfun_core.training.loop import train_adapter
 from acfun_core.training.slider import Between, SliderConfig, begun, check_slider, train_slider, where_wanted
 from acfun_core.unet.injection import injected
@@ -163,3 +165,33 @@ def test_words_that_say_the_same_to_the_base_are_refused_before_any_step(base, l
 def test_it_can_be_stopped_and_keeps_what_it_has(base, latents, between):
     stopped = train_slider(base, latents, between, CONFIG, lambda step, loss: step == 3)
     assert len(stopped.record.style_loss) == 3
+
+
+class Killed(BaseException):
+    """The process is gone: nothing catches it."""
+
+
+def kept(folder, said) -> StateKeeper:
+    return StateKeeper(folder, "key", say=said.append, seconds_between=0.0)
+
+
+def test_a_slider_whose_training_was_killed_was_lost(base, latents, between, slider, tmp_path, monkeypatch):
+    """It goes on where it stopped, twice, and ends bit for bit as the one that was not killed."""
+    monkeypatch.setattr(keeping, "LARGEST_SHARE", float("inf"))
+    said = []
+    for killed_after in (7, 31):
+
+        def killed(step, loss, killed_after=killed_after):
+            if step == killed_after:
+                raise Killed
+
+        with pytest.raises(Killed):
+            train_slider(base, latents, between, CONFIG, killed, keeper=kept(tmp_path, said))
+    keeper = kept(tmp_path, said)
+    steps = []
+    ended = train_slider(base, latents, between, CONFIG, lambda step, loss: steps.append(step), keeper=keeper)
+    keeper.end()
+    goes_on = "This training was done up to step {} before. It goes on from there."
+    assert said == [goes_on.format(7), goes_on.format(31)] and steps == list(range(32, CONFIG.steps + 1))
+    assert ended.record == slider.record and list(tmp_path.iterdir()) == []
+    assert all(torch.equal(one, other) for one, other in zip(slider.state_dict().values(), ended.state_dict().values()))
