@@ -68,8 +68,8 @@ FEW_STEPS = 20
 OFF = {"abstract_strength": 0.0, "encoder_strength": 0.0, "decoder_strength": 0.0}
 COLUMN = 420  # pixels from one column to the next
 BATCH = 6  # portraits to choose from
-LIVE_STEPS = 6
-"""Of a live preview: with the noise of the full drawing and a seventh of its steps it looks much like it."""
+LIVE = {"steps": 4, "sampler_name": "dpmpp_2m", "scheduler": "sgm_uniform"}
+"""A live preview, from the noise of the full drawing in a tenth of its steps. Of those tried, this sampler comes nearest."""
 
 
 def _begin(name: str, types: NodeTypes, text: str, height: int = 360) -> tuple[Graph, Node]:
@@ -177,7 +177,7 @@ def face_parts(types: NodeTypes) -> Graph:
         _picture(graph, base, sampler(graph, even, DESCRIPTION, "Sampler evenly"), "Even", "face_parts_even")
     with graph.group("While you move the sliders", BLUE):
         graph.column(x=1280, width=380, y=1570)
-        drawn = sampler(graph, applied, DESCRIPTION, "Live sampler", steps=LIVE_STEPS)
+        drawn = sampler(graph, applied, DESCRIPTION, "Live sampler", **LIVE)
         portrait = decode(graph, base, drawn, "Decode live preview")
         graph.column(x=1700, width=380, y=1570)
         graph.add("PreviewImage", "Live preview", room=True, images=portrait)
