@@ -6,6 +6,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { putInPlace } from "./in_place.js";
 import { texts } from "./locale.js";
 import { SECONDS_OF_SILENCE, Silence } from "./silence.js";
 import { RUNNING, TrainingView } from "./training_view.js";
@@ -164,6 +165,7 @@ app.registerExtension({
     if (node.comfyClass === NODE_TYPE) addPanel(node);
   },
   afterConfigureGraph() {
+    putInPlace((node) => views.get(node)?.element);
     showAll();
   },
 });

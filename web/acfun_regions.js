@@ -6,6 +6,7 @@
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { putInPlace } from "./in_place.js";
 import { LivePreview } from "./live_preview.js";
 import { texts } from "./locale.js";
 import { HEIGHT, RegionView } from "./region_view.js";
@@ -15,6 +16,7 @@ const MARGIN = 8;
 const ORDINARY_FACE = new URL("./face_regions.png", import.meta.url).href;
 
 let words = {};
+const views = new WeakMap();
 /** Live previews that are on, and by graph and id their nodes, of which undo makes new ones; for as long as the page is open. */
 const previews = new Set();
 const live = new Set();
@@ -76,6 +78,7 @@ function addRegions(node, name, spec) {
     },
   });
   const preview = addLivePreview(node, view);
+  views.set(node, view);
   if (spec[1]?.default) view.value = spec[1].default;
   const widget = node.addDOMWidget(name, WIDGET_TYPE, view.element, {
     hideOnZoom: false,
@@ -106,6 +109,9 @@ app.registerExtension({
     tellAll("executed", (each, detail) => each.heard(detail));
     tellAll("execution_success", (each, detail) => each.ended(detail, true));
     for (const event of ["execution_error", "execution_interrupted"]) tellAll(event, (each, detail) => each.ended(detail, false));
+  },
+  afterConfigureGraph() {
+    putInPlace((node) => views.get(node)?.element);
   },
   getCustomWidgets() {
     return { [WIDGET_TYPE]: addRegions };

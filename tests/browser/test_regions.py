@@ -193,13 +193,32 @@ def test_a_slider_that_was_let_go_draws_the_preview_and_saves_nothing(editor: Ed
     assert editor.unnamed_parts(PANEL) == []
     assert json.loads(editor.js(SAVED, PARTS)) == as_saved, "strengths alone, back where they were"
 
-    if look != "nodes_2":  # There, in frontend 1.32.9, an undo leaves the sliders on the page as they were.
-        editor.js("document.activeElement.blur()")
-        editor.command("Comfy.Undo")
-        editor.wait(lambda: shown(editor)["hair"] > as_saved["hair"], "the last move is undone", 20)
-        toggle = editor.visible(f"{PANEL} input[type=checkbox]")
-        editor.wait(toggle.is_selected, "it is still on", 10)
+    editor.js("document.activeElement.blur()")
+    editor.command("Comfy.Undo")
+    editor.wait(lambda: shown(editor)["hair"] > as_saved["hair"], "the last move is undone", 20)
+    toggle = editor.visible(f"{PANEL} input[type=checkbox]")
+    editor.wait(toggle.is_selected, "it is still on", 10)
     editor.js("arguments[0].focus()", toggle)
     press(editor, Keys.SPACE)
     editor.wait(lambda: editor.js(LIVE) == "off" and editor.js(PORTRAIT) is None, "off shows the regions again", 10)
     assert editor.errors_of_the_pack() == []
+
+
+def test_after_an_undo_nodes_2_showed_the_panels_of_removed_nodes(editor: Editor):
+    """What was moved there changed nothing that was queued."""
+    set_look(editor, "nodes_2")
+    editor.load_template("face_parts")
+    editor.show(PARTS)
+    before = shown(editor)["hair"]
+    for region, keys in (("hair", [Keys.ARROW_LEFT] * 4), ("eyes", [Keys.ARROW_RIGHT])):
+        editor.js("arguments[0].focus()", slider(editor, region))
+        press(editor, *keys)
+    editor.js("document.activeElement.blur()")
+    editor.command("Comfy.Undo")
+    editor.wait(lambda: shown(editor) == strengths(editor), "the sliders show what would be queued", 20)
+    editor.js("arguments[0].focus()", slider(editor, "nose"))
+    press(editor, Keys.END)
+    assert strengths(editor) == shown(editor) and shown(editor)["nose"] == 2 and shown(editor)["hair"] < before
+    editor.show("ACFunTrainStyle")
+    own = "return window.app.graph.nodes.find((each) => each.type === arguments[0]).widgets.at(-1).element?.isConnected"
+    editor.wait(lambda: editor.js(own, "ACFunTrainStyle"), "the training panel on the page is that of the node", 20)
