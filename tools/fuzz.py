@@ -33,7 +33,7 @@ from acfun_core.errors import ACFunError
 from acfun_core.faces.landmarks import check_landmarks
 from acfun_core.faces.regions import region_strengths
 from acfun_core.images import check_image
-from acfun_core.method.adapter import StyleAdapter, TrainingRecord
+from acfun_core.method.adapter import Slider, StyleAdapter, TrainingRecord
 from acfun_core.options import options_of
 from acfun_core.storage import adapter_file
 from acfun_core.strengths import Strengths, check_mask
@@ -49,6 +49,7 @@ KINDS = (
     AdapterConfig(TEXT, layers=1, heads=1, head_width=4, form="per_channel", stats="mean_std", image_tokens="pooled"),
     AdapterConfig(TEXT, layers=2, heads=1, head_width=4, abstract_mode="sequence", blocks="encoder", place="output"),
 )
+SLIDER = Slider("a photo of a smiling person", "a photo of a serious person")
 JUNK: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2, 0.5, -0.0, 1e-320, 1e308, 2**31, 2**63, 2**64, 10**30, 10**400,
     math.nan, math.inf, -math.inf,
@@ -155,8 +156,9 @@ def good_files() -> list[bytes]:
     files = []
     with tempfile.TemporaryDirectory() as folder:
         for config in KINDS:
-            tokens = torch.randn(0 if config.compact else 5, 12)
-            adapter = StyleAdapter(config, torch.randn(16), tokens, {"enc.0.0": 16, "enc.1.0": 8, "dec.0.0": 16})
+            tokens, slider = torch.randn(0 if config.compact else 5, 12), SLIDER if config.compact else None
+            channels = {"enc.0.0": 16, "enc.1.0": 8, "dec.0.0": 16}
+            adapter = StyleAdapter(config, torch.randn(16), tokens, channels, slider=slider)
             with torch.no_grad():
                 for parameter in adapter.parameters():
                     parameter.copy_(torch.randn_like(parameter))
