@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -213,7 +214,10 @@ class _Session:
         optimiser, record, config = running.optimiser, running.record, self.config.training
         for step in range(done + 1, config.steps + 1):
             optimiser.set_rate(step)
-            norm, scale = optimiser.update(loss := lesson.loss(*lesson.draw(running.generator)))
+            wanted = lesson.wanted(*lesson.draw(running.generator))
+            # Over the backward pass, too: gradient checkpointing computes the blocks again there.
+            with lesson.changed():
+                norm, scale = optimiser.update(loss := lesson.loss(*wanted))
             finite = bool(norm.isfinite())
             outcome = Outcome(step, loss.item(), 0.0, norm.item(), scale, not finite)
             check_outcome(outcome, config)
@@ -263,28 +267,38 @@ class _Lesson:
         t = torch.randint(len(self._base.schedule), (1,), generator=draws)
         return photo, t, torch.randn((1, *self._latents.shape[1:]), generator=draws)
 
-    def loss(self, photo: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Error () of what CFun makes the base predict, as a share of the change that is wanted; differentiable."""
-        z_t, less, change = self._wanted(photo, t, noise)
-        # The hooks stay on over the backward pass, which is what gradient checkpointing inside a ResBlock needs.
-        with injected(self._base.sites, self._transforms):
-            error = (self._between.less(z_t, t.to(z_t.device)).float() - less - change).square().mean()
+    def changed(self) -> AbstractContextManager[None]:
+        """While active, CFun changes what the base predicts."""
+        return injected(self._base.sites, self._transforms)
+
+    def loss(self, z_t: Tensor, t: Tensor, less: Tensor, change: Tensor) -> Tensor:
+        """Error () of what the base predicts, as a share of the change that is wanted; differentiable in CFun.
+
+        Args:
+            z_t, t, less, change: from :meth:`wanted`.
+        """
+        error = (self._between.less(z_t, t).float() - less - change).square().mean()
         return error / change.square().mean().clamp(min=SMALLEST)
 
     @torch.no_grad()
-    def _wanted(self, photo: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z_t, what the base predicts of it under the second description, and the change that is wanted, in float32."""
+    def wanted(self, photo: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """z_t, t, what the base predicts under the second description, and the change that is wanted, in float32."""
         device = self._base.device
         photo, t, noise = photo.to(device), t.to(device), noise.to(device)
         z_t = self._base.schedule.add_noise(self._latents[photo], noise, t)
         less, more = self._between.less(z_t, t).float(), self._between.more(z_t, t).float()
         change = self._push * (more - less)
-        return z_t, less, change if self._where is None else self._where[photo] * change
+        return z_t, t, less, change if self._where is None else self._where[photo] * change
 
     @torch.no_grad()
     def measure(self) -> list[float]:
         """[error, 0] over fixed timesteps, noises and photos, as a record has it of style and face."""
-        return [sum(self.loss(*draw).item() for draw in self._fixed()) / MEASURED, 0.0]
+        return [sum(map(self._measured, self._fixed())) / MEASURED, 0.0]
+
+    def _measured(self, drawn: tuple[Tensor, Tensor, Tensor]) -> float:
+        wanted = self.wanted(*drawn)
+        with self.changed():
+            return self.loss(*wanted).item()
 
     def _fixed(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         draws = generator(12345)
