@@ -11,6 +11,8 @@ from acfun_core.storage import adapter_file
 from tools.comfy.client import NodeError
 from tools.comfy.graphs import base_graph, ksampler_nodes, node, train_node
 
+from .test_slider import slider_node
+
 MODELS = {"model": ["base", 0], "clip": ["base", 1]}
 
 
@@ -24,6 +26,13 @@ def training(name: str, seed: int = 0, **streamed) -> dict:
     where = "streamed" if streamed else "base"
     graph["train"] = train_node(model=[where, 0], clip=[where, 1], steps=4, seed=seed, name=name)
     return {**graph, "path": node("PreviewAny", source=["train", 2])}
+
+
+def slider_training(name: str, where: str) -> dict:
+    """The same of a slider; ``where`` is ``base`` or ``streamed``."""
+    graph = training(name, share=0.3)
+    graph["train"] = slider_node(model=[where, 0], clip=[where, 1], steps=2, name=name)
+    return {**graph, "path": node("PreviewAny", source=["train", 1])}
 
 
 def drawing(**streamed) -> dict:
@@ -101,3 +110,11 @@ def test_the_demo_base_could_not_be_trained_under_dynamic_vram(client):
     """Its text encoder streamed its weights, and its loader did not say how to load it without."""
     graph = {**base_graph(), "again": node("ProbeLoadedAgain", **MODELS)}
     assert client.run(graph).texts("again") == [str([True] * 4)]
+
+
+def test_a_slider_is_learned_on_streamed_weights_too(client, comfy):
+    learned = [
+        trained(client, comfy, slider_training(name, where))
+        for name, where in (("stay_slider", "base"), ("streamed_slider", "streamed"))
+    ]
+    assert learned[0].record == learned[1].record and same(*learned)
