@@ -12,13 +12,15 @@ from tools.comfy.client import ComfyClient
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer, group_is_gone
 
+from .noises import FEW, USERS, measured_on, measuring_on
+
 PROBE_PACKS = {
     **{name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe", "weights_probe")},
     "combination_probe": REPO / "tools" / "comfy" / "probes" / "combination_probe",
 }
 
-LONG_FIRST = {"server", "backends"}
-"""Folders of tests whose files take longest."""
+LONG_FIRST = ("server", "backends", "batch", "tools", "benchmarks")
+"""Folders with files that take long, the longest first."""
 
 
 class RootIsNotAPackage:
@@ -45,7 +47,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "comfy" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
     # Two processes that share the files end at the same time if the short ones are left for the end.
-    items.sort(key=lambda item: item.path.parent.name not in LONG_FIRST)
+    folders = {name: place for place, name in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: folders.get(item.path.parent.name, len(folders)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_noises() -> Iterator[None]:
+    with measuring_on(FEW):
+        yield
+
+
+@pytest.fixture(scope="module")
+def users_noises() -> Iterator[None]:
+    """For tests of what the measured loss says of a training."""
+    with measuring_on(USERS):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +71,8 @@ def comfy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     packs = {"ComfyUI-ACFun": REPO, **PROBE_PACKS}
     with ComfyServer(packs, log_path=log_path) as server:
         process_group = server.process.pid
+        with server.client() as client:
+            client.run(measured_on(FEW))
         yield server
     assert group_is_gone(process_group), "the server left a process behind"
 
@@ -64,3 +82,11 @@ def client(comfy: ComfyServer) -> Iterator[ComfyClient]:
     """A client of its own for each test."""
     with comfy.client() as client:
         yield client
+
+
+@pytest.fixture
+def users_noises_in_server(client: ComfyClient) -> Iterator[None]:
+    """As :func:`users_noises`, for trainings in the server."""
+    client.run(measured_on(USERS))
+    yield
+    client.run(measured_on(FEW))

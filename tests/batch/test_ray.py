@@ -265,7 +265,7 @@ def test_a_cluster_that_does_not_start_is_a_mistake_that_is_said(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kills POSIX processes")
-def test_two_kills_cost_no_picture_and_no_bit(tmp_path, capsys):
+def test_two_kills_cost_no_picture_and_no_bit(users_noises, tmp_path, capsys):
     """A worker and the driver die; what is there in the end is what this process draws, each picture once."""
 
     # One worker: most of a small batch is the start of its processes.
@@ -275,6 +275,6 @@ def test_two_kills_cost_no_picture_and_no_bit(tmp_path, capsys):
 
     few = {"train.steps": 2, "draw.steps": 2, "resolution": 64}
     told = tried(
-        tmp_path, ["worker", "driver"], styles=2, faces=2, options=few, longest=0.5, seed=1, run=here, workers=1
+        tmp_path, ["worker", "driver"], styles=1, faces=3, options=few, longest=0.5, seed=1, run=here, workers=1
     )
     assert is_right(told), told

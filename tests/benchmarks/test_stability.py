@@ -7,6 +7,7 @@ import torch
 
 from benchmarks import random_bases, stability
 
+pytestmark = pytest.mark.usefixtures("users_noises")
 SMALL = ["--bases", "--literal", "--levels", "2", "--steps", "4", "--side", "8", "--seeds", "2"]
 
 

@@ -22,6 +22,8 @@ from acfun_core.unet.injection import injected
 
 from .conftest import ToyTextSide
 
+pytestmark = pytest.mark.usefixtures("users_noises")
+
 
 def train(base, latents, style_tokens, seed, **options):
     config = TrainConfig(steps=3, learning_rate=1e-2, warmup_steps=0, seed=seed)

@@ -14,6 +14,8 @@ from acfun_core.host import Base
 from acfun_core.training.loop import train_adapter
 from acfun_core.unet.blocks import find_sites
 
+pytestmark = pytest.mark.usefixtures("users_noises")
+
 
 @pytest.mark.parametrize(
     ("device", "generation", "picked"),

@@ -21,6 +21,8 @@ from acfun_core.training.material import Material, check_start, encode_material,
 
 from .conftest import IMAGE_WIDTH, TEXT_WIDTH
 
+pytestmark = pytest.mark.usefixtures("users_noises")
+
 DESCRIPTION = "a painting of a woman in S* style"
 SHORT = TrainConfig(steps=3, learning_rate=1e-2, warmup_steps=0)
 

@@ -16,6 +16,8 @@ from acfun_core.unet.injection import injected
 
 from .conftest import base_on, tiny_unet
 
+pytestmark = pytest.mark.usefixtures("users_noises")
+
 ADAPTER = AdapterConfig("a painting of a woman in S* style")
 
 

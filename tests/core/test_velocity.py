@@ -18,6 +18,8 @@ from acfun_core.training.alignment_loss import alignment_terms
 from acfun_core.training.loop import train_adapter
 from acfun_core.training.targets import STYLE, PairNoise
 
+pytestmark = pytest.mark.usefixtures("users_noises")
+
 ZERO_SNR = NoiseSchedule.stable_diffusion(zero_snr=True)
 PLAIN = NoiseSchedule.stable_diffusion()
 CONTEXT = torch.zeros(1, 3, 8)

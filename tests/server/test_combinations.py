@@ -54,10 +54,29 @@ def test_each_part_of_the_table_holds(comfy, client, adapter, part):
     assert combinations.part_holds(row), row
 
 
-def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, adapter):
-    """Code that torch.compile made of the bare UNet knew nothing of the hooks: parts of CFun were missing."""
+@pytest.fixture
+def smallest(comfy, client) -> tuple[dict, str]:
+    """A UNet of five ResBlocks as the node ``smallest``, and the file of an adapter that was trained on it."""
+    model = {"smallest": node("ProbeOtherModel", family="smallest")}
+    client.run({**base_graph(), **model, "train": train_node(model=["smallest", 0], name="smallest")})
+    [path] = comfy.folder("models/acfun").glob("smallest_*")
+    return model, path.name
+
+
+def test_the_adapter_is_whole_on_a_model_that_was_compiled_without_it(comfy, client, smallest):
+    """Code that torch.compile made of the bare UNet knew nothing of the hooks: parts of CFun were missing.
+
+    To trace a UNet takes far longer than to draw with it, so this one is small.
+    """
+    model, adapter = smallest
     part = parts.compiled("eager")
-    graph = parts.drawing_graph(part, 1, SIDE)
+    graph = {**parts.drawing_graph(part, 1, SIDE), **model}
+    for each in graph.values():
+        inputs = each["inputs"]
+        if inputs.get("model") == ["base", 0]:
+            inputs["model"] = ["smallest", 0]
+        if "adapter_name" in inputs:
+            inputs["adapter_name"] = adapter
     found = {}
     for name in ("alone", "off", "both", "adapter"):
         others = {"alone", "off", "both", "adapter", "behind"} - {name}

@@ -15,9 +15,11 @@ import pytest
 
 from acfun_core.training import state
 from tools.comfy.client import ComfyClient
+from tools.comfy.graphs import node
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer, ServerError, group_is_gone
 
+from ..noises import FEW, measured_on
 from .test_nothing_lost import graph, live_events
 
 OWNER = """
@@ -25,7 +27,8 @@ import sys, time
 from pathlib import Path
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer
-with ComfyServer({name: REPO for name in ("ComfyUI-ACFun", "acfun-again")}, base_dir=Path(sys.argv[1])) as server:
+packs = {"ComfyUI-ACFun": REPO, "acfun-again": REPO, "method_probe": REPO / "tests" / "server" / "method_probe"}
+with ComfyServer(packs, base_dir=Path(sys.argv[1])) as server:
     print(server.process.pid, server.url, flush=True)
     time.sleep(600)
 """
@@ -51,11 +54,13 @@ def killed(tmp_path_factory) -> Killed:
     try:
         pid, url = owner.stdout.readline().split()
         with ComfyClient(url) as client:
+            # Not after twenty seconds, as for users.
+            client.run({**measured_on(FEW), "often": node("ProbeStateEvery", seconds=0.5)})
             client.queue(graph(steps=100_000, **SETTINGS))
             deadline = time.monotonic() + 400
             while not list(adapters.glob(".acfun-*.state")):
                 assert time.monotonic() < deadline, log.read_text()[-3000:]
-                time.sleep(0.5)
+                time.sleep(0.1)
         owner.send_signal(signal.SIGKILL)
         return Killed(log.read_text(), adapters, group_is_gone(int(pid)))
     finally:

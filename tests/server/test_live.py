@@ -87,7 +87,7 @@ def test_cancel_saves_nothing_and_leaves_the_base_as_it_was(client, comfy):
 
 
 def test_a_failed_training_says_why(client):
-    breaks = node("ProbeBreaksAfter", model=["base", 0], calls=15)
+    breaks = node("ProbeBreaksAfter", model=["base", 0], calls=4)
     broken = {**base_graph(), "breaks": breaks, "train": train_node(model=["breaks", 0], seed=14)}
     with pytest.raises(NodeError) as error:
         client.run(broken)

@@ -46,7 +46,7 @@ def losses_before(comfy, run) -> list[float]:
     return adapter_of(comfy, run).record.before
 
 
-def test_patches_that_ask_how_far_the_sampling_is_are_told(client, comfy):
+def test_patches_that_ask_how_far_the_sampling_is_are_told(client, comfy, users_noises_in_server):
     """They failed with KeyError: a training's calls said neither the noise level nor the passes."""
     plain = client.run({**base_graph(), "train": train_node(steps=2, seed=11, name="on_none"), "end": PATH})
     found = {"none": losses_before(comfy, plain)}

@@ -3,6 +3,8 @@
 import hashlib
 import math
 import shutil
+import sys
+from functools import partial
 
 import comfy.model_base
 import comfy.model_patcher
@@ -85,7 +87,8 @@ class ProbePicture(ProbeNode):
 
 
 class ProbeOtherModel(ProbeNode):
-    """A MODEL of no family that the pack knows, SDXL's refiner by its name, or an SD 1.x of other widths."""
+    """A MODEL of no family that the pack knows, SDXL's refiner by its name; or an SD 1.x of other widths, or the smallest one,
+    which alone can draw."""
 
     RETURN_TYPES = ("MODEL",)
 
@@ -109,10 +112,15 @@ class ProbeOtherModel(ProbeNode):
             "legacy": False,
             "dtype": torch.float32,
         }
+        if family == "smallest":
+            one_level = {"channel_mult": [1], "num_res_blocks": [1], "transformer_depth": [0]}
+            config |= {**one_level, "transformer_depth_output": [0, 0]}
         kind = comfy.supported_models.SDXLRefiner if family == "refiner" else comfy.supported_models.SD15
         model_config = kind(config)
         model_config.unet_config.update(num_heads=2, num_head_channels=-1)
         model = comfy.model_base.BaseModel(model_config, comfy.model_base.ModelType.EPS)
+        if family == "smallest":
+            fill_with_chance(model.diffusion_model, seed=0)
         return (comfy.model_patcher.ModelPatcher(model, torch.device("cpu"), torch.device("cpu")),)
 
 
@@ -360,6 +368,43 @@ class ProbeDiskSpace(ProbeNode):
         return answer(free)
 
 
+def parts_of_the_core(name):
+    """The module ``acfun_core.<name>`` of every copy of the pack that this server has loaded."""
+    return [module for full, module in list(sys.modules.items()) if full.endswith(f".acfun_core.{name}")]
+
+
+class ProbeMeasuredOn(ProbeNode):
+    """On how many noises all later trainings of this server measure their loss, before the first step and after the last."""
+
+    RETURN_TYPES, OUTPUT_NODE = (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"noises": ("INT", {"default": 10, "min": 1})}}
+
+    def run(self, noises):
+        for loop, loss in zip(parts_of_the_core("training.loop"), parts_of_the_core("training.alignment_loss")):
+            loop.measure_adapter = partial(loss.measure_adapter, draws=noises)
+        for slider in parts_of_the_core("training.slider"):
+            slider.MEASURED = noises
+        return answer(noises)
+
+
+class ProbeStateEvery(ProbeNode):
+    """After how many seconds all later trainings of this server keep their state."""
+
+    RETURN_TYPES, OUTPUT_NODE = (), True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"seconds": ("FLOAT", {"default": 20.0, "min": 0.0})}}
+
+    def run(self, seconds):
+        for keeper in parts_of_the_core("training.keeper"):
+            keeper.SECONDS_BETWEEN = seconds
+        return answer(seconds)
+
+
 NODE_CLASS_MAPPINGS = {
     kind.__name__: kind
     for kind in (
@@ -374,5 +419,7 @@ NODE_CLASS_MAPPINGS = {
         ProbeName,
         ProbeHeldScale,
         ProbeDiskSpace,
+        ProbeMeasuredOn,
+        ProbeStateEvery,
     )
 }
