@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from acfun_core.presets import PRESETS
+from acfun_core.storage import adapter_file
 from tools.comfy.graphs import (
-    PROMPT,
     SIDE,
     apply_node,
     base_graph,
@@ -18,15 +20,16 @@ from tools.comfy.graphs import (
 )
 
 from .test_bad_input import refused
+from .test_live import PressAt
 from .test_style_transfer import transfer_node
 
 pytestmark = pytest.mark.server
 BESIDE = {"vae": ["base", 2], "photo": ["face", 0], "style_image": ["style", 0]}
 
 
-def style_only() -> dict:
-    """A training with the preset, without a face picture."""
-    train = train_node(preset="keep_person", name="preset", steps=500)
+def style_only(**changes) -> dict:
+    """A training with the preset, without a face picture. It has 80 steps: here, the panel stops it after two and keeps it."""
+    train = train_node(**{"preset": "keep_person", "name": "preset", "steps": 500, **changes})
     del train["inputs"]["face_image"]
     return train
 
@@ -52,7 +55,7 @@ def test_keep_person_is_learned_without_a_face_and_drawn_as_the_single_nodes_dra
         "plain": sampler_node(["weaker", 0], "weaker", cfg=chosen.draw.cfg),
         "differs": compare_node(["simple", 0], ["plain", 0]),
     }
-    run = client.run(graph)
+    run = client.run(graph, on_event=PressAt(client, "stop", 2))
     # The preset's steps, not the widget's.
     assert run.progress("train")[-1][1] == chosen.train.steps
     assert run.texts("same")[0].endswith("equal=True")
@@ -73,7 +76,7 @@ def test_instant_needs_no_adapter_and_is_ksampler_with_the_patched_model(client)
 
 
 def test_where_the_noise_is_partly_the_seeds_other_seeds_are_other_portraits(client):
-    graph = {**base_graph(), "train": style_only(), "apply": apply_node()}
+    graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
     for preset in PRESETS:
         for seed in (3, 4):
             graph[f"{preset} {seed}"] = sampler_node(["apply", 0], "apply", preset=preset, seed=seed, **BESIDE)
@@ -109,7 +112,7 @@ def test_a_face_is_asked_for_where_it_counts(client):
 
 def test_without_its_weight_the_face_has_no_say_and_need_not_be_there(client):
     alone, beside, both = (
-        train_node(face_weight=weight, name=f"style_{n}") for n, weight in enumerate((0.0, 0.0, 1.0))
+        train_node(face_weight=weight, steps=2, name=f"style_{n}") for n, weight in enumerate((0.0, 0.0, 1.0))
     )
     del alone["inputs"]["face_image"]
     graph = base_graph()
@@ -129,36 +132,27 @@ def test_a_model_that_draws_beside_a_photo_is_not_trained(client):
     refused(client, graph, "This MODEL draws beside a photo")
 
 
-def test_changed_train_options_win_over_a_preset(client):
-    """Else they would be asked for and silently left out."""
-    options = node(
-        "ACFunTrainOptions",
-        blocks="encoder",
-        abstract_mode="token",
-        form="full",
-        rank=16,
-        learning_rate_end=1.0,
-        timestep_split=0.0,
-        min_snr_gamma=0.0,
-        style_crop=0.0,
-        style_flip=False,
-        style_colour=0.3,
-        style_variants=2,
-        copy_guard_every=0,
-        copy_limit=0.8,
-    )
-    one, two = style_only(), style_only()
-    two["inputs"]["options"] = ["options", 0]
-    two["inputs"]["name"] = "preset_two"
+def test_changed_train_options_win_over_a_preset(client, comfy):
+    """Else they would be asked for and silently left out. What is left as it is stays the preset's."""
+    method = {"blocks": "encoder", "abstract_mode": "token", "form": "full", "rank": 16}
+    changed = {"style_colour": 0.3, "style_variants": 2}
+    left = {
+        "learning_rate_end": 1.0,
+        "timestep_split": 0.0,
+        "min_snr_gamma": 0.0,
+        "style_crop": 0.0,
+        "style_flip": False,
+    }
+    options = {**method, **changed, **left, "copy_guard_every": 0, "copy_limit": 0.8}
     graph = {
         **base_graph(),
-        "options": options,
-        "train": one,
-        "other": two,
-        "apply": apply_node(),
-        "apply other": apply_node(adapter=("other", 0)),
-        "draw": sampler_node(["apply", 0], "apply", prompt=PROMPT),
-        "draw other": sampler_node(["apply other", 0], "apply other", prompt=PROMPT),
-        "differs": compare_node(["draw", 0], ["draw other", 0]),
+        "options": node("ACFunTrainOptions", **options),
+        "train": style_only(options=["options", 0], name="preset_changed"),
+        "path": node("PreviewAny", source=["train", 2]),
     }
-    assert client.run(graph).texts("differs")[0].endswith("finite=True equal=False")
+    [path] = client.run(graph, on_event=PressAt(client, "stop", 2)).texts("path")
+    adapter = adapter_file.load(comfy.folder("models/acfun") / Path(path).name)
+    assert {name: getattr(adapter.config, name) for name in method} == method
+    preset = PRESETS["keep_person"].train.as_dict()
+    assert all(preset[name] != value for name, value in changed.items()) and preset["style_crop"] > 0
+    assert adapter.record.settings == {**preset, **changed, "seed": 0}
