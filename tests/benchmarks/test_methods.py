@@ -15,7 +15,7 @@ from benchmarks.methods.injection import Injecting, injecting
 from benchmarks.methods.lora import attention_maps, fresh_factors, with_lora
 from benchmarks.workbench import ROOT, Settings, Workbench
 
-SETTINGS = Settings(sampler_steps=3, passes=4, side=128)
+SETTINGS = Settings(sampler_steps=3, passes=4, side=64)
 TRAINED = (
     "acfun",
     "keep_person",
@@ -151,7 +151,7 @@ def test_anchors_are_the_pictures_themselves(bench, pair):
 
 
 def test_a_time_limit_ends_a_training(bench, pair, monkeypatch):
-    monkeypatch.setattr(bench, "settings", Settings(side=128, train_seconds=0.01))
+    monkeypatch.setattr(bench, "settings", dataclasses.replace(SETTINGS, train_seconds=0.01))
     before = bench.training_passes
     methods.method("textual_inversion").train(bench, pair)
     assert bench.training_passes - before == 2

@@ -14,7 +14,7 @@ from .test_options import differences, portrait, small_training, stock_small
 def sd2_graph(predicts_v: bool, **training) -> dict:
     """The demo base's VAE and CLIP vision, MODEL and CLIP of the random SD 2.x, and one short training."""
     graph = {**base_graph(), "sd2": node("ProbeSD2", predicts_v=predicts_v)}
-    graph["train"] = small_training(**{"model": ["sd2", 0], "clip": ["sd2", 1], **training})
+    graph["train"] = small_training(**{"model": ["sd2", 0], "clip": ["sd2", 1], "steps": 3, **training})
     return graph
 
 

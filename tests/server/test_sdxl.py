@@ -18,15 +18,19 @@ from .test_options import differences, portrait, small_training, stock_small, tr
 from .test_slider import slider_node
 from .test_style_transfer import transfer_node
 
+STEPS = 2
+"""Of the sampling."""
+
 
 def sdxl_graph(names: str = "", **training) -> dict:
-    """The demo base's VAE and CLIP vision, MODEL and CLIP of the random SDXL, and one short training.
+    """The demo base's VAE and CLIP vision, MODEL and CLIP of the random SDXL, and one training of three steps.
 
     Args:
         names: of tensors by which its checkpoint says what it predicts.
     """
     graph = {**base_graph(), "sdxl": node("ProbeSDXL", names=names)}
-    graph["train"] = small_training(**{"model": ["sdxl", 0], "clip": ["sdxl", 1], "name": "sdxl", **training})
+    wires = {"model": ["sdxl", 0], "clip": ["sdxl", 1]}
+    graph["train"] = small_training(**{**wires, "name": "sdxl", "steps": 3, **training})
     return graph
 
 
@@ -37,12 +41,13 @@ def applied(**changes) -> dict:
 
 
 def drawn(name: str, **changes) -> dict:
-    return portrait(name, clip=["sdxl", 1], **changes)
+    return portrait(name, clip=["sdxl", 1], **{"steps": STEPS, **changes})
 
 
-def stock(positive: str = PROMPT.replace("S*", "painting"), applied_as: str | None = None) -> dict:
+def stock(positive: str = PROMPT.replace("S*", "painting"), applied_as: str | None = None, steps: int = STEPS) -> dict:
     """Stock nodes, plain or behind an applied adapter."""
     nodes = stock_small()
+    nodes["stock"]["inputs"]["steps"] = steps
     clip = ["sdxl", 1] if applied_as is None else [applied_as, 1]
     nodes["positive"] = node("CLIPTextEncode", clip=clip, text=positive)
     nodes["negative"]["inputs"]["clip"] = ["sdxl", 1]
@@ -121,6 +126,35 @@ def test_the_embedding_has_a_part_for_each_encoder(client, comfy):
     assert difference(client, {**graph, **by_stock}, ["stock", 0], ["word_only", 0]) == 0.0
 
 
+def test_families_do_not_mix(client):
+    graph = sdxl_graph() | {"apply": apply_node(), "end": node("PreviewAny", source=["apply", 0])}
+    with pytest.raises(NodeError, match="trained on SDXL, this MODEL is Stable Diffusion 1.x"):
+        client.run(graph)
+    with pytest.raises(NodeError, match="takes text 2048 wide, this CLIP gives 256"):
+        client.run(sdxl_graph(clip=["base", 1]))
+
+
+@pytest.mark.parametrize("names", ["", "v_pred ztsnr"], ids=["epsilon", "v"])
+def test_the_transfer_gives_a_photo_back_that_is_its_own_style(client, names):
+    """With all of the return, under the empty prompt: the way home ends at the photo only if the references pass as the
+    sampling does, with pooled text, sizes, noise levels and all."""
+    config = TransferConfig(branch=0, latent=0, returned=1, keep=1, sharpness=1)
+    graph = sdxl_graph(names) | {
+        "options": node("ACFunTransferOptions", **dataclasses.asdict(config)),
+        "patched": transfer_node(
+            model=("sdxl", 0), clip=["sdxl", 1], photo=["small", 0], style_image=["small", 0], options=["options", 0]
+        ),
+        **stock("", steps=4),
+        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
+        "photo": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
+    }
+    graph["stock"]["inputs"] |= {"model": ["patched", 0], "latent_image": ["patched", 1], "cfg": 1.0}
+    del graph["train"]
+    assert difference(client, graph, ["stock", 0], ["photo", 0]) < 1e-2
+    graph["stock"]["inputs"]["model"] = ["sdxl", 0]
+    assert difference(client, graph, ["stock", 0], ["photo", 0]) > 0.1
+
+
 def test_a_checkpoint_that_predicts_v_up_to_zero_snr(client, comfy):
     """It was refused, while a MODEL that a node had told to predict v was trained by the error of the noise."""
     before = set(comfy.folder("models/acfun").glob("*"))
@@ -149,35 +183,6 @@ def test_a_checkpoint_that_predicts_v_up_to_zero_snr(client, comfy):
     assert "trained on a base that predicts the velocity" in comfy.log_path.read_text()
 
 
-@pytest.mark.parametrize("names", ["", "v_pred ztsnr"], ids=["epsilon", "v"])
-def test_the_transfer_gives_a_photo_back_that_is_its_own_style(client, names):
-    """With all of the return, under the empty prompt: the way home ends at the photo only if the references pass as the
-    sampling does, with pooled text, sizes, noise levels and all."""
-    config = TransferConfig(branch=0, latent=0, returned=1, keep=1, sharpness=1)
-    graph = sdxl_graph(names) | {
-        "options": node("ACFunTransferOptions", **dataclasses.asdict(config)),
-        "patched": transfer_node(
-            model=("sdxl", 0), clip=["sdxl", 1], photo=["small", 0], style_image=["small", 0], options=["options", 0]
-        ),
-        **stock(""),
-        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
-        "photo": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
-    }
-    graph["stock"]["inputs"] |= {"model": ["patched", 0], "latent_image": ["patched", 1], "cfg": 1.0}
-    del graph["train"]
-    assert difference(client, graph, ["stock", 0], ["photo", 0]) < 1e-2
-    graph["stock"]["inputs"]["model"] = ["sdxl", 0]
-    assert difference(client, graph, ["stock", 0], ["photo", 0]) > 0.1
-
-
 def test_other_predictions_are_named(client):
     with pytest.raises(NodeError, match="The checkpoint's prediction is V_PREDICTION_EDM"):
         client.run(sdxl_graph("edm_vpred.sigma_max"))
-
-
-def test_families_do_not_mix(client):
-    graph = sdxl_graph() | {"apply": apply_node(), "end": node("PreviewAny", source=["apply", 0])}
-    with pytest.raises(NodeError, match="trained on SDXL, this MODEL is Stable Diffusion 1.x"):
-        client.run(graph)
-    with pytest.raises(NodeError, match="takes text 2048 wide, this CLIP gives 256"):
-        client.run(sdxl_graph(clip=["base", 1]))

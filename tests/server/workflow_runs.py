@@ -12,7 +12,7 @@ from tools.comfy.install import host_version
 from tools.workflows import WORKFLOWS, api
 from tools.workflows.stand_in import on_demo_base
 
-TRAIN_STEPS, LEARNING_RATE, PREVIEW_EVERY, SAMPLER_STEPS = 6, 3e-3, 2, 4
+TRAIN_STEPS, LEARNING_RATE, PREVIEW_EVERY, SAMPLER_STEPS = 4, 3e-3, 2, 4
 SIDES = ("width", "height", "resolution", "size")
 
 
