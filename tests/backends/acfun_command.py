@@ -1,4 +1,4 @@
-"""The command ``acfun`` for tests: in a process of its own or in this one, and the arguments of a small training."""
+"""The command ``acfun`` for tests, in this process, and the arguments of a small training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -48,12 +47,6 @@ class Ended:
 def offline() -> dict[str, str]:
     """The environment without what would let a library reach a network by accident."""
     return {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-
-
-def acfun(*arguments) -> Ended:
-    command = [*RUNNER, *map(str, arguments)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=offline(), cwd=REPO)
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def acfun_here(*arguments) -> Ended:
