@@ -60,9 +60,12 @@ soak: setup
 fuzz: setup
 	@$(VENV_PYTHON) -m tools.fuzz $(ARGS)
 
+# So many browsers, each with a server of its own: while one of them is drawn, another is looked at.
+BROWSER_WORKERS ?= 2
+
 test-browser: setup
 	@$(VENV_PYTHON) -c 'import selenium' 2>/dev/null || $(VENV_PYTHON) -m pip install -q -r requirements-browser.txt
-	@$(VENV_PYTHON) -m pytest tests/browser $(ARGS)
+	@$(VENV_PYTHON) -m pytest tests/browser -n $(BROWSER_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Measured pages of docs/; stopped at any moment, each goes on where it was.
 pages: judge-setup

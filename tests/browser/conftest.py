@@ -1,4 +1,4 @@
-"""One server and one browser for all tests; they run only when asked for (make test-browser)."""
+"""One server and one browser for all tests of a process; they run only when asked for (make test-browser)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave this folder out unless it was named: it needs selenium and a browser, which not every machine has."""
     named = any("tests/browser" in str(argument).replace("\\", "/") for argument in config.args)
     return None if named else True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_noises() -> None:
+    """Nothing is trained in this process."""
 
 
 @pytest.fixture(scope="session")

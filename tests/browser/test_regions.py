@@ -167,8 +167,11 @@ def test_a_slider_that_was_let_go_draws_the_preview_and_saves_nothing(editor: Ed
     """Ten key presses in a row are one preview. Undo keeps it on; the saved workflow knows nothing of it."""
     set_look(editor, look)
     editor.load_template("face_parts")
-    for widget, value in (("steps", 4), ("name", f"live_{look}")):
+    # Small pictures: what is looked at is when they are drawn.
+    for widget, value in (("steps", 4), ("resolution", 64), ("preview_every", 0), ("name", f"live_{look}")):
         editor.set("ACFunTrainStyle", widget, value)
+    for widget, value in (("steps", 4), ("width", 64), ("height", 64)):
+        editor.set("ACFunSampler", widget, value)
     editor.show(PARTS)
     slider(editor, "eyes")
     as_saved = json.loads(editor.js(SAVED, PARTS))
@@ -181,14 +184,14 @@ def test_a_slider_that_was_let_go_draws_the_preview_and_saves_nothing(editor: Ed
         press(editor, Keys.SPACE)
         portrait = drawn(editor, (), 240)
         seconds = []
-        for key in (Keys.ARROW_RIGHT, Keys.ARROW_LEFT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT):
+        for key in (Keys.ARROW_RIGHT, Keys.ARROW_LEFT):
             editor.js("arguments[0].focus()", slider(editor, "hair"))
             press(editor, *[key] * 10)
             portrait = drawn(editor, portrait, 60)
             seconds.append(editor.visible(f"{PANEL} [role=status]").text)
         print(f"{look}: {', '.join(seconds)}")
         editor.screenshot(f"regions_{look}_live")
-        assert len(client.get_json("/history")) == prompts + 5
+        assert len(client.get_json("/history")) == prompts + 3
         assert set(server.folder("output").rglob("face_parts_*")) == portraits
     assert editor.unnamed_parts(PANEL) == []
     assert json.loads(editor.js(SAVED, PARTS)) == as_saved, "strengths alone, back where they were"
