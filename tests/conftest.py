@@ -57,9 +57,16 @@ def few_noises() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def users_noises() -> Iterator[None]:
     """For tests of what the measured loss says of a training."""
+    with measuring_on(USERS):
+        yield
+
+
+@pytest.fixture(scope="module")
+def users_noises_for_all() -> Iterator[None]:
+    """The same, for all that follows in a file: what it shares is trained with it."""
     with measuring_on(USERS):
         yield
 

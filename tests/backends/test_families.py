@@ -49,7 +49,7 @@ def base(folder) -> StableDiffusion:
 
 
 @pytest.fixture(scope="module")
-def adapter(users_noises, base, style, face):
+def adapter(users_noises_for_all, base, style, face):
     config = TrainConfig(steps=3, learning_rate=3e-3, warmup_steps=0)
     return base.train(style, face, AdapterConfig(PROMPT), config, SIDE)
 

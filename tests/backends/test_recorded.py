@@ -172,7 +172,7 @@ def here() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def now(users_noises) -> dict[str, dict[str, torch.Tensor]]:
+def now(users_noises_for_all) -> dict[str, dict[str, torch.Tensor]]:
     with one_thread():
         return made()
 

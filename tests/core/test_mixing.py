@@ -22,8 +22,6 @@ from acfun_core.unet.injection import injected
 
 from .conftest import ToyTextSide
 
-pytestmark = pytest.mark.usefixtures("users_noises")
-
 
 def train(base, latents, style_tokens, seed, **options):
     config = TrainConfig(steps=3, learning_rate=1e-2, warmup_steps=0, seed=seed)
@@ -125,6 +123,7 @@ def test_the_sampling_is_cut_where_a_meaning_changes(pair):
     assert [(start, end) for start, end, _ in abstract_intervals([(one, Strengths())])] == [(0.0, 1.0)]
 
 
+@pytest.mark.usefixtures("users_noises")
 def test_halves_trained_apart_are_composed(base, latents, style_tokens):
     """A style half and a face half: the mix of both learns something of either picture."""
 

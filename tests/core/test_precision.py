@@ -14,8 +14,6 @@ from acfun_core.host import Base
 from acfun_core.training.loop import train_adapter
 from acfun_core.unet.blocks import find_sites
 
-pytestmark = pytest.mark.usefixtures("users_noises")
-
 
 @pytest.mark.parametrize(
     ("device", "generation", "picked"),
@@ -36,6 +34,7 @@ def test_a_batch_goes_on_whatever_its_devices_pick(tmp_path):
     assert keys.identity_of(ChosenBase(tmp_path)) == said["auto"]
 
 
+@pytest.mark.usefixtures("users_noises")
 def test_losses_in_half_precision_are_those_of_float32_within_two_per_cent(base, unet, latents, style_tokens):
     """A hundred steps in bfloat16, the coarser of the two halves: the CPU computes in it, too, if slowly."""
     coarse = copy.deepcopy(unet).to(torch.bfloat16)

@@ -21,8 +21,6 @@ from acfun_core.training.material import Material, check_start, encode_material,
 
 from .conftest import IMAGE_WIDTH, TEXT_WIDTH
 
-pytestmark = pytest.mark.usefixtures("users_noises")
-
 DESCRIPTION = "a painting of a woman in S* style"
 SHORT = TrainConfig(steps=3, learning_rate=1e-2, warmup_steps=0)
 
@@ -76,6 +74,7 @@ def test_the_guard_and_the_losses_look_at_all_of_them(base, style_tokens):
     assert measure_adapter(base, adapter, latents, 9) == pytest.approx(alone.mean(dim=0).tolist())
 
 
+@pytest.mark.usefixtures("users_noises")
 @pytest.mark.parametrize("image_tokens", ["patches", "pooled"])
 def test_afun_reads_the_tokens_of_all(base, latents, styles, image_tokens, tmp_path):
     """Pooled, it is the mean of their class tokens, in place of that of the first."""

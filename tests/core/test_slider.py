@@ -22,7 +22,7 @@ from acfun_core.unet.injection import injected
 
 from .conftest import base_on, tiny_unet
 
-pytestmark = pytest.mark.usefixtures("users_noises")
+pytestmark = pytest.mark.usefixtures("users_noises_for_all")
 
 SMILE = Slider("a photo of a smiling person", "a photo of a serious person")
 CONFIG = SliderConfig(steps=60, learning_rate=2e-3, push=2.0)

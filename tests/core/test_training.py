@@ -16,8 +16,6 @@ from acfun_core.unet.injection import injected
 
 from .conftest import base_on, tiny_unet
 
-pytestmark = pytest.mark.usefixtures("users_noises")
-
 ADAPTER = AdapterConfig("a painting of a woman in S* style")
 
 
@@ -25,6 +23,7 @@ def train(base, latents, style_tokens, on_step=None, **settings):
     return train_adapter(base, latents, style_tokens, ADAPTER, TrainConfig(**{"steps": 4, **settings}), on_step)
 
 
+@pytest.mark.usefixtures("users_noises")
 def test_both_terms_fall(base, latents, style_tokens):
     record = train(base, latents, style_tokens, steps=150, learning_rate=1e-3).record
     assert record.after[0] < 0.9 * record.before[0]
@@ -136,6 +135,7 @@ def test_changes_of_two_adapters_add_up(base, latents, style_tokens):
     torch.testing.assert_close(change(one, two), change(one) + change(two), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("users_noises")
 @pytest.mark.parametrize("channels", [64, 320])
 def test_one_learning_rate_trains_wide_and_narrow(channels, latents, style_tokens):
     """320 is Stable Diffusion 1.x's own width: ten steps at 1e-4 stay finite and do not blow up."""

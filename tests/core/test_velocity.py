@@ -18,8 +18,6 @@ from acfun_core.training.alignment_loss import alignment_terms
 from acfun_core.training.loop import train_adapter
 from acfun_core.training.targets import STYLE, PairNoise
 
-pytestmark = pytest.mark.usefixtures("users_noises")
-
 ZERO_SNR = NoiseSchedule.stable_diffusion(zero_snr=True)
 PLAIN = NoiseSchedule.stable_diffusion()
 CONTEXT = torch.zeros(1, 3, 8)
@@ -84,6 +82,7 @@ def test_at_pure_noise_the_loss_is_finite_and_asks_for_the_picture(latents):
     assert knows.max() < 1e-4 < terms(latents, draw, predict=lambda z, t, context: -latents.flip(0))[STYLE]
 
 
+@pytest.mark.usefixtures("users_noises")
 @pytest.mark.parametrize(
     "settings", [{}, {"noisy_source": "blend"}, {"min_snr_gamma": 5.0, "copy_guard_every": 4}], ids=str
 )

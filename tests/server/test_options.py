@@ -46,7 +46,7 @@ def train_options(**changes) -> dict:
 
 
 def small_training(**changes) -> dict:
-    return train_node(resolution=SMALL, **changes)
+    return train_node(**{"resolution": SMALL, "steps": 4, **changes})
 
 
 def portrait(applied: str, **changes) -> dict:
