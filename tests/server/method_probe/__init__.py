@@ -369,8 +369,11 @@ class ProbeDiskSpace(ProbeNode):
 
 
 def parts_of_the_core(name):
-    """The module ``acfun_core.<name>`` of every copy of the pack that this server has loaded."""
-    return [module for full, module in list(sys.modules.items()) if full.endswith(f".acfun_core.{name}")]
+    """The module ``acfun_core.<name>`` of every copy of the pack that this server has loaded; there is one at least."""
+    found = [module for full, module in list(sys.modules.items()) if full.endswith(f".acfun_core.{name}")]
+    if not found:
+        raise RuntimeError(f"acfun_core.{name} is not loaded")
+    return found
 
 
 class ProbeMeasuredOn(ProbeNode):
