@@ -15,7 +15,7 @@ from tools.workflows.lessons import FACE_BOX
 
 PARTS, REGIONS = "ACFunFaceParts", ("eyes", "nose", "mouth", "skin", "hair", "background")
 PANEL = ".acfun-regions"
-LOOKS = ["dark", "light", "nodes_2"]
+LOOKS = ["dark", "nodes_2"]
 SAVED = "return window.app.graph.serialize().nodes.find((each) => each.type === arguments[0]).widgets_values[0]"
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from acfun_core.demo_base import NATIVE_SIDE
 from tools.comfy.client import ComfyClient, Interrupted, NodeError
@@ -175,65 +175,6 @@ def test_80_steps_lower_both_terms_by_a_fifth(client, comfy, users_noises_in_ser
         record = json.loads(file.metadata()["training"])
     for term, before, after in zip(("style", "face"), record["before"], record["after"]):
         assert after <= 0.8 * before, f"{term}: {before:.4f} -> {after:.4f}"
-
-
-@pytest.fixture(scope="module")
-def lora(comfy) -> str:
-    """A random LoRA on two ResBlocks and one attention layer of the demo base, made by hand."""
-    generator, tensors, rank = torch.Generator().manual_seed(4), {}, 4
-    for name, width in (("output_blocks_0_0_out_layers_3", 256), ("input_blocks_1_0_out_layers_3", 64)):
-        tensors[f"lora_unet_{name}.lora_up.weight"] = 0.05 * torch.randn(width, rank, 1, 1, generator=generator)
-        tensors[f"lora_unet_{name}.lora_down.weight"] = 0.05 * torch.randn(rank, width, 3, 3, generator=generator)
-        tensors[f"lora_unet_{name}.alpha"] = torch.tensor(float(rank))
-    folder = comfy.folder("models/loras")
-    folder.mkdir(exist_ok=True)
-    save_file(tensors, folder / "random_lora.safetensors")
-    return "random_lora.safetensors"
-
-
-def patch_node(kind: str, model, lora_name: str) -> dict:
-    settings = {
-        "LoraLoaderModelOnly": {"lora_name": lora_name, "strength_model": 1.0},
-        "FreeU": {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
-        "HyperTile": {"tile_size": 128, "swap_size": 2, "max_depth": 1, "scale_depth": False},
-    }[kind]
-    return node(kind, model=list(model), **settings)
-
-
-@pytest.mark.parametrize("kind", ["LoraLoaderModelOnly", "FreeU", "HyperTile"])
-def test_other_patches_work_before_and_after(client, lora, kind):
-    """Whatever comes first: the same picture, and both the patch and the adapter are in it."""
-    before = {"patch_first": patch_node(kind, ["base", 0], lora), "then_apply": apply_node(model=["patch_first", 0])}
-    after = {"apply": apply_node(), "then_patch": patch_node(kind, ["apply", 0], lora)}
-    graph = {
-        **trained(),
-        **before,
-        **after,
-        "one": sampler_node(["then_apply", 0], "then_apply"),
-        "two": sampler_node(["then_patch", 0], "apply"),
-        "adapter_only": sampler_node(["apply", 0], "apply"),
-        **ksampler_nodes(model=["patch_first", 0]),
-    }
-    pairs = {"order": (["one", 0], ["two", 0]), "adapter": (["one", 0], ["stock", 0])}
-    if kind != "HyperTile":  # the base attends over 16 x 16 at most, which is one tile: it changes nothing here
-        pairs["patch"] = (["one", 0], ["adapter_only", 0])
-    found = compare(client, graph, **pairs)
-    assert found["order"][0] <= 1e-5, found
-    assert all(found[name][0] > 1e-4 for name in pairs if name != "order"), found
-
-
-def test_image_to_image_with_stock_nodes(client):
-    graph = {
-        **trained(),
-        "apply": apply_node(),
-        "small": node("ImageScale", image=["face", 0], upscale_method="area", width=SIDE, height=SIDE, crop="center"),
-        "encode": node("VAEEncode", pixels=["small", 0], vae=["base", 2]),
-        **ksampler_nodes(model=["apply", 0], positive=["styled", 0], latent=["encode", 0], denoise=0.6),
-        "styled": node("ACFunTextEncode", clip=["base", 1], adapter=["apply", 2], text=PROMPT),
-    }
-    graph["plain"] = {**graph["stock"], "inputs": {**graph["stock"]["inputs"], "model": ["base", 0]}}
-    difference, _ = compare(client, graph, styled_or_not=(["stock", 0], ["plain", 0]))["styled_or_not"]
-    assert difference > 1e-4
 
 
 def test_text_around_the_placeholder_is_followed(client):

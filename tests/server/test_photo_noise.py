@@ -48,11 +48,6 @@ def saved(comfy, client, graph: dict, *names: str) -> list[torch.Tensor]:
     ]
 
 
-@pytest.fixture(scope="module")
-def base():
-    return parity.load_base()
-
-
 def pictures() -> list[torch.Tensor]:
     """Face and style of the base graph, (1, H, W, 3)."""
     from acfun_core.backends.pictures import read_picture

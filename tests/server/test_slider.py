@@ -6,7 +6,6 @@ import pytest
 
 from acfun_core.storage import adapter_file
 from acfun_core.training.slider import SliderConfig, check_slider
-from tools import parity
 from tools.comfy.graphs import (
     PLAIN_PROMPT,
     PROMPT,
@@ -48,7 +47,7 @@ def drawn(graph: dict, applied: str, name: str) -> dict:
     return {**graph, name: sampler_node([applied, 0], applied, prompt=PLAIN_PROMPT, **beside)}
 
 
-def test_it_learns_what_the_core_learns(comfy, client):
+def test_it_learns_what_the_core_learns(comfy, client, base):
     run = client.run(
         {**base_graph(), "train": slider_node(name="slider_core"), "path": node("PreviewAny", source=["train", 1])}
     )
@@ -56,7 +55,7 @@ def test_it_learns_what_the_core_learns(comfy, client):
     learned = adapter_file.load(path)
     face, _ = pictures()
     config = SliderConfig(steps=STEPS, learning_rate=1e-3, push=4.0, seed=1)
-    wanted = parity.load_base().train_slider(face, check_slider(MORE, LESS), config, SIDE)
+    wanted = base.train_slider(face, check_slider(MORE, LESS), config, SIDE)
     assert learned.slider == wanted.slider == (MORE, LESS)
     assert learned.record.style_loss == pytest.approx(wanted.record.style_loss, rel=1e-3)
     assert learned.base_key == wanted.base_key and learned.config == wanted.config

@@ -37,11 +37,6 @@ def with_options(config: TransferConfig, **changes) -> dict:
     return {"options": options, "patched": transfer_node(options=["options", 0], **changes)}
 
 
-@pytest.fixture(scope="module")
-def base():
-    return parity.load_base()
-
-
 def drawn(base, config: TransferConfig, **settings) -> torch.Tensor:
     """What the core draws with the settings of ``ksampler_nodes``."""
     photo, style = pictures()

@@ -19,8 +19,8 @@ from tools.workflows.node_types import NodeTypes
 
 from .workflow_runs import PREVIEW_EVERY, TRAIN_STEPS, differ, load_ui, quick, tells_its_steps
 
-MAIN = {"stylization": NATIVE_SIDE, "spliced_face": NATIVE_SIDE // 2}
-"""The workflows that are looked at in detail, and the side of their pictures: one at the size that the files ask for."""
+MAIN = {"stylization": NATIVE_SIDE // 2, "spliced_face": SIDE}
+"""The workflows that are looked at in detail, and the side of their pictures; training and drawing agree on it in the files."""
 APPS, CHOICES, UNTRAINED = ("portrait_app",), ("best_of_n",), ("instant",)
 PASTED = {"group_photo": (1, "corner"), "video_frames": (4, "")}
 """Workflows that put faces back, how many pictures they save, and what of them is not part of a face."""
