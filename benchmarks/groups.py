@@ -322,7 +322,7 @@ def page(measured: dict[str, list[dict]], arguments: list[str]) -> str:
         weights=said_of(DEMO_BASE),
         presets=str(Table(head, presets)),
         tables={name: str(by_group(rows)) for name, rows in measured.items()},
-        skin="; ".join(skin),
+        skin=";\n  ".join(skin),
         worst=str(Table(["preset", "", "group with the lowest id margin", "below the others by", ""], lowest)),
     )
 
