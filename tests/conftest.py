@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class RootIsNotAPackage:
 def pytest_configure(config: pytest.Config) -> None:
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     if workers > 1:
+        if "torch" in sys.modules:
+            raise pytest.UsageError("torch was imported before it could be told how many threads to use")
         # Read by torch when it is imported, here and in the servers: more threads than cores make all of them wait.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     config.pluginmanager.register(RootIsNotAPackage(), "acfun-root-is-not-a-package")

@@ -8,8 +8,6 @@ from functools import partial
 
 import pytest
 
-from tools.comfy.graphs import node
-
 FEW, USERS = 1, 10
 """To measure on ten takes more than half of the time of a training of a few steps, and the tests have hundreds of those."""
 
@@ -28,4 +26,6 @@ def measuring_on(noises: int) -> Iterator[None]:
 
 def measured_on(noises: int) -> dict:
     """In a server with the pack ``method_probe``, the graph that makes it do so."""
+    from tools.comfy.graphs import node
+
     return {"measured": node("ProbeMeasuredOn", noises=noises)}
