@@ -34,13 +34,20 @@ class RootIsNotAPackage:
         return None
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def share_the_cores() -> None:
+    """Torch reads it when it is imported, here and in the servers: more threads than cores make all of them wait."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     if workers > 1:
         if "torch" in sys.modules:
             raise pytest.UsageError("torch was imported before it could be told how many threads to use")
-        # Read by torch when it is imported, here and in the servers: more threads than cores make all of them wait.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+# Now: the files beside this one in the folders import torch, and so before anything is configured, where they are named.
+share_the_cores()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNotAPackage(), "acfun-root-is-not-a-package")
 
 
