@@ -15,8 +15,9 @@ from tools.comfy.server import ComfyServer, group_is_gone
 
 from .noises import FEW, USERS, measured_on, measuring_on
 
+PROBES = ("probe_pack", "method_probe", "process_probe", "weights_probe")
 PROBE_PACKS = {
-    **{name: Path(__file__).parent / "server" / name for name in ("probe_pack", "method_probe", "weights_probe")},
+    **{name: Path(__file__).parent / "server" / name for name in PROBES},
     "combination_probe": REPO / "tools" / "comfy" / "probes" / "combination_probe",
 }
 

@@ -25,7 +25,7 @@ def measuring_on(noises: int) -> Iterator[None]:
 
 
 def measured_on(noises: int) -> dict:
-    """In a server with the pack ``method_probe``, the graph that makes it do so."""
+    """In a server with the pack ``process_probe``, the graph that makes it do so."""
     from tools.comfy.graphs import node
 
     return {"measured": node("ProbeMeasuredOn", noises=noises)}

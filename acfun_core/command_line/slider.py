@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 from ..options import options_of
-from ..storage.rescue import rescued, save_or_rescue
+from ..storage.rescue import save_or_rescue
 from ..training.memory import CHECKPOINTING
 from ..training.slider import SliderConfig, check_slider, check_slider_mask
 from . import output
 from .base import add_base, load_base
 from .flags import add_flags, given
-from .train import add_going_on, check_going_on, keeper_of, learned, read_mask, rescue_folders
+from .train import add_going_on, check_going_on, keeper_of, learned, not_yet_written, read_mask, rescue_folders
 
 _DESCRIPTION = """\
 Learn one feature, such as a smile, age or glasses, from two descriptions that differ in it. What is learned is an adapter whose
@@ -89,7 +89,9 @@ def run(arguments: argparse.Namespace) -> dict:
             "checkpointing": arguments.checkpointing,
             "say": progress.say,
         }
-        adapter = rescued(key, elsewhere) or learned(base.train_slider, keeper, photos, slider, config, **how)
+        adapter = not_yet_written(key, config.steps, elsewhere, progress.say)
+        if adapter is None:
+            adapter = learned(base.train_slider, keeper, photos, slider, config, **how)
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
     keeper.end()
     return {

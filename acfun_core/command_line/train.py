@@ -152,10 +152,8 @@ def run(arguments: argparse.Namespace) -> dict:
             losses = {"style": report.style_loss, "face": report.face_loss, **report.readouts}
             progress.step(", ".join(f"{name} {value:.4f}" for name, value in losses.items()), report.step)
 
-        adapter = rescued(key, elsewhere)
-        if adapter is not None and adapter.record.settings["steps"] == config.steps:
-            progress.say("This training is done, and its adapter could not be written. It is written now.")
-        else:
+        adapter = not_yet_written(key, config.steps, elsewhere, progress.say)
+        if adapter is None:
             how = {"on_step": on_step, "say": progress.say, "checkpointing": arguments.checkpointing}
             adapter = learned(base.train, keeper, style, face, kind, config, **how, **inputs)
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
@@ -209,15 +207,23 @@ def check_going_on(arguments: argparse.Namespace) -> None:
 def keeper_of(
     arguments: argparse.Namespace, path: Path, key: str, progress: output.Progress, keep: bool = False
 ) -> StateKeeper:
-    """What keeps the state of a training whose adapter goes to ``path``; says if there is nothing to go on from."""
-    keeper = StateKeeper(path.parent, key, arguments.resume, keep, progress.say, arguments.state_every)
-    if arguments.resume and not keeper.path.exists():
-        progress.say("There is nothing to go on from: the training begins.")
-    return keeper
+    """What keeps the state of a training whose adapter goes to ``path``."""
+    return StateKeeper(path.parent, key, arguments.resume, keep, progress.say, arguments.state_every)
+
+
+def not_yet_written(key: str, steps: int, folders: list[Path], say: Callable[[str], None]) -> StyleAdapter | None:
+    """The adapter of the same training, if that is done and its file could not be written."""
+    adapter = rescued(key, folders)
+    if adapter is None or adapter.record.settings["steps"] != steps:
+        return None
+    say("This training is done, and its adapter could not be written. It is written now.")
+    return adapter
 
 
 def learned(train: Callable[..., StyleAdapter], keeper: StateKeeper, *given, **further) -> StyleAdapter:
-    """Train, and say on Ctrl-C what there is to go on from."""
+    """Train, and say if there is nothing to go on from; on Ctrl-C, what there is."""
+    if keeper.resume and not keeper.path.exists():
+        keeper.say("There is nothing to go on from: the training begins.")
     try:
         return train(*given, keeper=keeper, **further)
     except KeyboardInterrupt as interrupt:

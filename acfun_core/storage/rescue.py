@@ -46,7 +46,7 @@ def save_or_rescue(
         raise ACFunError(
             f"{error.what} No other folder took it either.",
             error.expected,
-            "make room and start the same training again: that of a style goes on from its last state (with --resume)",
+            "make room and start the same training again: it goes on from its last state (on the command line, with --resume)",
         ) from error
     for folder in elsewhere:
         _note(folder, key).unlink(missing_ok=True)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from acfun_core.command_line import info, main, output
 from acfun_core.storage import adapter_file
 from acfun_core.training import keeper
 
+from ..waiting import appears
 from .acfun_command import RUNNER, TRAIN, acfun_here
 from .conftest import REPO, load_once
 
@@ -153,19 +153,11 @@ def test_the_time_left_is_counted_from_the_first_step(monkeypatch, capsys):
 def test_there_is_a_line_at_least_every_ten_seconds(monkeypatch, capsys):
     """Before the first step and between slow ones."""
     monkeypatch.setattr(output, "SECONDS_BETWEEN_LINES", 1.0)
-
-    def printed(words: str) -> bool:
-        deadline, seen = time.monotonic() + 10, ""
-        while words not in seen and time.monotonic() < deadline:
-            time.sleep(0.1)
-            seen += capsys.readouterr().err
-        return words in seen
-
     with output.Progress("training", 3, quiet=False) as progress:
-        assert printed("still preparing")
+        assert appears("still preparing", lambda: capsys.readouterr().err)
         progress.step()
         capsys.readouterr()
-        assert printed("1/3")
+        assert appears("1/3", lambda: capsys.readouterr().err)
 
 
 def test_an_interrupt_that_comes_out_as_another_error_is_one(monkeypatch, capsys):

@@ -27,7 +27,7 @@ import sys, time
 from pathlib import Path
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer
-packs = {"ComfyUI-ACFun": REPO, "acfun-again": REPO, "method_probe": REPO / "tests" / "server" / "method_probe"}
+packs = {"ComfyUI-ACFun": REPO, "acfun-again": REPO, "process_probe": REPO / "tests" / "server" / "process_probe"}
 with ComfyServer(packs, base_dir=Path(sys.argv[1])) as server:
     print(server.process.pid, server.url, flush=True)
     time.sleep(600)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -17,6 +16,8 @@ from tools.comfy.install import REPO
 from tools.contact_sheet import MARGIN, PANEL, contact_sheet
 from tools.demo import PANELS, WORKFLOWS, Terminal, changed, note, shown, time_left
 from tools.workflows import api
+
+from ..waiting import appears
 
 
 @pytest.fixture
@@ -75,20 +76,12 @@ def test_the_demo_counts_the_time_left_from_the_first_step():
 
 def test_the_demo_prints_a_line_at_least_every_ten_seconds(monkeypatch, capsys):
     monkeypatch.setattr(Terminal, "SECONDS_BETWEEN_LINES", 1.0)
-
-    def printed(words: str) -> bool:
-        deadline, seen = time.monotonic() + 10, ""
-        while words not in seen and time.monotonic() < deadline:
-            time.sleep(0.1)
-            seen += capsys.readouterr().out
-        return words in seen
-
     with Terminal({"1": {"_meta": {"title": "Train"}}}) as terminal:
         terminal(Event("executing", {"node": "1"}, 0.0))
-        assert printed("preparing, ")
+        assert appears("preparing, ", lambda: capsys.readouterr().out)
         terminal(Event("progress", {"node": "1", "value": 1, "max": 9}, 1.0))
         capsys.readouterr()
-        assert printed("step 1/9")
+        assert appears("step 1/9", lambda: capsys.readouterr().out)
 
 
 def test_the_server_has_no_boxed_error_about_workflow_templates():

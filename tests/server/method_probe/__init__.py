@@ -2,9 +2,6 @@
 
 import hashlib
 import math
-import shutil
-import sys
-from functools import partial
 
 import comfy.model_base
 import comfy.model_patcher
@@ -353,61 +350,6 @@ class ProbeHeldScale(ProbeNode):
         return (clone,)
 
 
-class ProbeDiskSpace(ProbeNode):
-    """Makes the process believe that this many bytes are free on every disk; -1 tells the truth again."""
-
-    RETURN_TYPES, OUTPUT_NODE = (), True
-    truth = staticmethod(shutil.disk_usage)
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"free": ("INT", {"default": -1, "min": -1})}}
-
-    def run(self, free):
-        shutil.disk_usage = self.truth if free < 0 else lambda path: self.truth(path)._replace(free=free)
-        return answer(free)
-
-
-def parts_of_the_core(name):
-    """The module ``acfun_core.<name>`` of every copy of the pack that this server has loaded; there is one at least."""
-    found = [module for full, module in list(sys.modules.items()) if full.endswith(f".acfun_core.{name}")]
-    if not found:
-        raise RuntimeError(f"acfun_core.{name} is not loaded")
-    return found
-
-
-class ProbeMeasuredOn(ProbeNode):
-    """On how many noises all later trainings of this server measure their loss, before the first step and after the last."""
-
-    RETURN_TYPES, OUTPUT_NODE = (), True
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"noises": ("INT", {"default": 10, "min": 1})}}
-
-    def run(self, noises):
-        for loop, loss in zip(parts_of_the_core("training.loop"), parts_of_the_core("training.alignment_loss")):
-            loop.measure_adapter = partial(loss.measure_adapter, draws=noises)
-        for slider in parts_of_the_core("training.slider"):
-            slider.MEASURED = noises
-        return answer(noises)
-
-
-class ProbeStateEvery(ProbeNode):
-    """After how many seconds all later trainings of this server keep their state."""
-
-    RETURN_TYPES, OUTPUT_NODE = (), True
-
-    @classmethod
-    def INPUT_TYPES(cls):
-        return {"required": {"seconds": ("FLOAT", {"default": 20.0, "min": 0.0})}}
-
-    def run(self, seconds):
-        for keeper in parts_of_the_core("training.keeper"):
-            keeper.SECONDS_BETWEEN = seconds
-        return answer(seconds)
-
-
 NODE_CLASS_MAPPINGS = {
     kind.__name__: kind
     for kind in (
@@ -421,8 +363,5 @@ NODE_CLASS_MAPPINGS = {
         ProbeBreaksAfter,
         ProbeName,
         ProbeHeldScale,
-        ProbeDiskSpace,
-        ProbeMeasuredOn,
-        ProbeStateEvery,
     )
 }
