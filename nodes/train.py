@@ -238,7 +238,7 @@ class TrainACFunStyle(io.ComfyNode):
 
             def train(keeper: StateKeeper) -> StyleAdapter:
                 latents, tokens, material = seen
-                with trainable(model, clip, adapter_config.training_text) as base:
+                with trainable(model, clip, adapter_config.training_text, watch.check_cancelled) as base:
                     preview = PortraitPreview(base, model, clip, vae, latents.shape[-2:], config.seed)
                     on_step = following(watch, preview, preview_every, config)
                     given = adapter_config, config, on_step, material, keeper
@@ -296,7 +296,7 @@ def following(
     progress = comfy.utils.ProgressBar(config.steps)
 
     def on_step(report: StepReport) -> bool:
-        comfy.model_management.throw_exception_if_processing_interrupted()
+        watch.check_cancelled()
         portrait = preview(report.adapter) if config.due(report.step, preview_every) else None
         shown = None if portrait is None else ("JPEG", portrait, PREVIEW_LARGEST_SIDE)
         progress.update_absolute(report.step, report.steps, shown)

@@ -16,7 +16,7 @@ from .bypass import ordinary_bypass_loras
 from .dtypes import in_declared_dtypes
 from .gradients import differentiable, patches_let_through
 from .text import DescriptionSide
-from .unet import NoisePredictor, applied, base_key_of, schedule_of
+from .unet import BeforePass, NoisePredictor, applied, base_key_of, schedule_of
 
 
 def load_for_training(model, clip, latents: Tensor) -> tuple:
@@ -70,11 +70,12 @@ def without_streaming(patcher, what: str):
 
 
 @contextmanager
-def trainable(model, clip, text: str) -> Iterator[Base]:
+def trainable(model, clip, text: str, before_pass: BeforePass = lambda: None) -> Iterator[Base]:
     """While active, MODEL and CLIP, which are loaded, let gradients through; then they are as they were.
 
     Args:
         text: what the training encodes, with S* in it once.
+        before_pass: see :data:`~.unet.BeforePass`.
     """
     schedule = schedule_of(model)
     modules = model.model, clip.cond_stage_model
@@ -85,7 +86,8 @@ def trainable(model, clip, text: str) -> Iterator[Base]:
         patches_let_through(model),
     ):
         side = DescriptionSide(clip, text)
-        predict_noise, sites = NoisePredictor(model, schedule, side), find_sites(model.model.diffusion_model)
+        sites = find_sites(model.model.diffusion_model)
+        predict_noise = NoisePredictor(model, schedule, side, before_pass)
         kind = side.family.name, base_key_of(model), predict_noise.own_velocity
         dtype = model.model.manual_cast_dtype or model.model.get_dtype()
         further = {"dtype": dtype, "not_as_a_graph": not_as_a_graph(model, clip)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+from collections.abc import Callable
 
 import comfy.patcher_extension
 import torch
@@ -29,6 +30,10 @@ WRAPPER_KEY = "acfun"
 COMPILE_KEY = "torch.compile"
 
 
+BeforePass = Callable[[], None]
+"""Called before each pass of a training; what it raises ends that. ComfyUI's own Cancel is heard without it, in each layer."""
+
+
 def base_key_of(model) -> str:
     """Key of a MODEL's weights; the demo base has one."""
     # Not getattr: the host's configs answer None for every name, and print a warning.
@@ -42,10 +47,12 @@ class NoisePredictor:
 
     Args:
         text: the text side of the training; on SDXL, its last pooled embedding goes with every context.
+        before_pass: see :data:`BeforePass`.
     """
 
-    def __init__(self, model, schedule: NoiseSchedule, text: DescriptionSide):
+    def __init__(self, model, schedule: NoiseSchedule, text: DescriptionSide, before_pass: BeforePass = lambda: None):
         self.model, self.schedule, self.text = model, schedule, text
+        self.before_pass = before_pass
         self.transformer_options = model.model_options.get("transformer_options", {})
         self._size_of: dict[tuple, Tensor] = {}
 
@@ -69,6 +76,9 @@ class NoisePredictor:
 
     def _denoised(self, x: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
         """The clean latent (B, 4, h, w) that the MODEL sees in x at noise levels (B,)."""
+        # Not in the middle of a CUDA graph, whose recording has to come to its end.
+        if not (x.is_cuda and torch.cuda.is_current_stream_capturing()):
+            self.before_pass()
         # What sampling says of a call, for patches of other nodes that ask: all pictures are in one pass, that of the prompt.
         options = {**self.transformer_options, **as_in_sampling(self.model.get_model_object("model_sampling"), sigma)}
         further = self._pooled_condition(x)

@@ -49,11 +49,19 @@ class Watch:
         self.training.add_step(report.step, report.style_loss, report.face_loss, jpeg, readouts)
         if jpeg is not None or time.monotonic() - self._sent_at >= SECONDS_BETWEEN_EVENTS:
             self.send()
-        request = self.training.request
-        if request == "cancel":
-            raise comfy.model_management.InterruptProcessingException()
-        self._stopped = request == "stop" and report.step < report.steps
+        self.check_cancelled()
+        self._stopped = self.training.request == "stop" and report.step < report.steps
         return self._stopped
+
+    def check_cancelled(self) -> None:
+        """Look for a Cancel, of the panel or of ComfyUI.
+
+        Raises:
+            InterruptProcessingException: the user pressed it.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if self.training.request == "cancel":
+            raise comfy.model_management.InterruptProcessingException()
 
     def notice(self, sentence: str) -> None:
         """Something the user should know, in the log and in the panel."""

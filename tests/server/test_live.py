@@ -14,6 +14,8 @@ from acfun_core.storage import adapter_file
 from tools.comfy.client import HTTPFailure, Interrupted, NodeError
 from tools.comfy.graphs import base_graph, digest_node, node, train_node
 
+from ..noises import FEW, measured_on
+
 LONG = 400
 
 
@@ -84,6 +86,22 @@ def test_cancel_saves_nothing_and_leaves_the_base_as_it_was(client, comfy):
     assert last["phase"] == "cancelled" and last["adapter_name"] == ""
     assert not adapters(comfy, "cancelled")
     assert client.run(digest).texts("digest") == before
+
+
+@pytest.fixture
+def long_measuring(client):
+    """Trainings that measure their loss for minutes before the first step, as they do where a pass takes long."""
+    client.run(measured_on(5000))
+    yield
+    client.run(measured_on(FEW))
+
+
+def test_the_panels_cancel_was_not_heard_before_the_first_step(client, comfy, long_measuring):
+    with pytest.raises(Interrupted) as error:
+        client.run(graph(steps=LONG, seed=21, name="measuring"), on_event=PressAt(client, "cancel", 0), timeout=60)
+    last = live_events(error.value.run)[-1]
+    assert (last["phase"], last["step"]) == ("cancelled", 0)
+    assert not adapters(comfy, "measuring")
 
 
 def test_a_failed_training_says_why(client):
