@@ -25,6 +25,7 @@ from functools import partial
 import numpy as np
 
 from acfun_core.errors import ACFunError
+from acfun_core.presets import PRESETS
 from tools.base_key import said_of
 
 from . import aggregate, drawing, edits, lists, methods, pages, plots, publish, report, tables
@@ -227,6 +228,10 @@ def write(options, pictures, measures: Measures, table: Judged, sections: list[S
     folder.mkdir(exist_ok=True)
     publish.write_summary(whole, folder / "summary.json")
     publish.write_rows(table.images, folder / "rows.csv")
+    for name in PRESETS:
+        sheet = publish.portraits(store, table.images, pictures, name)
+        if sheet is not None:
+            sheet.save(folder / f"{name}.jpg", quality=85)
     weights = said_of(base_folder(options.base))
     page = pages.render("table.md", summary=whole, seeds=options.seeds, weights=weights, sections=sections)
     (folder / "table.md").write_text(page, encoding="utf-8")

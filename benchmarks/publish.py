@@ -1,4 +1,4 @@
-"""The published table: its raw rows as CSV, its summary as JSON, and comparing a repeated part with it."""
+"""The published table: its raw rows as CSV, its summary as JSON, its portraits, and comparing a repeated part with it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image as PIL
 
 from acfun_core.errors import ACFunError
+from tools.contact_sheet import SHEET_CELL, picture_grid
 
 from .aggregate import COSTS, cost, with_means
-from .lists import JUDGED
+from .lists import JUDGED, PictureList
+from .measures import as_array
+from .store import Store
 
 PUBLISHED = Path(__file__).with_name("published")
 KEYS = ("method", "face", "style", "seed")
@@ -33,6 +37,21 @@ def write_rows(images: Sequence[dict], path: Path) -> None:
 
 def _short(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+def portraits(store: Store, images: Sequence[dict], pictures: PictureList, method: str) -> PIL.Image | None:
+    """Every first portrait by a method: the styles from left to right, the faces from top to bottom, which are not shown.
+
+    -> None where some were not drawn here.
+    """
+    files = {(i["face"], i["style"]): i for i in images if i["method"] == method and i["seed"] == 0 and "file" in i}
+    if len(files) < len(pictures.pairs()):
+        return None
+    rows = [("style pictures", [PIL.fromarray(as_array(style, SHEET_CELL)) for style in pictures.styles])]
+    for number, face in enumerate(pictures.faces, 1):
+        drawn = [PIL.open(store.file(files[face.id, style.id])) for style in pictures.styles]
+        rows.append((f"{face.person} {number}", drawn))
+    return picture_grid(rows)
 
 
 def read_rows(path: Path) -> list[dict]:

@@ -10,12 +10,13 @@ import torch
 from PIL import Image as PIL
 
 from acfun_core.errors import ACFunError
-from benchmarks import lists, methods, tables
+from benchmarks import lists, methods, publish, tables
 from benchmarks.drawing import ANY_FACE, Drawings, command, images, set_numbers
 from benchmarks.methods import METHODS, Method
 from benchmarks.runner import go_on
 from benchmarks.store import Store
 from benchmarks.workbench import ROOT, Settings
+from tools.contact_sheet import SHEET_CELL, SHEET_GAP, SHEET_LABEL
 
 
 def folder_of(path: Path, count: int, start: int = 0) -> Path:
@@ -259,3 +260,23 @@ def test_a_command_on_a_page_names_no_place():
 def test_a_picture_is_as_large_as_the_base_draws_unless_told():
     native = json.loads((ROOT / "base" / "unet" / "config.json").read_text())["sample_size"] * 8
     assert Settings().side == native and Settings(side=64).side == 64
+
+
+def test_the_sheet_of_portraits_has_each_first_one_and_is_not_made_of_a_part(pictures, tmp_path):
+    """A row a face, a column a style, in the list's order, and none chosen."""
+    store, drawn = Store(tmp_path / "out"), []
+    for shade, pair in enumerate(pictures.pairs(), 1):
+        for seed in (0, 1):
+            path = store.folder / f"{pair.id}-{seed}.png"
+            PIL.new("RGB", (8, 8), (40 * shade if seed == 0 else 0,) * 3).save(path)
+            row = {"method": "instant", "face": pair.face.id, "style": pair.style.id, "seed": seed, "file": path.name}
+            drawn.append(row)
+    sheet = publish.portraits(store, drawn, pictures, "instant")
+    step = SHEET_CELL + SHEET_GAP
+    for shade, pair in enumerate(pictures.pairs(), 1):
+        column, row = pictures.styles.index(pair.style), pictures.faces.index(pair.face)
+        middle = (SHEET_LABEL + column * step + SHEET_CELL // 2, SHEET_GAP + (row + 1) * step + SHEET_CELL // 2)
+        assert sheet.getpixel(middle) == (40 * shade,) * 3
+    assert publish.portraits(store, drawn[1:], pictures, "instant") is None
+    without_file = [{key: value for key, value in row.items() if key != "file"} for row in drawn]
+    assert publish.portraits(store, without_file, pictures, "instant") is None
