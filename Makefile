@@ -20,7 +20,7 @@ help:
 	@echo "make fuzz   10,000 damaged adapter files and wrong inputs against the loader, print one JSON line"
 	@echo "make test-browser  test in a real Chromium what users see, write screenshots to out/browser"
 	@echo "make base-report  measure the embedded base, print a table and one JSON line (BASE_DATA=folder of the training data)"
-	@echo "make pages  measure again what docs/ says of ablations, widths and combinations (25 minutes of one core)"
+	@echo "make pages  measure again what docs/ says of ablations, widths and combinations (two hours of one core)"
 	@echo "make bench  a training step and a drawing beside what others need, on this machine's device, one JSON line a row"
 	@echo "make judge  repeat a fixed part of the published comparison (at most 45 minutes), print one JSON line"
 	@echo "make judge-full  the whole comparison, hours; stopped at any moment it goes on (ARGS='--minutes 50')"

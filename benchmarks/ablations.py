@@ -30,8 +30,8 @@ from .store import Store
 from .workbench import ROOT, base_folder
 
 OUT = ROOT / "out" / "ablations"
-SHORT = "learning_rate=0.001,warmup_steps=5"
-"""Of a training far shorter than the pack's, in every row: a steeper rate that is reached sooner."""
+SHORT = "learning_rate=0.0003,warmup_steps=5"
+"""Of a training a third as long as the pack's, in every row: three times its rate, reached sooner. Ten times destroys faces."""
 SHOWN_SEEDS = 2
 """Pictures of a pair in the page's picture."""
 
@@ -199,7 +199,7 @@ def write(options: argparse.Namespace, images: list[dict], measures: Measures, n
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     drawing.add_arguments(parser, default_list="examples")
-    parser.set_defaults(data=ROOT / "pictures", passes=60, sampler_steps=12, out=OUT)
+    parser.set_defaults(data=ROOT / "pictures", passes=120, sampler_steps=12, out=OUT)
     parser.add_argument("--training", default=SHORT, help="options of every row's training (%(default)s)")
     parser.add_argument("--rows", default="", help="names of rows, with commas: draw these and write no page")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the page and its picture (docs)")
