@@ -67,8 +67,8 @@ PRESETS = {
         "The style is learned, in one short training for all faces: its strokes and drawing on the person.",
         f"a painting in {PLACEHOLDER} style",
         DrawConfig(cfg=1.0),
-        TransferConfig(branch=0.25, latent=0.0, returned=0.2, palette_mean=0.3, palette_deviation=0.2, background=1.0),
-        Strengths(encoder=0.35, decoder=0.0),
+        TransferConfig(branch=0.25, latent=0.3, returned=0.2, palette_mean=0.3, palette_deviation=0.2, background=1.0),
+        Strengths(encoder=0.2, decoder=0.0),
         TrainConfig(
             steps=80,
             learning_rate=1e-3,
