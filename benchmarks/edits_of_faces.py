@@ -268,7 +268,9 @@ def table(found: dict[str, dict]) -> Table:
                 [
                     name,
                     strength,
-                    f"{seen['value']:.0%} ({seen['low']:.0%} to {seen['high']:.0%}) of {seen['of']}",
+                    f"{seen['value']:.0%} ({seen['low']:.0%} to {seen['high']:.0%}) of {seen['of']}"
+                    if seen["of"]
+                    else "not judged",
                     f"{value:.0%} ({low:.0%} to {high:.0%})",
                 ]
             )

@@ -317,8 +317,8 @@ class CropFace(io.ComfyNode):
                     max=0.8,
                     step=0.01,
                     tooltip=(
-                        "Distance between the eyes as part of the crop's side: higher is closer. Good: 0.22 for "
-                        "head and shoulders, 0.35 for the face alone."
+                        "Distance between the eyes as part of the crop's side: higher is closer. Good: 0.28 for a photo that a "
+                        "preset draws, 0.22 for head and shoulders, 0.35 for the face alone."
                     ),
                 ),
                 io.Boolean.Input(

@@ -14,6 +14,7 @@ from acfun_core.config import AdapterConfig, DrawConfig, TrainConfig, TransferCo
 from acfun_core.options import Option, default_of, options_of
 from acfun_core.presets import PRESETS
 from acfun_core.strengths import Strengths
+from acfun_core.training.slider import SliderConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "options.md"
@@ -34,13 +35,15 @@ PRESETS_BEGIN, PRESETS_END = "<!-- presets: generated -->", "<!-- presets: end -
 _INTRODUCTION = """# Options
 
 Every choice of the method and what it may be. This page is generated from the declarations in `acfun_core/config.py`,
-`acfun_core/strengths.py` and `acfun_core/presets.py` by `python -m tools.options_reference`; change them there.
+`acfun_core/strengths.py`, `acfun_core/training/slider.py` and `acfun_core/presets.py` by
+`python -m tools.options_reference`; change them there.
 
 "Format" is the version of the adapter file that first knows an option. A file states the oldest version that can say all of it.
 """
 _SECTIONS = (
     ("What is learned", "Stored in the adapter file (`AdapterConfig`).", AdapterConfig, True),
     ("How it is learned", "Kept in the adapter file as a record (`TrainConfig`).", TrainConfig, False),
+    ("How a slider is learned", "Kept in the adapter file as a record (`SliderConfig`).", SliderConfig, False),
     ("How much of it is used, when and where", "Chosen at inference, not stored (`Strengths`).", Strengths, False),
     ("How a portrait is drawn", "Kept in the picture by the command line (`DrawConfig`).", DrawConfig, False),
     (
@@ -136,7 +139,7 @@ def help_page(text: str, configs: tuple) -> str:
     rows = ["| input | effect | good value |", "|---|---|---|"]
     for name in names:
         config, option = options[name]
-        effect = f"{option.doc} From {option.values}." if option.kind in ("number", "whole") else option.doc
+        effect = f"{option.doc} {option.expected.capitalize()}." if option.kind in ("number", "whole") else option.doc
         rows.append(f"| `{name}` | {effect} | {shown(option, default_of(config, name))} |")
     return before + BEGIN + "\n" + "\n".join(rows) + "\n" + END + after
 

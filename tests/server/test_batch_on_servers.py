@@ -148,7 +148,6 @@ def test_what_a_row_sets_goes_into_the_workflow_of_the_pack(plan):
     row = {
         "style": "red.png",
         "face": "face.png",
-        "train.steps": 7,
         "draw.steps": 3,
         "strength.decoder": 1,
         "prompt": "S*",
@@ -159,10 +158,26 @@ def test_what_a_row_sets_goes_into_the_workflow_of_the_pack(plan):
     work = prompts_of(rows, sources, read_workflow("any_photo"), "plan")
     [job] = work.drawings.values()
     nodes = {node["_meta"]["title"]: node for node in job.graph.values()}
-    assert nodes["Train"]["inputs"]["steps"] == 7 and nodes["Sampler"]["inputs"]["steps"] == 3
+    assert nodes["Sampler"]["inputs"]["steps"] == 3
     assert nodes["Apply"]["inputs"]["decoder_strength"] == 1 and nodes["Sampler"]["inputs"]["prompt"] == "S*"
     assert not any("somebody else" in title.lower() or "preview" in title for title in nodes)
     assert nodes["Style"]["class_type"] == nodes["Face"]["class_type"] == "LoadImage"
+
+
+@pytest.mark.parametrize("option", ["train.steps", "draw.cfg"])
+def test_an_option_that_the_nodes_preset_overrules_was_taken_without_a_word(plan, option):
+    plan.write_text(json.dumps([{"style": "red.png", "face": "face.png", option: 7}]))
+    rows = read_plan(plan)
+    sources = {address: Source(address, "0" * 32) for address in (rows[0].style, rows[0].face)}
+    graph = read_workflow("any_photo")
+    with pytest.raises(ACFunError, match=f"preset keep_person, beside which {option} has no say"):
+        prompts_of(rows, sources, graph, "plan")
+    for node in graph.values():
+        node["inputs"] |= {"preset": "custom"} if "preset" in node["inputs"] else {}
+    [job] = prompts_of(rows, sources, graph, "plan").drawings.values()
+    title = {"train": "Train", "draw": "Sampler"}[option.partition(".")[0]]
+    [node] = [node for node in job.graph.values() if node["_meta"]["title"] == title]
+    assert node["inputs"][option.partition(".")[2]] == 7
 
 
 def test_options_without_an_input_and_workflows_that_do_not_fit(plan, tmp_path):

@@ -5,8 +5,9 @@ Usage: ``python -m tools.batch.servers plan.yaml --servers http://127.0.0.1:8188
 The workflow says how; any one will do whose nodes have the titles ``Style`` and ``Face`` (each becomes a Load Image with the
 row's picture) and ``Result`` (which saves the portrait); what ``Result`` does not need is left out. What a row sets goes into
 the nodes titled ``Train`` (``train.*``), ``Apply`` (``strength.*``) and ``Sampler`` (``draw.*``, ``transfer.*``, ``prompt``,
-``negative``, seeds); a preset other than the default into both that learn and draw. An option that has no input there is a
-mistake of the plan. Results lie in ``--out`` as those of ``acfun batch``, without scores.
+``negative``, seeds); a preset other than the default into both that learn and draw. An option that has no input there, or one
+that the node's preset overrules, is a mistake of the plan. Results lie in ``--out`` as those of ``acfun batch``, without
+scores.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from acfun_core.batch.run import carry_out, held_against, sources_of
 from acfun_core.batch.ways import DEFAULT_PRESET
 from acfun_core.batch.work import Outcome
 from acfun_core.errors import ACFunError
+from acfun_core.presets import CUSTOM
 from tools.comfy.client import ComfyClient, HTTPFailure, NodeError, Workflow, WorkflowRejected
 from tools.workflows import WORKFLOWS
 from tools.workflows.api import node_id
@@ -43,6 +45,8 @@ MOST_LOSSES = 2
 LONGEST = 24 * 3600.0
 """Seconds for one portrait, its training included."""
 NODES = {"train": "Train", "strength": "Apply", "draw": "Sampler", "transfer": "Sampler"}
+OVERRULED = ("train.steps", "train.learning_rate", "train.style_weight", "train.face_weight", "draw.cfg")
+"""What a preset decides on *Train ACFun Style* and *ACFun Sampler*, whatever stands beside it."""
 STRENGTH_INPUTS = {name: f"{name}_strength" for name in ("abstract", "encoder", "decoder")}
 
 
@@ -71,23 +75,23 @@ def graph_of(row: Row, style: Source, face: Source, workflow: Workflow) -> Workf
     """The workflow of one row.
 
     Raises:
-        ACFunError: an option has no input to go to.
+        ACFunError: an option has no input to go to, or one that a preset overrules.
     """
     graph = copy.deepcopy(needed_by(found(workflow, "Result"), workflow))
     for title, source in (("Style", style), ("Face", face)):
         node = graph[found(graph, title)]
         node["class_type"], node["inputs"] = "LoadImage", {"image": uploaded_name(source)}
+    if row.preset != DEFAULT_PRESET:
+        # Nothing is learned by some presets, and some workflows have no training.
+        for title in ["Train"] if row.way.learns else []:
+            put(graph, title, "preset", row.preset, "preset")
+        put(graph, "Sampler", "preset", row.preset, "preset")
     wanted = list(row.overrides)
     if row.way.seed_counts:
         wanted.append(("draw.seed", row.seed))
     for option, value in wanted:
         group, dot, name = option.partition(".")
         put(graph, NODES.get(group if dot else "draw", ""), name if dot else option, value, option)
-    if row.preset != DEFAULT_PRESET:
-        # Nothing is learned by some presets, and some workflows have no training.
-        for title in ["Train"] if row.way.learns else []:
-            put(graph, title, "preset", row.preset, "preset")
-        put(graph, "Sampler", "preset", row.preset, "preset")
     return graph
 
 
@@ -103,12 +107,23 @@ def needed_by(end: str, workflow: Workflow) -> Workflow:
 
 
 def put(graph: Workflow, title: str, name: str, value: Any, option: str) -> None:
-    """Set an input of the node with a title."""
+    """Set an input of the node with a title.
+
+    Raises:
+        ACFunError: it has none, or its preset overrules it.
+    """
     names = [name, STRENGTH_INPUTS.get(name, name)]
     nodes = [node for node in graph.values() if node["_meta"]["title"] == title]
     for node in nodes:
         for known in names:
             if known in node["inputs"]:
+                preset = node["inputs"].get("preset", CUSTOM)
+                if option in OVERRULED and preset != CUSTOM:
+                    raise ACFunError(
+                        f"The workflow's node {title} has the preset {preset}, beside which {option} has no say.",
+                        "an option that the preset leaves open",
+                        "leave it out, or draw with acfun batch, where it counts",
+                    )
                 node["inputs"][known] = value
                 return
     raise ACFunError(
