@@ -11,14 +11,14 @@ from comfy_api.latest import io
 
 import nodes as comfy_nodes
 
-from ..acfun_core.config import PLACEHOLDER, DrawConfig, check_prompt
+from ..acfun_core.config import INITIAL_WORD, PLACEHOLDER, DrawConfig, check_prompt
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.pseudo_word import scaled_members, styles_of
 from ..acfun_core.presets import CUSTOM, PRESETS
 from .faces import tell
 from .host.families import check_model
 from .host.photo_noise import with_palette
-from .host.text import with_style
+from .host.text import with_style, without_style
 from .host.unet import applied_adapters, with_strengths
 from .photo_noise import check_start
 from .schema import Adapter, LinkedAdapter, schema, widget
@@ -26,8 +26,8 @@ from .style_transfer import draws_beside
 
 
 def encode(clip, linked: LinkedAdapter | None, text: str):
-    """CONDITIONING of a text in which S* means the adapter's style; without an adapter, of a plain text."""
-    styled = clip if linked is None else with_style(clip, linked.members)
+    """CONDITIONING of a text in which S* means the adapter's style; without an adapter it is a plain word."""
+    styled = without_style(clip) if linked is None else with_style(clip, linked.members)
     return styled.encode_from_tokens_scheduled(styled.tokenize(text))
 
 
@@ -210,6 +210,8 @@ class ACFunSampler(io.ComfyNode):
             check_carried(model, adapter)
             if styles_of(adapter.members):
                 check_prompt(prompt)
+        elif PLACEHOLDER in prompt + negative:
+            say(f"There is no adapter: {PLACEHOLDER} is read as the plain word {INITIAL_WORD}.")
         check_way(preset, adapter, start, {"vae": vae, "photo": photo, "style_image": style_image})
         palette, latent = None, noise_only(batch_size, height, width)
         if start is not None:
@@ -220,6 +222,10 @@ class ACFunSampler(io.ComfyNode):
             cfg, adapter = PRESETS[preset].draw.cfg, scaled_adapter(adapter, preset)
             model = with_strengths(model, () if adapter is None else adapter.members)
             transfer = PRESETS[preset].transfer
+            if batch_size > 1 and transfer.turn == 0 and len(photo) == 1:
+                say(
+                    f"The preset {preset} starts from the photo's noise as it is: all {batch_size} portraits will be one."
+                )
             model = draws_beside(model, clip, vae, photo, style_image, width, steps, transfer)
         model = with_palette(model, palette)
         positive, avoid = encode(clip, adapter, prompt), encode(clip, adapter, negative)
@@ -278,12 +284,16 @@ def tell_of_left_out(model, linked: LinkedAdapter | None, preset: str) -> None:
     wired = () if linked is None else linked.members
     others = [adapter for adapter, _ in applied_adapters(model) if not any(adapter is one for one, _ in wired)]
     if others:
-        notice = (
+        say(
             f"The preset {preset} draws with the adapters of the wire alone; the MODEL carries {len(others)} besides. "
             "Join them in ACFun Mix Adapters."
         )
-        logging.warning("ACFun: %s", notice)
-        tell(notice)
+
+
+def say(notice: str) -> None:
+    """In the log and on the node."""
+    logging.warning("ACFun: %s", notice)
+    tell(notice)
 
 
 def scaled_adapter(linked: LinkedAdapter | None, preset: str) -> LinkedAdapter | None:

@@ -231,7 +231,7 @@ class TrainACFunStyle(io.ComfyNode):
 
         with events.watch(config.steps, cls.hidden) as watch:
             seen = what_is_seen(model, vae, clip_vision, pictures, config, resolution, row)
-            model, clip = load_for_training(model, clip, latents=seen[0])
+            model, clip = load_for_training(model, clip, seen[0], watch.notice)
             identity = base_identity(model, clip, vae, clip_vision)
             given = given_pictures(*pictures.values(), row)
             key = training_key(adapter_config, config, resolution, given, identity)

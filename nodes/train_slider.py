@@ -126,7 +126,7 @@ class TrainACFunSlider(io.ComfyNode):
         latents = torch.cat([encode_pictures(model, vae, square(one, resolution)) for one in photos.split(1)])
         where = where_wanted(mask, resolution)
         pair = latents[:1].expand(2, -1, -1, -1)
-        model, clip = load_for_training(model, clip, latents=pair)
+        model, clip = load_for_training(model, clip, pair, tell)
         key = slider_key(slider, config, resolution, photos.split(1), mask, base_identity(model, clip, vae))
         progress = comfy.utils.ProgressBar(config.steps)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import comfy.model_management
@@ -16,11 +16,14 @@ from .bypass import ordinary_bypass_loras
 from .dtypes import in_declared_dtypes
 from .gradients import differentiable, patches_let_through
 from .text import DescriptionSide
-from .unet import BeforePass, NoisePredictor, applied, base_key_of, schedule_of
+from .unet import BeforePass, NoisePredictor, acting_in_sampling_alone, applied, base_key_of, schedule_of
 
 
-def load_for_training(model, clip, latents: Tensor) -> tuple:
+def load_for_training(model, clip, latents: Tensor, say: Callable[[str], None]) -> tuple:
     """Bring the UNet and the text encoder onto the device, with room for gradients of latents (2, 4, h, w).
+
+    Args:
+        say: is told what of the MODEL a training leaves out.
 
     Returns:
         MODEL and CLIP to train on: those given, or where these stream their weights, clones that do not.
@@ -29,12 +32,14 @@ def load_for_training(model, clip, latents: Tensor) -> tuple:
         ACFunError: they stream their weights and cannot be had without, or the MODEL draws beside a photo.
     """
     if applied(model)[1] is not None:
-        # Its pictures would go through the UNet at the noise level of the first row, and into what is learned.
+        # A transfer acts in a sampling alone; whoever connects it here expects something else.
         raise ACFunError(
             "This MODEL draws beside a photo and a style picture.",
             "the MODEL as it was before ACFun Style Transfer",
             "connect the MODEL from before that node",
         )
+    if left_out := acting_in_sampling_alone(model):
+        say(f"The training leaves out {left_out}: on this MODEL, they act while it samples and at no other time.")
     model, text = without_streaming(model, "MODEL"), without_streaming(clip.patcher, "CLIP")
     if text is not clip.patcher:
         clip = clip.clone()

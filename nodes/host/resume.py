@@ -10,8 +10,9 @@ import comfy.model_management
 
 from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.adapter import StyleAdapter
+from ...acfun_core.storage import adapter_file
 from ...acfun_core.storage.rescue import rescued, save_or_rescue
-from ...acfun_core.training.keeper import StateKeeper
+from ...acfun_core.training.keeper import NoSpace, StateKeeper
 from ...acfun_core.training.key import described, weights_identity
 from . import files
 from .bypass import bypass_loras
@@ -26,10 +27,30 @@ class _Last:
     key: str
     name: str
     adapter: StyleAdapter
-    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The file of a training of this server, and what it was like when it was written."""
+
+    path: Path
+    size: int
+    time: int
+
+    @classmethod
+    def now(cls, path: Path) -> _Written:
+        found = path.stat()
+        return cls(path, found.st_size, found.st_mtime_ns)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is still the file that was written."""
+        return self.path.is_file() and _Written.now(self.path) == self
 
 
 _last: _Last | None = None
+_written: dict[tuple[str, str], _Written] = {}
+"""(Key, name) -> its file."""
 
 
 def once(
@@ -57,12 +78,16 @@ def once(
     global _last
     elsewhere = files.folders_elsewhere()
     keeper = StateKeeper(path.parent, key, keep=keep, say=say)
-    adapter = _found(key, name, steps, elsewhere)
-    if adapter is not None and _last is not None and _last.adapter is adapter and _last.path and _last.path.exists():
-        return adapter, wrote(name, _last.path)
+    written = _written.get((key, name))
+    there = written is not None and written.is_there
+    adapter = _found(key, name, steps, elsewhere, written.path if there else None)
+    if adapter is not None and there:
+        return adapter, wrote(name, written.path)
     if adapter is None:
         try:
             adapter = train(keeper)
+        except NoSpace:
+            raise
         except (comfy.model_management.InterruptProcessingException, ACFunError):
             # Cancelled, or failed in a way that would come again. A training that breaks off otherwise may go on.
             # One that is to be kept may be that of a training which had ended well before it was continued.
@@ -71,15 +96,18 @@ def once(
     else:
         say("This training was done before, and its file is missing. It is written without training again.")
     _last = _Last(key, name, adapter)
-    _last.path = wrote(name, save_or_rescue(adapter, path, key, elsewhere))
+    path = wrote(name, save_or_rescue(adapter, path, key, elsewhere))
+    _written[key, name] = _Written.now(path)
     keeper.end()
-    return adapter, _last.path
+    return adapter, path
 
 
-def _found(key: str, name: str, steps: int, elsewhere: list[Path]) -> StyleAdapter | None:
-    """The adapter of the same training, from memory or from where it was rescued to."""
-    same = _last is not None and (_last.key, _last.name) == (key, name)
-    adapter = _last.adapter if same else rescued(key, elsewhere)
+def _found(key: str, name: str, steps: int, elsewhere: list[Path], file: Path | None) -> StyleAdapter | None:
+    """The adapter of the same training, from memory, from its file, or from where it was rescued to."""
+    if _last is not None and (_last.key, _last.name) == (key, name):
+        adapter = _last.adapter
+    else:
+        adapter = rescued(key, elsewhere) if file is None else adapter_file.load(file)
     return adapter if adapter is not None and adapter.record.settings["steps"] == steps else None
 
 

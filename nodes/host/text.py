@@ -145,6 +145,13 @@ def with_style(clip, members: Members):
     return StyledCLIP.of(clip, members)
 
 
+def without_style(clip):
+    """A clone of ``clip`` in which S* is the plain initial word, whatever it has meant there."""
+    clone = comfy.sd.CLIP.clone(clip)
+    clone.tokenizer = StyleTokenizer(clip.tokenizer, None)
+    return clone
+
+
 class StyledCLIP(comfy.sd.CLIP):
     """A CLIP whose S* is more than one embedding: e_a goes past the text transformer, or changes during the sampling.
 

@@ -47,6 +47,10 @@ class Transferring:
     _rows: dict[nn.Module, Tensor] = field(default_factory=dict, init=False)
     _predicted: Tensor | None = field(default=None, init=False)
 
+    def __deepcopy__(self, memo: dict) -> Transferring:
+        """Itself: a host copies a MODEL's options deeply, in which :meth:`correct` lies, and its wrappers not."""
+        return self
+
     def begin(self, executor, noise: Tensor, latent_image: Tensor, sampler, sigmas: Tensor, *further, **named):
         """OUTER_SAMPLE wrapper: the sampling starts where the photo is at its first noise level.
 

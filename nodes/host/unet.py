@@ -188,6 +188,17 @@ def applied_adapters(model) -> Members:
     return applied(model)[0]
 
 
+def acting_in_sampling_alone(model) -> str:
+    """What wraps a MODEL's UNet, which the host sees to while it samples; "" if nothing does that changes what it computes."""
+    kinds = comfy.patcher_extension.WrappersMP.APPLY_MODEL, comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+    keys = {str(key) for kind in kinds for key, found in model.wrappers.get(kind, {}).items() if found}
+    others = sorted(keys - {WRAPPER_KEY, COMPILE_KEY})
+    count = len(applied_adapters(model))
+    found = [f"its {count} ACFun adapters" if count > 1 else "its ACFun adapter"] if count else []
+    found += [f"wrappers of other nodes ({', '.join(others)})"] if others else []
+    return " and ".join(found)
+
+
 def apply_adapters(model, members: Members):
     """A clone of ``model`` that carries these adapters on top of those it has; ``model`` itself is not touched."""
     family, sites = check_model(model).name, find_sites(model.model.diffusion_model)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from acfun_core.training import state
-from tools.comfy.client import ComfyClient
+from tools.comfy.client import ComfyClient, NodeError
 from tools.comfy.graphs import node
 from tools.comfy.install import REPO
 from tools.comfy.server import ComfyServer, ServerError, group_is_gone
@@ -81,6 +81,24 @@ def test_a_killed_owner_takes_its_server_along(killed):
 def test_two_copies_of_the_pack_are_named(killed, comfy):
     assert "two copies of this pack" in killed.log and "acfun-again" in killed.log
     assert "workflow-templates is not" not in killed.log and "two copies" not in comfy.log()
+
+
+@pytest.mark.server
+@needs_process_groups
+def test_a_full_disk_took_the_state_of_a_killed_training(killed, client, comfy):
+    """It was taken for an error of the training itself, after which a state is of no use."""
+    folder = comfy.folder("models/acfun")
+    folder.mkdir(parents=True, exist_ok=True)
+    [kept] = killed.adapters.glob(".acfun-*.state")
+    shutil.copy2(kept, folder)
+    client.run({"disk": node("ProbeDiskSpace", free=1_000)})
+    try:
+        with pytest.raises(NodeError, match="free disk space"):
+            client.run(graph(steps=state.read(kept).step + 2, **SETTINGS))
+        assert (folder / kept.name).is_file()
+    finally:
+        client.run({"disk": node("ProbeDiskSpace", free=-1)})
+        (folder / kept.name).unlink(missing_ok=True)
 
 
 @pytest.mark.server

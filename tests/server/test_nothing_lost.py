@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import apply_node, base_graph, node, train_node
+from tools.comfy.graphs import base_graph, node, train_node
 
 from .test_options import DEFAULTS
 
@@ -68,20 +68,29 @@ def test_a_finished_training_was_not_continued_with_more_steps(client, comfy):
 
 
 def test_a_training_on_a_changed_model_was_taken_for_the_one_before(client):
-    """The same inputs and weights, but another adapter on the MODEL, a skipped layer of CLIP: the former adapter came back."""
+    """The same inputs and weights, but a patch on the MODEL, a skipped layer of CLIP: the former adapter came back."""
     settings = {"seed": 86, "steps": 2, "name": "changed"}
     client.run(graph(**settings))
-    other = {
-        **graph(**settings),
-        "other": train_node(seed=87, steps=1, name="other"),
-        "apply": apply_node(["base", 0], ["other", 0]),
-    }
+    other = {**graph(**settings), "patch": node("ProbeAttentionPatch", model=["base", 0], scale=1.5)}
     skipping = {**graph(**settings), "skip": node("CLIPSetLastLayer", clip=["base", 1], stop_at_clip_layer=-2)}
-    other["train"]["inputs"]["model"] = ["apply", 0]
+    other["train"]["inputs"]["model"] = ["patch", 0]
     skipping["train"]["inputs"]["clip"] = ["skip", 0]
     for changed in (other, skipping):
         steps = [event["step"] for event in live_events(client.run(changed)) if event["steps"] == 2]
         assert max(steps) == 2, "it was not trained"
+
+
+def test_a_deleted_file_cost_every_other_training_under_its_name(client, comfy):
+    """Two training nodes with the name that the node comes with: both ran anew, and only the last training was known."""
+    settings = {"steps": 2, "name": "shared", "resolution": 64}
+    both = {**graph(seed=91, **settings), "second": train_node(seed=92, **settings)}
+    both["end"] = node("PreviewAny", source=["second", 2])
+    run = client.run(both)
+    (first,), (second,) = run.texts("show"), run.texts("end")
+    os.unlink(second)
+    again = client.run(both)
+    assert trained_steps(again) == 0, "it was trained again"
+    assert again.texts("show") == [first] and os.path.isfile(again.texts("end")[0])
 
 
 def test_a_deleted_copy_is_saved_again(client, comfy):

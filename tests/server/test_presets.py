@@ -75,6 +75,24 @@ def test_instant_needs_no_adapter_and_is_ksampler_with_the_patched_model(client)
     assert client.run(graph).texts("same")[0].endswith("equal=True")
 
 
+def test_without_an_adapter_s_star_was_three_letters(client):
+    """And on a CLIP that carries an adapter it was that adapter, which was not on the wire."""
+    drawn = {"preset": "instant", **BESIDE}
+    graph = {
+        **base_graph(),
+        "train": train_node(),
+        "apply": apply_node(),
+        "word": without_adapter(prompt="a painting in painting style", **drawn),
+        "star": without_adapter(prompt="a painting in S* style", **drawn),
+        "carried": without_adapter(prompt="a painting in S* style", **drawn),
+        "same": compare_node(["word", 0], ["star", 0]),
+        "also": compare_node(["word", 0], ["carried", 0]),
+    }
+    graph["carried"]["inputs"]["clip"] = ["apply", 1]
+    run = client.run(graph)
+    assert run.texts("same")[0].endswith("equal=True") and run.texts("also")[0].endswith("equal=True")
+
+
 def test_where_the_noise_is_partly_the_seeds_other_seeds_are_other_portraits(client):
     graph = {**base_graph(), "train": train_node(), "apply": apply_node()}
     for preset in PRESETS:

@@ -76,6 +76,21 @@ def test_with_an_adapter_before_or_after_it_is_the_same(comfy, client, base):
     assert (one - wanted).abs().max() <= parity.LIMIT
 
 
+def test_behind_a_node_that_clones_the_model_half_of_it_was_lost(client):
+    """The host copies a MODEL's options deeply: latent swap, return and palette were left to a copy that saw no reference."""
+    stock = ksampler_nodes(model=("patched", 0), latent=("patched", 1))
+    behind = {**stock["stock"], "inputs": {**stock["stock"]["inputs"], "model": ["cloned", 0]}}
+    graph = {
+        **base_graph(),
+        **with_options(FULL),
+        **stock,
+        "cloned": node("DifferentialDiffusion", model=["patched", 0]),
+        "behind": behind,
+        "same": compare_node(["stock", 0], ["behind", 0]),
+    }
+    assert client.run(graph).texts("same")[0].endswith("equal=True")
+
+
 def test_the_model_before_it_draws_as_ever(client):
     before = digest(client)
     graph = {**base_graph(), "patched": transfer_node(), **ksampler_nodes(model=("patched", 0))}

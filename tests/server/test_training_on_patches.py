@@ -80,8 +80,8 @@ def test_a_patch_that_overwrites_what_gradients_need_is_named(client):
         client.run(trained_on(patch, "on_free_u"))
 
 
-def test_a_base_with_a_windowed_adapter_is_trained_on(client):
-    """An adapter that acts from the middle on, only in the pass with the prompt: a training's calls have a moment, too."""
+def test_adapters_of_the_model_were_left_out_of_a_training_without_a_word(client, comfy):
+    """They wrap the UNet while it samples, and only then; what is learned is what the bare base teaches."""
     first = {
         **base_graph(),
         "train": train_node(steps=2, name="under"),
@@ -91,7 +91,10 @@ def test_a_base_with_a_windowed_adapter_is_trained_on(client):
     first["patch"]["inputs"]["options"] = ["half", 0]
     graph = {**first, "second": train_node(model=["patch", 0], steps=2, seed=11, name="over")}
     run = client.run({**graph, "end": node("PreviewAny", source=["second", 2])})
-    assert run.texts("end")[0].endswith(".safetensors")
+    [said] = {event.data["notice"] for event in run.events if event.kind == "acfun.training" and event.data["notice"]}
+    assert "leaves out its ACFun adapter:" in said
+    bare = client.run({**base_graph(), "train": train_node(steps=2, seed=11, name="bare"), "end": PATH})
+    assert adapter_of(comfy, run).record.style_loss == adapter_of(comfy, bare).record.style_loss
 
 
 def test_a_lora_in_bypass_mode_could_not_be_trained_on(client, comfy):
