@@ -247,7 +247,7 @@ class TrainACFunStyle(io.ComfyNode):
                         return train_adapter(base, latents, tokens, *given, say=watch.notice)
 
             adapter, path = resume.once(key, name, path, config.steps, train, watch.notice, options.keep_state)
-            watch.saved(path, adapter.record.kept_step)
+            watch.saved(path, len(adapter.record.style_loss), adapter.record.kept_step)
 
         if adapter.record.skipped_steps:
             logging.warning(

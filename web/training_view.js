@@ -177,10 +177,12 @@ export class TrainingView {
     // Single values scatter far more than the curves: those set the scale, and what is above it is cut off.
     const heights = [...curves.style.slice(window - 1), ...curves.face.slice(window - 1)];
     const highest = 1.2 * Math.max(1e-6, ...heights.filter((value) => value !== null));
+    // A training that went on where another stopped has points from there alone.
+    const before = Math.max(0, state.first_step - 1);
     const points = (values) =>
       values
         .map((value, index) => {
-          const step = Math.min((index + 1) * state.steps_per_point, state.steps);
+          const step = Math.min(before + (index + 1) * state.steps_per_point, state.steps);
           return value === null ? null : [(step / state.steps) * CHART_WIDTH, CHART_HEIGHT * (1 - value / highest)];
         })
         .filter((point) => point !== null)

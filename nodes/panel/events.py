@@ -69,13 +69,15 @@ class Watch:
         self.training.note(sentence)
         self.send()
 
-    def saved(self, path: Path, kept_step: int | None = None) -> None:
+    def saved(self, path: Path, done: int, kept_step: int | None = None) -> None:
         """The adapter is in its file: the panel may offer it.
 
         Args:
+            done: how many steps the training has, those of which the panel was not told among them.
             kept_step: the step whose weights the copy guard kept, if it did.
         """
-        self.training.end("stopped" if self._stopped else "finished", adapter_name=path.name, kept_step=kept_step)
+        phase = "stopped" if self._stopped else "finished"
+        self.training.end(phase, adapter_name=path.name, kept_step=kept_step, done=done)
         self.send()
 
     def send(self) -> None:

@@ -133,15 +133,18 @@ class LiveTraining:
         with self._lock:
             return self._request
 
-    def end(self, phase: str, adapter_name: str = "", message: str = "", kept_step: int | None = None) -> None:
+    def end(
+        self, phase: str, adapter_name: str = "", message: str = "", kept_step: int | None = None, done: int = 0
+    ) -> None:
         """Close the record; only the first call counts.
 
         Args:
-            phase: one of ``ENDED``; "guarded" if the copy guard kept the weights of an earlier step than the last.
+            phase: one of ``ENDED``; it becomes "guarded" if the copy guard kept the weights of an earlier step than the last.
+            done: how many steps the training has. The last one that was told may be an earlier one, or none.
         """
         with self._lock:
             if self._phase in RUNNING:
-                earlier = phase in ("finished", "stopped") and kept_step not in (None, self._step)
+                earlier = phase in ("finished", "stopped") and kept_step is not None and kept_step < done
                 self._phase = "guarded" if earlier else phase
                 self._adapter_name, self._message, self._kept_step = adapter_name, message, kept_step
                 self._seconds_left = None
@@ -164,6 +167,7 @@ class LiveTraining:
                 "request": self._request if self._phase in RUNNING else None,
                 "step": self._step,
                 "steps": self.steps,
+                "first_step": self._first_step,
                 "steps_per_point": self._losses.steps_per_point,
                 "style_loss": style,
                 "face_loss": face,

@@ -113,10 +113,29 @@ def test_the_panel_knows_when_the_copy_guard_kept_an_earlier_step(phase, kept_st
     record = training()
     for step in range(1, 5):
         record.add_step(step, 1.0, 1.0)
-    record.end(phase, adapter_name="a.safetensors", kept_step=kept_step)
+    record.end(phase, adapter_name="a.safetensors", kept_step=kept_step, done=4)
     snapshot = record.snapshot()
     assert (snapshot["phase"], snapshot["kept_step"]) == (shown, kept_step)
     assert snapshot["phase"] in live_state.ENDED
+
+
+@pytest.mark.parametrize("told", [0, 3], ids=["found done", "one step ahead"])
+def test_the_last_step_was_shown_as_an_earlier_one_where_it_was_not_told(told):
+    """Of a training that is only found done no step is told, on some devices all but the last."""
+    for kept_step, shown in ((4, "finished"), (2, "guarded")):
+        record = training()
+        for step in range(1, told + 1):
+            record.add_step(step, 1.0, 1.0)
+        record.end("finished", adapter_name="a.safetensors", kept_step=kept_step, done=4)
+        assert record.snapshot()["phase"] == shown
+
+
+def test_the_curve_of_a_training_that_went_on_was_drawn_from_step_1():
+    record = training(steps=500)
+    assert record.snapshot()["first_step"] == 0
+    for step in (401, 402, 403):
+        record.add_step(step, 1.0, 1.0)
+    assert record.snapshot()["first_step"] == 401
 
 
 def test_only_the_latest_trainings_are_kept_and_each_tab_sees_its_own():
