@@ -19,6 +19,7 @@ from ..acfun_core.masks import check_mask_of
 from ..acfun_core.method.adapter import StyleAdapter
 from ..acfun_core.presets import CUSTOM, PRESETS, training
 from ..acfun_core.storage.embedding_file import read_row
+from ..acfun_core.training.copy_guard import notice_of_copies
 from ..acfun_core.training.keeper import StateKeeper
 from ..acfun_core.training.key import given_pictures, training_key
 from ..acfun_core.training.loop import StepReport, train_adapter
@@ -247,6 +248,9 @@ class TrainACFunStyle(io.ComfyNode):
                         return train_adapter(base, latents, tokens, *given, say=watch.notice)
 
             adapter, path = resume.once(key, name, path, config.steps, train, watch.notice, options.keep_state)
+            notice = notice_of_copies(adapter.record)
+            if notice:
+                watch.notice(notice)
             watch.saved(path, len(adapter.record.style_loss), adapter.record.kept_step)
 
         if adapter.record.skipped_steps:

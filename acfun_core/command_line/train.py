@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import getpass
+import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ..options import options_of
 from ..presets import PRESETS
 from ..storage.embedding_file import read_row
 from ..storage.rescue import rescued, save_or_rescue
+from ..training.copy_guard import notice_of_copies
 from ..training.keeper import SECONDS_BETWEEN, StateKeeper
 from ..training.loop import StepReport
 from ..training.material import check_start, face_or_style, style_mask_of
@@ -159,6 +161,9 @@ def run(arguments: argparse.Namespace) -> dict:
     path = save_or_rescue(adapter, path, key, elsewhere, arguments.overwrite)
     keeper.end()
     record = adapter.record
+    notice = notice_of_copies(record)
+    if notice:
+        logging.warning("ACFun: %s", notice)
     return {
         "adapter": str(path),
         "bytes": path.stat().st_size,

@@ -22,7 +22,7 @@ from ..config import TrainConfig
 from ..diffusion.sampling import draw, even_levels
 from ..host import Base
 from ..images import explained_share, is_copy
-from ..method.adapter import StyleAdapter
+from ..method.adapter import StyleAdapter, TrainingRecord
 from ..method.applied import applied
 from .alignment_loss import measure_adapter, pairs_of, weighted
 
@@ -42,6 +42,16 @@ def largest_explained(drawn: Tensor, latents: Tensor) -> float:
     """
     pairs = [_centred(pair).flatten(1).T for pair in pairs_of(latents)]
     return max(explained_share(z, pair).item() for z in _centred(drawn).flatten(1) for pair in pairs)
+
+
+def notice_of_copies(record: TrainingRecord) -> str | None:
+    """What to say of a training in which no look was below the limit: the guard had nothing to put in the copy's place."""
+    if not record.looks or record.kept_step is not None:
+        return None
+    return (
+        "The copy guard found nothing but copies: this adapter draws one. Train fewer steps, let the guard look earlier, or "
+        "raise its limit."
+    )
 
 
 def _centred(latents: Tensor) -> Tensor:

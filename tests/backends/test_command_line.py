@@ -139,6 +139,12 @@ def test_train_takes_every_option(loaded, tmp_path, capsys):
     assert record.settings["style_flip"] and len(record.looks) == 2
 
 
+def test_an_adapter_that_only_copies_was_written_without_a_word(loaded, tmp_path, caplog):
+    guard = ["--copy-guard-every", 1, "--copy-limit", 0, "--steps", 4, "--quiet"]
+    assert main(list(map(str, [*TRAIN, *guard, "--out", tmp_path / "a.safetensors"]))) == 0
+    assert "The copy guard found nothing but copies: this adapter draws one." in caplog.text
+
+
 def test_info_says_what_a_file_holds(trained, capsys):
     path, _ = trained
     assert main(["info", str(path), "--json"]) == 0

@@ -8,7 +8,7 @@ from acfun_core.config import AdapterConfig, TrainConfig
 from acfun_core.storage import adapter_file
 from acfun_core.storage.adapter_file import to_tensors
 from acfun_core.training import copy_guard
-from acfun_core.training.copy_guard import CopyGuard, largest_explained
+from acfun_core.training.copy_guard import CopyGuard, largest_explained, notice_of_copies
 from acfun_core.training.loop import train_adapter
 
 CONFIG = AdapterConfig("a painting in S* style")
@@ -77,6 +77,14 @@ def test_never_below_the_limit_keeps_the_last(base, latents, style_tokens, monke
     scripted(monkeypatch, [0.9] * 4)
     record = train(base, latents, style_tokens, steps=8, copy_guard_every=2).record
     assert record.kept_step is None and len(record.style_loss) == 4
+
+
+def test_an_adapter_that_only_copies_was_handed_over_without_a_word(base, latents, style_tokens, monkeypatch):
+    scripted(monkeypatch, [0.9, 0.9])
+    assert "nothing but copies" in notice_of_copies(train(base, latents, style_tokens, copy_guard_every=2).record)
+    scripted(monkeypatch, [0.9, 0.2, 0.9, 0.9])
+    assert notice_of_copies(train(base, latents, style_tokens, copy_guard_every=2).record) is None
+    assert notice_of_copies(train(base, latents, style_tokens).record) is None, "nobody looked"
 
 
 def test_stopping_by_hand_between_two_looks_looks_once_more(base, latents, style_tokens, monkeypatch):

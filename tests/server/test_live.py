@@ -15,6 +15,7 @@ from tools.comfy.client import HTTPFailure, Interrupted, NodeError
 from tools.comfy.graphs import base_graph, digest_node, node, train_node
 
 from ..noises import FEW, measured_on
+from .test_options import train_options
 
 LONG = 400
 
@@ -62,6 +63,15 @@ def test_the_panel_sees_the_whole_training(client, comfy):
     for step in (3, 6):
         picture = Image.open(io.BytesIO(client.request(f"/acfun/trainings/{last['id']}/previews/{step}")))
         assert picture.format == "JPEG" and 0 < max(picture.size) <= 256
+
+
+def test_an_adapter_that_only_copies_was_shown_as_finished_without_a_word(client):
+    """The guard ends the training after two looks, and has no step to keep."""
+    guard = {"options": train_options(copy_guard_every=1, copy_limit=0.0)}
+    run = client.run({**graph(seed=22, steps=LONG, name="copies", options=["options", 0]), **guard})
+    last = live_events(run)[-1]
+    assert (last["phase"], last["step"], last["kept_step"]) == ("finished", 2, None)
+    assert last["notice"].startswith("The copy guard found nothing but copies: this adapter draws one.")
 
 
 def test_stop_and_keep_saves_a_whole_adapter(client, comfy):
