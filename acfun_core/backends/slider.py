@@ -24,6 +24,7 @@ from .text import Condition
 class Sliding:
     """The part of :class:`~acfun_core.backends.stable_diffusion.StableDiffusion` that learns sliders."""
 
+    prediction: str
     predict: UNetPass
     core_base: Callable[[str], Base]
     told: Callable[[str], Condition]
@@ -66,7 +67,11 @@ class Sliding:
         self, photos: Pictures, slider: Slider, config: SliderConfig, resolution: int | None, where: Tensor | None
     ) -> str:
         """Which training :meth:`train_slider` of the same arguments is, on this base."""
-        base = f"{weights_identity(self.unet, self.vae, *self.text.models)} {described(self.schedule.alphas_cumprod)}"
+        weights = weights_identity(self.unet, self.vae, *self.text.models)
+        # As in a style's key: another tokenizer, or the same weights under another scheduler_config.json, is another base.
+        tokens = [self.text.words_to_ids(text) for text in slider]
+        noise = f"{self.prediction} {described(self.schedule.alphas_cumprod)}"
+        base = f"{weights} {tokens} {noise}"
         return slider_key(slider, config, self._side(resolution), each_of(photos), where, base)
 
     def _under(self, text: str) -> UnderText:

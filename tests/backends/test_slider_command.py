@@ -126,6 +126,17 @@ def test_a_slider_whose_training_was_killed_was_begun_anew(loaded, learnt, tmp_p
     assert same(path, learnt) and list(tmp_path.iterdir()) == [path]
 
 
+def test_a_slider_went_on_from_the_state_of_another_prediction_or_tokenizer(base, monkeypatch):
+    inputs = ([read_picture(FACE, "photo")], check_slider(MORE, LESS), SliderConfig(), 64, None)
+    key = base.slider_key(*inputs)
+    assert base.slider_key(*inputs) == key
+    with monkeypatch.context() as patched:
+        patched.setattr(base, "prediction", "v_prediction")
+        assert base.slider_key(*inputs) != key
+    monkeypatch.setattr(type(base.text), "words_to_ids", lambda text, words: [1, 2, 3])
+    assert base.slider_key(*inputs) != key
+
+
 def test_mistakes_come_before_any_work(loaded, tmp_path, capsys):
     assert run([*LEARN, "--less", MORE, "--out", tmp_path / "a.safetensors"]) == 1
     assert "Both descriptions are" in capsys.readouterr().err
