@@ -28,7 +28,7 @@ from ..acfun_core.faces.landmarks import is_nobody, nobody
 from ..acfun_core.images import check_batch
 from ..acfun_core.masks import LOAD_IMAGE, check_masks, notice_of_empty
 from .host.files import FOLDER
-from .host.model_files import DETECTORS, is_there, list_models, model_path
+from .host.model_files import DETECTORS, fingerprint_of_model, list_models, model_path
 from .schema import Landmarks, schema
 
 Crop = io.Custom("ACFUN_CROP")
@@ -141,8 +141,7 @@ class FindFace(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, detector="", **others):
-        # A detector file may come or go without a change in the graph.
-        return detector, is_there(DETECTORS, detector)
+        return detector, fingerprint_of_model(DETECTORS, detector)
 
     @classmethod
     def execute(

@@ -20,7 +20,7 @@ from ..acfun_core.images import check_batch, check_image
 from ..acfun_core.options import check_range
 from .faces import tell
 from .host.files import FOLDER
-from .host.model_files import DETECTORS, FACE_ENCODERS, NO_MODEL, is_there, list_models, model_path
+from .host.model_files import DETECTORS, FACE_ENCODERS, NO_MODEL, fingerprint_of_model, list_models, model_path
 from .host.pictures import seen_by
 from .schema import schema
 from .score_chart import MOST_ROWS, draw_scores
@@ -111,7 +111,8 @@ class ScoreACFunResult(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, face_encoder="", detector="", **others):
-        return face_encoder, detector, is_there(FACE_ENCODERS, face_encoder), is_there(DETECTORS, detector)
+        files = fingerprint_of_model(FACE_ENCODERS, face_encoder), fingerprint_of_model(DETECTORS, detector)
+        return face_encoder, detector, *files
 
     @classmethod
     def execute(cls, image, style_image, face_image, clip_vision, face_encoder, detector) -> io.NodeOutput:

@@ -37,14 +37,28 @@ def model_path(pattern: str, name: str) -> Path:
     Raises:
         ACFunError: there is none of this name.
     """
-    meant = listed(name, list_files(pattern))
-    for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
-        if meant is not None and (folder / meant).is_file():
-            return folder / meant
+    path = _found(pattern, name)
+    if path is not None:
+        return path
     kind, expected, fix = _WANTED[pattern]
     raise ACFunError(f"There is no {kind}." if name == NO_MODEL else f"There is no {kind} {name!r}.", expected, fix)
 
 
-def is_there(pattern: str, name: str) -> bool:
-    """Whether a choice can be used now: model files may come or go without a change in the graph."""
-    return listed(name, list_models(pattern)) is not None
+def fingerprint_of_model(pattern: str, name: str) -> tuple[int, int] | None:
+    """Time and size of a listed file; None where it is not there. Files come, go and are replaced without a change in the
+    graph."""
+    path = _found(pattern, name)
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if status is None else (status.st_mtime_ns, status.st_size)
+
+
+def _found(pattern: str, name: str) -> Path | None:
+    """Full path of a listed file, if there is one of this name."""
+    meant = listed(name, list_files(pattern))
+    for folder in map(Path, folder_paths.get_folder_paths(FOLDER)):
+        if meant is not None and (folder / meant).is_file():
+            return folder / meant
+    return None

@@ -86,6 +86,26 @@ def test_detectors_in_linked_folders_were_not_listed(host, monkeypatch, tmp_path
     assert files.list_files("*yunet*.onnx") == ["YuNet.onnx", "linked/face_detection_yunet.onnx"]
 
 
+def test_a_detector_that_was_replaced_went_unnoticed(host, monkeypatch, tmp_path):
+    """The middle square that a broken file had left was kept, after the file was a good one."""
+    _, files = host
+    monkeypatch.delitem(sys.modules, "acfun_alone.nodes.host.model_files", raising=False)
+    models = importlib.import_module("acfun_alone.nodes.host.model_files")
+    monkeypatch.setattr(files.args, "extra_model_paths_config", None)
+    files.register_folder()
+    path = tmp_path / "models" / "acfun" / "yunet.onnx"
+    path.parent.mkdir(parents=True)
+    seen = [models.fingerprint_of_model(models.DETECTORS, path.name)]
+    for content in (b"broken", b"the whole file"):
+        path.write_bytes(content)
+        seen.append(models.fingerprint_of_model(models.DETECTORS, path.name))
+    assert seen[0] is None and len(set(seen)) == 3
+    assert models.fingerprint_of_model(models.DETECTORS, path.name) == seen[-1]
+    for name in ("none", None, "other.onnx"):
+        assert models.fingerprint_of_model(models.DETECTORS, name) is None
+    sys.modules.pop("acfun_alone.nodes.host.model_files", None)
+
+
 def test_an_example_picture_that_was_deleted_came_back(host, monkeypatch, tmp_path, caplog):
     """At each start. A picture of the user's under the same name is left alone, and a broken note does not stop the start."""
     paths, _ = host
