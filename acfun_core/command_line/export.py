@@ -30,7 +30,6 @@ def add(commands) -> None:
     parser.add_argument(
         "--abstract",
         type=float,
-        default=1.0,
         metavar="X",
         help="abstract strength of the embedding, 0 to 2 (default: 1)",
     )
@@ -45,12 +44,19 @@ def run(arguments: argparse.Namespace) -> dict:
             "--rank, --compact or both, or --textual-inversion",
             "choose one",
         )
+    if arguments.abstract is not None and not arguments.textual_inversion:
+        raise ACFunError(
+            "--abstract has no say in an adapter file: its strengths are chosen when it is used.",
+            "--abstract with --textual-inversion alone",
+            "leave it out",
+        )
     path = output.check_out(arguments.out, ".safetensors", arguments.overwrite)
     adapter = adapter_file.load(arguments.adapter)
     told: dict = {}
     if arguments.textual_inversion:
-        check_range("abstract strength", arguments.abstract, 0, 2, good=1)
-        path = save_embedding(adapter, path, arguments.abstract, arguments.overwrite)
+        abstract = 1.0 if arguments.abstract is None else arguments.abstract
+        check_range("abstract strength", abstract, 0, 2, good=1)
+        path = save_embedding(adapter, path, abstract, arguments.overwrite)
     else:
         if arguments.rank is not None:
             check_range("rank", arguments.rank, 1, 512, good=16)

@@ -79,18 +79,30 @@ class Way:
                 "--photo PICTURE and --style PICTURE",
                 "add them",
             )
-        if arguments.palette is not None:
-            raise ACFunError(
-                "--palette has no say with a preset, which takes the palette of --style.",
-                "no --palette",
-                "leave it out",
-            )
+        for flag, value in {"--palette": arguments.palette, "--palette-hold": arguments.palette_hold}.items():
+            if value is not None:
+                raise ACFunError(
+                    f"{flag} has no say with a preset, which takes the palette of --style.",
+                    f"no {flag}",
+                    "leave it out",
+                )
+        self._check_batch(arguments)
         sides = {side for side in (arguments.width, arguments.height) if side is not None}
         if len(sides) > 1:
             raise ACFunError(
                 f"The portrait is {arguments.width} x {arguments.height} pixels.",
                 "a square one: a preset reads the middle squares of both pictures",
                 "give --width and --height alike, or one of them",
+            )
+
+    def _check_batch(self, arguments: argparse.Namespace) -> None:
+        """Raise if several portraits would be one and the same: without a turn, the seed has no part in their start."""
+        batch = self.drawing.batch
+        if batch > 1 and self.config.turn == 0 and len(arguments.mask or []) < 2:
+            raise ACFunError(
+                f"{self.name} starts from the photo's own noise alone: it makes one portrait, not {batch} different ones.",
+                "--batch 1, or a --transfer-turn above 0, which adds the seed's noise",
+                "leave --batch out, or add --transfer-turn 0.3",
             )
 
     def transfer(self, base, arguments: argparse.Namespace, side: int) -> dict:

@@ -24,7 +24,7 @@ from ..storage import adapter_file
 from ..strengths import Strengths
 from . import output, preset_flags
 from .base import add_base, load_base
-from .flags import add_flags, add_list_flags, given_lists
+from .flags import add_flags, add_list_flags, flag_name, given, given_lists
 from .train import read_mask
 
 METADATA_KEY = "acfun"
@@ -156,6 +156,10 @@ def read_photo(arguments: argparse.Namespace, batch: int) -> tuple[Tensor | None
                 "There is a palette but no photo.", "--palette together with --photo", "add --photo PICTURE"
             )
         return None, None
+    if arguments.palette is None and arguments.palette_hold is not None:
+        raise ACFunError(
+            "--palette-hold has no say without a palette.", "--palette together with it", "add --palette PICTURE"
+        )
     sides = [side for side in (arguments.width, arguments.height) if side is not None]
     if batch != 1 or len(set(sides)) > 1:
         size = f" of {arguments.width} x {arguments.height}" if len(sides) == 2 else ""
@@ -195,8 +199,21 @@ def told_start(arguments: argparse.Namespace, palette_hold: float) -> dict:
 
 
 def read_members(arguments: argparse.Namespace) -> Members:
-    """The adapters of the command line with their strengths."""
-    chosen = given_lists(arguments, Strengths, len(arguments.adapters)) if arguments.adapters else []
+    """The adapters of the command line with their strengths.
+
+    Raises:
+        ACFunError: there are strengths or a mask and no adapter, or a file or a value that cannot be used.
+    """
+    if not arguments.adapters:
+        flags = [flag_name(field, {}) for field in given(arguments, Strengths)] + ["--mask"] * bool(arguments.mask)
+        if flags:
+            raise ACFunError(
+                f"Nothing for {', '.join(flags)} to act on: no adapter is named.",
+                "an adapter file with strengths and masks",
+                "name one, or leave the flags out",
+            )
+        return []
+    chosen = given_lists(arguments, Strengths, len(arguments.adapters))
     mask = read_masks(arguments.mask or [])
     notice = mask is not None and notice_of_empty(mask, "mask", "the adapters change nothing")
     if notice:

@@ -127,6 +127,16 @@ def test_a_portrait_starts_from_a_photo(trained, loaded, base, tmp_path, capsys)
     assert (told["photo"], told["palette"], told["palette_hold"]) == (Path(FACE).name, Path(STYLE).name, 0.3)
 
 
+def test_portraits_of_one_photo_that_differ_are_drawn_by_a_preset(trained, loaded, tmp_path):
+    """Those that would not are refused: a mask each, or the seed's noise, tells them apart."""
+    preset = [trained[0], "--preset", "keep_person", "--photo", FACE, "--style", STYLE, "--width", 64, "--steps", 2]
+    for name, more in (("masks", ["--mask", FACE, "--mask", STYLE]), ("turn", ["--transfer-turn", 0.3])):
+        out = ["--batch", 2, "--out", tmp_path / f"{name}.png"]
+        assert main(list(map(str, ["sample", *preset, *more, *out]))) == 0
+        one, two = ((tmp_path / f"{name}_{number}.png") for number in (1, 2))
+        assert np.any(np.asarray(Image.open(one)) != np.asarray(Image.open(two)))
+
+
 def test_train_takes_every_option(loaded, tmp_path, capsys):
     chosen = ["--form", "low_rank", "--rank", 4, "--style-flip", "--no-learned-row", "--style-mask", STYLE, "--quiet"]
     guard = ["--copy-guard-every", 1, "--copy-limit", 1.0]

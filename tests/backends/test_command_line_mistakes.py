@@ -21,6 +21,8 @@ from acfun_core.storage import adapter_file
 from .acfun_command import FACE, POINTS, RUNNER, STYLE, TRAIN, offline
 from .conftest import REPO
 
+INSTANT = ["--preset", "instant", "--photo", FACE, "--style", STYLE]
+
 
 @pytest.mark.parametrize("command", [[], ["train"], ["sample"], ["info"], ["export"], ["splice"]], ids=" ".join)
 def test_help_explains_every_command(command, capsys):
@@ -70,6 +72,18 @@ def test_wrong_usage_ends_with_2(arguments, capsys):
         (["sample", "--prompt", "a", "--out", "p.png", "--palette", STYLE], "a palette but no photo"),
         (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--batch", "2"], "one square portrait"),
         (["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "2"], "palette hold is 2"),
+        (
+            ["sample", "--prompt", "a", "--out", "p.png", "--photo", FACE, "--palette-hold", "0.5"],
+            "say without a palette",
+        ),
+        (["sample", *INSTANT, "--out", "p.png", "--palette-hold", "0.5"], "--palette-hold has no say with a preset"),
+        (["sample", *INSTANT, "--out", "p.png", "--encoder", "0.5", "--mask", FACE], "for --encoder, --mask to act on"),
+        (["sample", "--prompt", "a", "--out", "p.png", "--weight", "1"], "for --weight to act on"),
+        (["sample", *INSTANT, "--out", "p.png", "--batch", "2"], "one portrait, not 2 different ones"),
+        (
+            ["export", "a.safetensors", "--out", "b.safetensors", "--compact", "--abstract", "1"],
+            "--abstract has no say",
+        ),
         (["sample", "--prompt", "a", "--out", "p.png", "--device", "toaster"], "'toaster' cannot be used"),
         ([*TRAIN, "--out", "a.safetensors", "--style", "gone.png"], "style picture gone.png cannot be read"),
         ([*TRAIN, "--out", "a.safetensors", "--description", "a man"], "holds S\\* 0 times"),
