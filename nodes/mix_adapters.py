@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from comfy_api.latest import io
 
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.pseudo_word import check_same_text
 from ..acfun_core.strengths import Strengths, check_mask, product_of_masks
-from .faces import tell_of_empty
+from .faces import tell, tell_of_empty
 from .schema import Adapter, LinkedAdapter, schema, widget
 
 MOST_ADAPTERS = 4
@@ -56,7 +57,7 @@ class ACFunMixAdapters(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs) -> io.NodeOutput:
-        members = []
+        members, notices = [], []
         for number in range(1, MOST_ADAPTERS + 1):
             linked = inputs.get(f"adapter_{number}")
             if linked is None:
@@ -65,11 +66,20 @@ class ACFunMixAdapters(io.ComfyNode):
             mask = None if mask is None else check_mask(mask)
             tell_of_empty(mask, f"mask_{number}", f"encoder and decoder of adapter {number} change nothing anywhere")
             members += weighted(linked, weight, mask)
+            if weight == 0:
+                notices.append(
+                    f"adapter_{number} is connected and has no say: weight_{number} is 0. Raise it, or disconnect it."
+                )
         if len(members) < 2:
             raise ACFunError(
                 f"The mix holds {len(members)} adapters.", "two or more", "connect adapter_1 and adapter_2"
             )
         check_same_text(members)
+        for notice in notices:
+            logging.warning("ACFun: %s", notice)
+        if notices:
+            # All at once: each text takes the place of the one before.
+            tell("\n".join(notices))
         return io.NodeOutput(LinkedAdapter.of(members))
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tools.comfy.client import NodeError
-from tools.comfy.graphs import adapter_options, node
+from tools.comfy.graphs import adapter_options, base_graph, node, train_node
 from tools.measure.faces import model_file
 
 FACE = {"photo": node("ACFunExampleImage", picture="face_astronaut.png")}
@@ -224,6 +224,16 @@ def test_frames_without_a_face_come_back_untouched(client):
 def test_a_picture_is_not_left_as_it_is_for_want_of_a_detector(client):
     with pytest.raises(NodeError, match="There is no face detector"):
         client.run({**FACE, "find": find(if_none="leave untouched")})
+
+
+def test_an_adapter_of_weight_0_in_a_mix_had_no_say_and_nobody_said_so(client):
+    """The widgets of adapter_3 and adapter_4 stand at 0 until they are set."""
+    graph = {**base_graph(), "train": train_node(steps=1, name="mixed")}
+    three = {f"adapter_{number}": ["train", 0] for number in (1, 2, 3)}
+    graph["mix"] = node("ACFunMixAdapters", **three, weight_1=0.5, weight_2=0.5, weight_3=0.0)
+    run = client.run({**graph, "end": node("PreviewAny", source=["mix", 0])})
+    told = [event.data["text"] for event in run.events if event.kind == "text" and event.node == "mix"]
+    assert told == ["adapter_3 is connected and has no say: weight_3 is 0. Raise it, or disconnect it."]
 
 
 def test_an_empty_mask_for_an_adapter_says_what_it_does(client):
