@@ -27,7 +27,7 @@ def draws_beside(model, clip, vae, photo: Tensor, style_image: Tensor, side: int
     """
     check_together(model, clip)
     photo, style_image = check_batch(photo, "photo"), check_image(style_image, "style image", contrast=True)
-    check_side("resolution", side, 64, most=2048)
+    check_side("portrait's side", side, 8, most=2048)
     latents = vae.encode(torch.cat([square(one, side) for one in (photo, style_image)]))
     beside = read_beside(without_adapters(model), clip, latents[:-1], latents[-1:], steps, config)
     return apply_transfer(model, Transferring(beside))

@@ -37,10 +37,10 @@ def with_options(config: TransferConfig, **changes) -> dict:
     return {"options": options, "patched": transfer_node(options=["options", 0], **changes)}
 
 
-def drawn(base, config: TransferConfig, **settings) -> torch.Tensor:
+def drawn(base, config: TransferConfig, side: int = SIDE, **settings) -> torch.Tensor:
     """What the core draws with the settings of ``ksampler_nodes``."""
     photo, style = pictures()
-    references = base.references(photo, style, STEPS, SIDE)
+    references = base.references(photo, style, STEPS, side)
     return base.sample(
         **{"prompt": PLAIN_PROMPT, "seed": 3, "steps": STEPS, "cfg": 3.0, **settings},
         transfer=Transfer(references, config),
@@ -52,6 +52,27 @@ def test_ksampler_draws_what_the_core_draws(comfy, client, base, config):
     graph = {**base_graph(), **with_options(config), **ksampler_nodes(model=("patched", 0), latent=("patched", 1))}
     [stock] = saved(comfy, client, graph, "stock")
     assert (stock - drawn(base, config)).abs().max() <= parity.LIMIT
+
+
+def test_a_side_that_the_widget_offers_and_the_command_line_takes_was_refused(comfy, client, base):
+    """Odd at every level: 9, 5 and 3 places a side, and on Stable Diffusion 2.x, which has one level more, 2."""
+    graph = {
+        **base_graph(),
+        **with_options(FULL, resolution=72),
+        **ksampler_nodes(("patched", 0), latent=("patched", 1)),
+    }
+    [stock] = saved(comfy, client, graph, "stock")
+    wanted = drawn(base, FULL, 72, size=(72, 72))
+    assert stock.shape == wanted.shape == (1, 4, 9, 9) and (stock - wanted).abs().max() <= parity.LIMIT
+    graph["sd2"] = node("ProbeSD2", predicts_v=True)
+    graph["patched"]["inputs"] |= {"model": ["sd2", 0], "clip": ["sd2", 1]}
+    for text in ("positive", "negative"):
+        graph[text]["inputs"]["clip"] = ["sd2", 1]
+    assert "finite=True" in client.run({**graph, "shown": compare_node(["stock", 0], ["stock", 0])}).texts("shown")[0]
+    graph["patched"] = transfer_node(resolution=100)
+    refused(
+        client, {**graph, "shown": compare_node(["stock", 0], ["stock", 0])}, "portrait's side is 100.*multiple of 8"
+    )
 
 
 def test_with_an_adapter_before_or_after_it_is_the_same(comfy, client, base):
