@@ -21,6 +21,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -228,16 +229,24 @@ def write(options, pictures, measures: Measures, table: Judged, sections: list[S
     folder.mkdir(exist_ok=True)
     publish.write_summary(whole, folder / "summary.json")
     publish.write_rows(table.images, folder / "rows.csv")
-    for name in PRESETS:
-        sheet = publish.portraits(store, table.images, pictures, name)
-        if sheet is not None:
-            sheet.save(folder / f"{name}.jpg", quality=85)
+    write_portraits(options, store, pictures, table, folder)
     weights = said_of(base_folder(options.base))
     page = pages.render("table.md", summary=whole, seeds=options.seeds, weights=weights, sections=sections)
     (folder / "table.md").write_text(page, encoding="utf-8")
     shown = drawing.pairs_of(options, pictures)
     report.write(store, settings, pictures, shown, table, measures, whole, options.seeds, sections[1:])
     return line
+
+
+def write_portraits(options, store: Store, pictures, table: Judged, folder: Path) -> None:
+    """One sheet a preset. Where there is none, an older one stays only beside the rows that it shows."""
+    kept = set(PRESETS) - set(drawing.names_of(options.only)) if options.only else set()
+    for name in PRESETS:
+        sheet, path = publish.portraits(store, table.images, pictures, name), folder / f"{name}.jpg"
+        if sheet is not None:
+            sheet.save(path, quality=85)
+        elif name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def part(options: argparse.Namespace) -> dict:

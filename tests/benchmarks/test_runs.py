@@ -10,7 +10,7 @@ import torch
 from PIL import Image as PIL
 
 from acfun_core.errors import ACFunError
-from benchmarks import lists, methods, publish, tables
+from benchmarks import judge, lists, methods, publish, tables
 from benchmarks.drawing import ANY_FACE, Drawings, command, images, set_numbers
 from benchmarks.methods import METHODS, Method
 from benchmarks.runner import go_on
@@ -280,3 +280,15 @@ def test_the_sheet_of_portraits_has_each_first_one_and_is_not_made_of_a_part(pic
     assert publish.portraits(store, drawn[1:], pictures, "instant") is None
     without_file = [{key: value for key, value in row.items() if key != "file"} for row in drawn]
     assert publish.portraits(store, without_file, pictures, "instant") is None
+
+
+def test_the_sheet_of_an_older_table_stayed_beside_a_new_one(pictures, tmp_path):
+    """Where not all portraits of a preset were drawn here; with --only, those of the others are the rows that stay."""
+    store, table = Store(tmp_path / "out"), judge.Judged([], [], {}, None)
+    sheets = [tmp_path / f"{name}.jpg" for name in judge.PRESETS]
+    for sheet in sheets:
+        sheet.touch()
+    judge.write_portraits(judge.parse(["full", "--only", "instant"]), store, pictures, table, tmp_path)
+    assert [sheet.name for sheet in sheets if not sheet.exists()] == ["instant.jpg"]
+    judge.write_portraits(judge.parse(["full"]), store, pictures, table, tmp_path)
+    assert not any(sheet.exists() for sheet in sheets)
