@@ -82,6 +82,7 @@ def once(
     there = written is not None and written.is_there
     adapter = _found(key, name, steps, elsewhere, written.path if there else None)
     if adapter is not None and there:
+        say(f"This training was done before: {written.path.name}.")
         return adapter, wrote(name, written.path)
     if adapter is None:
         try:
@@ -106,8 +107,13 @@ def _found(key: str, name: str, steps: int, elsewhere: list[Path], file: Path | 
     """The adapter of the same training, from memory, from its file, or from where it was rescued to."""
     if _last is not None and (_last.key, _last.name) == (key, name):
         adapter = _last.adapter
+    elif file is None:
+        adapter = rescued(key, elsewhere)
     else:
-        adapter = rescued(key, elsewhere) if file is None else adapter_file.load(file)
+        adapter = adapter_file.load(file)
+        # Whoever comes back to a training that was stopped halfway wants the rest of it.
+        if len(adapter.record.style_loss) < steps and not adapter.record.looks:
+            return None
     return adapter if adapter is not None and adapter.record.settings["steps"] == steps else None
 
 

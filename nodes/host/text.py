@@ -137,8 +137,7 @@ def with_style(clip, members: Members):
         return clip.clone()
     simple = all(adapter.is_token for adapter, _ in members) and not windowed(members)
     if simple or is_plain(members):
-        # Not a StyledCLIP's own clone: that would go on meaning its adapters by S*.
-        clone = comfy.sd.CLIP.clone(clip) if isinstance(clip, StyledCLIP) else clip.clone()
+        clone = _stock_clone(clip)
         row = None if is_plain(members) else style_embedding(members).detach().cpu()
         clone.tokenizer = StyleTokenizer(clip.tokenizer, row)
         return clone
@@ -147,9 +146,14 @@ def with_style(clip, members: Members):
 
 def without_style(clip):
     """A clone of ``clip`` in which S* is the plain initial word, whatever it has meant there."""
-    clone = comfy.sd.CLIP.clone(clip)
+    clone = _stock_clone(clip)
     clone.tokenizer = StyleTokenizer(clip.tokenizer, None)
     return clone
+
+
+def _stock_clone(clip):
+    """Not a :class:`StyledCLIP`'s own clone: that would go on meaning its adapters by S*."""
+    return comfy.sd.CLIP.clone(clip) if isinstance(clip, StyledCLIP) else clip.clone()
 
 
 class StyledCLIP(comfy.sd.CLIP):

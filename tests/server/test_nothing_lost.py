@@ -83,6 +83,7 @@ def test_a_training_on_a_changed_model_was_taken_for_the_one_before(client):
 def test_a_deleted_file_cost_every_other_training_under_its_name(client, comfy):
     """Two training nodes with the name that the node comes with: both ran anew, and only the last training was known."""
     settings = {"steps": 2, "name": "shared", "resolution": 64}
+    client.run(graph(seed=91, **settings))
     both = {**graph(seed=91, **settings), "second": train_node(seed=92, **settings)}
     both["end"] = node("PreviewAny", source=["second", 2])
     run = client.run(both)
