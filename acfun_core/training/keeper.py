@@ -26,10 +26,6 @@ DAYS_KEPT = 7
 """So long the state of a killed training waits; then the next training in that folder removes it."""
 
 
-class NoSpace(ACFunError):
-    """The disk is too full to begin. Nothing is wrong with the training: once there is room, it goes on from its state."""
-
-
 class StateKeeper:
     """Keeps the state of one training in one file, beside the adapters.
 
@@ -118,16 +114,17 @@ class StateKeeper:
         """Raise before any step if the adapter's file would not fit on the disk.
 
         Raises:
-            NoSpace: less is free than the file will take.
+            ACFunError: less is free than the file will take; it is said to be so for now.
         """
         # Half precision, and two losses a step in the metadata.
         needed = 2 * sum(value.numel() for value in adapter.state_dict().values()) + 64 * steps + 2**16
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
-            raise NoSpace(
+            raise ACFunError(
                 f"Only {free / 1e6:.1f} MB are free in {self.path.parent}.",
                 f"at least {needed / 1e6:.1f} MB, which the adapter takes",
                 "free disk space or choose another folder, then try again",
+                for_now=True,
             )
 
     def due(self, running: Running, last: bool = False) -> bool:

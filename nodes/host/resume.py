@@ -12,7 +12,7 @@ from ...acfun_core.errors import ACFunError
 from ...acfun_core.method.adapter import StyleAdapter
 from ...acfun_core.storage import adapter_file
 from ...acfun_core.storage.rescue import rescued, save_or_rescue
-from ...acfun_core.training.keeper import NoSpace, StateKeeper
+from ...acfun_core.training.keeper import StateKeeper
 from ...acfun_core.training.key import described, weights_identity
 from . import files
 from .bypass import bypass_loras
@@ -87,12 +87,11 @@ def once(
     if adapter is None:
         try:
             adapter = train(keeper)
-        except NoSpace:
-            raise
-        except (comfy.model_management.InterruptProcessingException, ACFunError):
+        except (comfy.model_management.InterruptProcessingException, ACFunError) as error:
             # Cancelled, or failed in a way that would come again. A training that breaks off otherwise may go on.
             # One that is to be kept may be that of a training which had ended well before it was continued.
-            keeper.end()
+            if not getattr(error, "for_now", False):
+                keeper.end()
             raise
     else:
         say("This training was done before, and its file is missing. It is written without training again.")
