@@ -44,7 +44,7 @@ def test_a_terminal_without_the_letters_ended_with_a_traceback(path, monkeypatch
 
 def flags_of(**given) -> argparse.Namespace:
     return argparse.Namespace(
-        **{"photo": FACE, "palette": None, "palette_hold": 0.7, "batch": 1, "width": None, "height": None, **given}
+        **{"photo": FACE, "palette": None, "palette_hold": None, "batch": 1, "width": None, "height": None, **given}
     )
 
 
