@@ -276,12 +276,19 @@ def tell(notice: str) -> None:
         server.send_progress_text(notice, context.node_id, server.client_id)
 
 
+def warn(*notices: str) -> None:
+    """Say something in the log and on the node, all at once: there, each text takes the place of the one before."""
+    for notice in notices:
+        logging.warning("ACFun: %s", notice)
+    if notices:
+        tell("\n".join(notices))
+
+
 def tell_of_empty(mask, role: str, would: str) -> None:
     """Say in the log and on the node what a mask of zeros does; that may be wanted, but is mostly a mask from Load Image."""
     notice = None if mask is None else notice_of_empty(mask, role, would)
     if notice is not None:
-        logging.warning("ACFun: %s", notice)
-        tell(notice)
+        warn(notice)
 
 
 class CropFace(io.ComfyNode):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 
 from comfy_api.latest import io
 
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.pseudo_word import check_same_text
 from ..acfun_core.strengths import Strengths, check_mask, product_of_masks
-from .faces import tell, tell_of_empty
+from .faces import tell_of_empty, warn
 from .schema import Adapter, LinkedAdapter, schema, widget
 
 MOST_ADAPTERS = 4
@@ -75,11 +74,7 @@ class ACFunMixAdapters(io.ComfyNode):
                 f"The mix holds {len(members)} adapters.", "two or more", "connect adapter_1 and adapter_2"
             )
         check_same_text(members)
-        for notice in notices:
-            logging.warning("ACFun: %s", notice)
-        if notices:
-            # All at once: each text takes the place of the one before.
-            tell("\n".join(notices))
+        warn(*notices)
         return io.NodeOutput(LinkedAdapter.of(members))
 
 

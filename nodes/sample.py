@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import comfy.model_management
 import comfy.samplers
 import torch
@@ -15,7 +13,7 @@ from ..acfun_core.config import INITIAL_WORD, PLACEHOLDER, DrawConfig, check_pro
 from ..acfun_core.errors import ACFunError
 from ..acfun_core.method.pseudo_word import scaled_members, styles_of
 from ..acfun_core.presets import CUSTOM, PRESETS
-from .faces import tell
+from .faces import warn
 from .host.families import check_model
 from .host.photo_noise import with_palette
 from .host.text import with_style, without_style
@@ -211,7 +209,7 @@ class ACFunSampler(io.ComfyNode):
             if styles_of(adapter.members):
                 check_prompt(prompt)
         elif PLACEHOLDER in prompt + negative:
-            say(f"There is no adapter: {PLACEHOLDER} is read as the plain word {INITIAL_WORD}.")
+            warn(f"There is no adapter: {PLACEHOLDER} is read as the plain word {INITIAL_WORD}.")
         check_way(preset, adapter, start, {"vae": vae, "photo": photo, "style_image": style_image})
         palette, latent = None, noise_only(batch_size, height, width)
         if start is not None:
@@ -223,7 +221,7 @@ class ACFunSampler(io.ComfyNode):
             model = with_strengths(model, () if adapter is None else adapter.members)
             transfer = PRESETS[preset].transfer
             if batch_size > 1 and transfer.turn == 0 and len(photo) == 1:
-                say(
+                warn(
                     f"The preset {preset} starts from the photo's noise as it is: all {batch_size} portraits will be one."
                 )
             model = draws_beside(model, clip, vae, photo, style_image, width, steps, transfer)
@@ -284,16 +282,10 @@ def tell_of_left_out(model, linked: LinkedAdapter | None, preset: str) -> None:
     wired = () if linked is None else linked.members
     others = [adapter for adapter, _ in applied_adapters(model) if not any(adapter is one for one, _ in wired)]
     if others:
-        say(
+        warn(
             f"The preset {preset} draws with the adapters of the wire alone; the MODEL carries {len(others)} besides. "
             "Join them in ACFun Mix Adapters."
         )
-
-
-def say(notice: str) -> None:
-    """In the log and on the node."""
-    logging.warning("ACFun: %s", notice)
-    tell(notice)
 
 
 def scaled_adapter(linked: LinkedAdapter | None, preset: str) -> LinkedAdapter | None:

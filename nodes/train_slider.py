@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import comfy.model_management
 import comfy.utils
 import torch
@@ -23,7 +21,7 @@ from ..acfun_core.training.slider import (
     train_slider,
     where_wanted,
 )
-from .faces import tell
+from .faces import tell, warn
 from .host import files, resume
 from .host.families import check_together
 from .host.frozen_base import load_for_training, trainable
@@ -126,7 +124,7 @@ class TrainACFunSlider(io.ComfyNode):
         latents = torch.cat([encode_pictures(model, vae, square(one, resolution)) for one in photos.split(1)])
         where = where_wanted(mask, resolution)
         pair = latents[:1].expand(2, -1, -1, -1)
-        model, clip = load_for_training(model, clip, pair, tell)
+        model, clip = load_for_training(model, clip, pair, warn)
         key = slider_key(slider, config, resolution, photos.split(1), mask, base_identity(model, clip, vae))
         progress = comfy.utils.ProgressBar(config.steps)
 
@@ -143,7 +141,5 @@ class TrainACFunSlider(io.ComfyNode):
 
         adapter, path = resume.once(key, name, path, config.steps, train, tell)
         if adapter.record.skipped_steps:
-            notice = f"{adapter.record.skipped_steps} of {config.steps} steps were left out (gradient overflow)."
-            logging.warning("ACFun: %s", notice)
-            tell(notice)
+            warn(f"{adapter.record.skipped_steps} of {config.steps} steps were left out (gradient overflow).")
         return io.NodeOutput(LinkedAdapter(adapter), str(path))

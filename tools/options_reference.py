@@ -139,7 +139,9 @@ def help_page(text: str, configs: tuple) -> str:
     rows = ["| input | effect | good value |", "|---|---|---|"]
     for name in names:
         config, option = options[name]
-        effect = f"{option.doc} {option.expected.capitalize()}." if option.kind in ("number", "whole") else option.doc
+        effect = option.doc
+        if option.kind in ("number", "whole"):
+            effect += f" {option.expected.replace('finite ', '').capitalize()}."
         rows.append(f"| `{name}` | {effect} | {shown(option, default_of(config, name))} |")
     return before + BEGIN + "\n" + "\n".join(rows) + "\n" + END + after
 
